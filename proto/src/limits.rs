@@ -1,0 +1,279 @@
+//! Every bound of the protocol, with its reason. No protocol number stands anywhere else.
+//!
+//! What differs between mainnet and testnet is not here: those are genesis parameters ([`crate::chain`]). Sizes are in
+//! bytes and `usize`, numbers of blocks are `u64`, spans of time on one machine are [`Duration`], spans between
+//! timestamps are whole seconds as `u64`.
+//!
+//! [`budget`] holds the tables of a frame and what fits where; its arithmetic is checked by the compiler.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+pub mod budget;
+
+pub use budget::{
+    ANSWER_CELLS, BODY, BODY_DATA, BUILD, ENVELOPE_DATA_SIZES, FRAME, RECORD_MAX, REPLY, SEAL, TUNNEL_CELLS,
+    answer_bytes, flight_bytes, request_bytes,
+};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+// ---- Envelopes (B4) ----
+
+/// Seconds an envelope may be kept: below ten it would expire on the way; four days is what the paper keeps.
+pub const TTL_SECONDS: RangeInclusive<u32> = 10..=345_600;
+/// How far an envelope's timestamp may lie before the storing node's clock: a slow phone that works on its proof for
+/// minutes is still in time; older ones would let work be stockpiled.
+pub const TIMESTAMP_PAST_SECONDS: u64 = 600;
+/// How far it may lie after it: clocks of honest clients follow the network's and are closer than this.
+pub const TIMESTAMP_FUTURE_SECONDS: u64 = 60;
+/// The same for copies from members of the swarm, who judged the envelope by their own clock (C4 of the design: a
+/// record is never refused because the receiver's clock is behind).
+pub const MEMBER_TIMESTAMP_FUTURE_SECONDS: u64 = 180;
+/// Seconds a public record (`07`) may be kept: it says "I am here now".
+pub const PUBLIC_TTL_MAX_SECONDS: u32 = 600;
+/// Live public records an address may have: one for each listening node of a few devices.
+pub const PUBLIC_RECORDS_PER_ADDRESS: usize = 8;
+/// Anchor periods a stamp stays good for: the present one and the two before it.
+pub const ANCHOR_PERIODS: u64 = 3;
+/// Largest difficulty the chain sets (`D` of B4).
+pub const DIFFICULTY_MAX: u32 = 1 << 20;
+/// Largest difficulty a node asks for an address that is nearly full: the chain's times 2^8.
+pub const SURCHARGED_DIFFICULTY_MAX: u32 = 1 << 28;
+
+// ---- Signed requests (B3) ----
+
+/// How far the time of a signed retrieve, subscribe or delete may be from the node's clock, either way: long enough
+/// for a path to be built meanwhile, short enough that a recorded request is soon worthless.
+pub const REQUEST_TIME_SECONDS: u64 = 120;
+/// Records one delete may name: its bytes stay within six cells.
+pub const DELETE_IDS: usize = 256;
+/// Live tombstones an address may have: they cost no work, so their number must be bounded.
+pub const TOMBSTONES_PER_ADDRESS: usize = 4096;
+/// Bytes of records one retrieve may ask for; the largest answer holds a little less, and says `more`.
+pub const RETRIEVE_BYTES: u32 = 1 << 20;
+
+// ---- Chain (B7, B8) ----
+
+/// Canonical bytes of a block.
+pub const MAX_BLOCK_BYTES: usize = MIB;
+/// Bytes of a transaction as sent: the longest, `Register` with four addresses of the longest kind, is 788.
+pub const MAX_TX_BYTES: usize = KIB;
+/// A block is final when it is this deep; reorganisations are never deeper.
+pub const FINAL_DEPTH: u64 = 3;
+/// Final maps and states at hand: neighbours may be some heights apart.
+pub const RECENT_MAPS: usize = 16;
+/// A swarm below this takes members from others or is dissolved (paper 4.2).
+pub const NMIN: usize = 5;
+/// Members of a new swarm (paper 4.2).
+pub const NTARGET: usize = 7;
+/// A swarm at this size takes nobody (paper 4.2).
+pub const NMAX: usize = 10;
+/// Addresses a node registers: one for each network it is in, and a spare.
+pub const ADDRESSES_PER_NODE: RangeInclusive<usize> = 1..=4;
+/// Bytes of a binary multiaddr: `/dns4` names of the usual length, with a port and a key.
+pub const MULTIADDR_MAX: usize = 128;
+/// Bytes of a node's region.
+pub const REGION_MAX: usize = 16;
+/// Canonical bytes of a node record: its fixed fields, a region, and four `/ip6` addresses.
+pub const NODE_RECORD_MAX: usize = 4 * 32 + 1 + 8 + 1 + REGION_MAX + 1 + 4 * (2 + crate::net_addr::NodeAddr::MAX_BYTES);
+/// Characters of a name.
+pub const NAME_LENGTH: RangeInclusive<usize> = 1..=64;
+/// Bytes of the value a name stands for; an encrypted account id takes 73.
+pub const NAME_VALUE_MAX: usize = 255;
+
+// ---- Storage tests (B9) ----
+
+/// Records one test names.
+pub const TEST_SAMPLES: usize = 16;
+/// Blocks the testee's final height may be ahead of the test's.
+pub const TEST_BEHIND: u64 = 5;
+/// Blocks the testee's final height may be behind the test's.
+pub const TEST_AHEAD: u64 = 3;
+/// How long after the tested height the chain takes its report, in blocks.
+pub const TEST_REPORT_BLOCKS: RangeInclusive<u64> = 4..=20;
+/// Bytes of a test: what its fields add up to.
+pub const TEST_REQUEST_MAX: usize = 8 + 8 + 32 + 1 + TEST_SAMPLES * 32;
+/// Bytes of an answer: sixteen of the longest signed deletes.
+pub const TEST_ANSWER_MAX: usize = 1 + TEST_SAMPLES * (1 + 4 + SIGNED_DELETE_MAX);
+/// Bytes of a delete with its key and signature.
+pub const SIGNED_DELETE_MAX: usize = 33 + 8 + 2 + DELETE_IDS * (32 + 8 + 4) + 32 + 64;
+
+// ---- Requests between hosts: u32 length ‖ protobuf ----
+
+/// Room for protobuf around the bytes that an answer is about.
+pub const FRAMING: usize = 16 * KIB;
+/// A `chain` request: a transaction and its frame.
+pub const CHAIN_REQUEST_MAX: usize = MAX_TX_BYTES + 64;
+/// Bytes of blocks in one answer; a single block always fits.
+pub const CHAIN_ANSWER_BYTES: usize = MAX_BLOCK_BYTES;
+/// Blocks in one answer: at 1 s blocks half an hour, and their framing stays far below [`FRAMING`].
+pub const CHAIN_ANSWER_BLOCKS: usize = 2048;
+/// A `chain` answer with its frame.
+pub const CHAIN_RESPONSE_MAX: usize = CHAIN_ANSWER_BYTES + FRAMING;
+/// A `list` request: 256 bucket numbers.
+pub const LIST_REQUEST_MAX: usize = KIB;
+/// Headers in one answer: a client that was away needs one, whoever checks a few ancestors needs few.
+pub const LIST_HEADERS: usize = 64;
+/// Buckets of the node list: one for each first byte of a node key.
+pub const LIST_BUCKETS: usize = 256;
+/// Bytes of records in one answer; what does not fit is asked for again.
+pub const LIST_ANSWER_BYTES: usize = MIB;
+/// A `list` answer with its frame.
+pub const LIST_RESPONSE_MAX: usize = LIST_ANSWER_BYTES + FRAMING;
+/// A `status` request or answer: two numbers.
+pub const STATUS_MAX: usize = 64;
+/// Bytes of the reason with which a transaction is refused.
+pub const REASON_MAX: usize = 256;
+/// Bytes of a software's version.
+pub const VERSION_MAX: usize = 32;
+/// Bytes a second served to one peer by `chain`: a new node has a day of the testnet in minutes, and no stranger has
+/// more of a node than this.
+pub const CHAIN_BYTES_PER_SECOND: usize = 256 * KIB;
+/// How often neighbours exchange their time and final height.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(30);
+/// A node this far from the median of its neighbours' clocks stops acknowledging and never deletes.
+pub const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(60);
+/// Neighbours' clocks that make a median.
+pub const CLOCK_SAMPLES: usize = 3;
+/// A request in the first message of a tunnel, at the largest flight.
+pub const REQUEST_MAX: usize = request_bytes(TUNNEL_CELLS);
+/// An answer in a tunnel: the largest of [`ANSWER_CELLS`].
+pub const RESPONSE_MAX: usize = answer_bytes(ANSWER_CELLS[ANSWER_CELLS.len() - 1]);
+
+// ---- Gossip (B1) ----
+
+/// Bytes of a gossip message id.
+pub const GOSSIP_ID: usize = 20;
+/// Gossipsub measures its whole read buffer, which may hold the end of another frame, so it wants this much above the
+/// largest message.
+pub const GOSSIP_SLACK: usize = 16 * KIB;
+/// A message on the chain topic: a block.
+pub const CHAIN_GOSSIP_MAX: usize = MAX_BLOCK_BYTES;
+/// A message on a swarm topic: a kind byte and the largest record.
+pub const SWARM_GOSSIP_MAX: usize = 1 + RECORD_MAX;
+
+// ---- Paths (B5) ----
+
+/// Hops of a path.
+pub const HOPS: usize = 3;
+/// How far, in minutes, a build's time may be from the hop's, either way.
+pub const BUILD_MINUTES: u32 = 2;
+/// Bytes of an ephemeral key that the replay set remembers.
+pub const REPLAY_ENTRY: usize = 16;
+/// How long it remembers them: both windows of [`BUILD_MINUTES`], the minute itself, and one to spare.
+pub const REPLAY_KEEP: Duration = Duration::from_secs(6 * 60);
+/// Entries it holds; when it is full a hop refuses and never forgets.
+pub const REPLAY_CAPACITY: usize = 1 << 18;
+/// How long the guard, the middle and the exit wait until they answer that the next hop timed out. Each waits longer
+/// than the one behind it, so that the reason reaches the client.
+pub const REPLY_DEADLINES: [Duration; HOPS] = [Duration::from_secs(6), Duration::from_secs(3), Duration::from_secs(1)];
+/// How long the client waits for its path.
+pub const BUILD_DEADLINE: Duration = Duration::from_secs(10);
+/// Builds of clients that a node has pending.
+pub const PENDING_CLIENT_BUILDS: usize = 64;
+/// Builds that a node has pending with one neighbour.
+pub const PENDING_NEIGHBOUR_BUILDS: usize = 256;
+/// Builds a second that one client connection is allowed.
+pub const BUILDS_PER_SECOND: u32 = 1;
+/// Builds at once after a pause: two for each of three purposes.
+pub const BUILD_BURST: u32 = 6;
+/// Paths of one client connection.
+pub const PATHS_PER_CLIENT: usize = 16;
+/// Paths between two nodes, counted apart for each direction.
+pub const PATHS_PER_NEIGHBOUR: usize = 256;
+/// Path hops of a node: 10,000 clients on 50 nodes need 1,200.
+pub const PATH_HOPS: usize = 4096;
+/// Cells a relay may open before it must write: 16 KiB, about 80 µs on a link that others share.
+pub const COALESCED_CELLS: usize = 8;
+/// How long a write may be pending before its path is killed.
+pub const WRITE_STALL: Duration = Duration::from_secs(5);
+/// Writes that may be pending at once: each may hold 416 KiB in windows and queues. Of more the oldest path dies.
+pub const STALLED_WRITES: usize = 64;
+/// Cells under one key of one hop; far below what AES-GCM bears, reached by no path that lives a quarter of an hour.
+pub const CELLS_PER_KEY: u64 = 1 << 24;
+/// A path takes new streams until this age.
+pub const PATH_NEW_STREAMS: Duration = Duration::from_secs(10 * 60);
+/// Hops end a path at this age.
+pub const PATH_AGE: Duration = Duration::from_secs(15 * 60);
+/// Hops end a path that had no forward frame for this long.
+pub const PATH_IDLE: Duration = Duration::from_secs(120);
+/// The client sends a cell at least this often, drawn anew each time.
+pub const PATH_KEEP_ALIVE_SECONDS: RangeInclusive<u64> = 25..=35;
+/// Backward DROP cells come at most this often.
+pub const BACKWARD_DROP_INTERVAL: Duration = Duration::from_secs(5);
+
+// ---- Streams of a path (B5) ----
+
+/// Streams open at once on a path.
+pub const STREAMS_PER_PATH: usize = 16;
+/// Streams open at once at an exit: times the initial credit this is 32 MiB.
+pub const STREAMS_PER_EXIT: usize = 512;
+/// Cells either side may send on a new stream, the OPEN included.
+pub const INITIAL_CREDIT: u16 = 32;
+/// The receiver gives credit back at the latest after so many cells.
+pub const CREDIT_RETURN: u16 = 16;
+/// Cells outstanding on the fastest stream (2 MiB): at the initial credit, 64 KiB a round trip, bulk would crawl.
+pub const CREDIT_MAX: u16 = 1024;
+/// Cells one WINDOW may grant.
+pub const WINDOW_CELLS: RangeInclusive<u16> = 1..=CREDIT_MAX;
+/// What a node lends beyond the initial credits, over all streams.
+pub const CREDIT_BUDGET: usize = 32 * MIB;
+/// DATA on closed streams that a path forgives: cells that were under way when the stream ended.
+pub const LATE_DATA: usize = 64;
+
+// ---- Tunnels (B6) ----
+
+/// A tunnel must deliver its first message in this time.
+pub const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+/// Bytes a node buffers of first messages before any key is checked; over it new tunnels are reset.
+pub const UNAUTHENTICATED_BYTES: usize = 16 * MIB;
+/// Dials to servers a path may ask for in [`SERVER_DIAL_SPAN`]: an exit is no port scanner.
+pub const SERVER_DIALS: u32 = 2;
+/// See [`SERVER_DIALS`].
+pub const SERVER_DIAL_SPAN: Duration = Duration::from_secs(10);
+/// Dials to servers an exit has pending.
+pub const PENDING_SERVER_DIALS: usize = 8;
+/// A failed dial is answered after this time, whatever failed: open and closed ports must look alike.
+pub const DIAL_FAILURE: Duration = Duration::from_secs(2);
+
+// ---- Connections ----
+
+/// Connections a node has with other nodes.
+pub const NODE_CONNECTIONS: usize = 512;
+/// Connections a node has with clients.
+pub const CLIENT_CONNECTIONS: usize = 1024;
+/// Connections with one peer: one, and the other of a crossed dial until it is closed.
+pub const CONNECTIONS_PER_PEER: usize = 2;
+/// Connections from one IPv4 address or one IPv6 /64, where the genesis limits them: a household, not a flood.
+pub const CONNECTIONS_PER_ADDRESS: usize = 32;
+/// Incoming connections that are not yet authenticated.
+pub const PENDING_INCOMING: usize = 32;
+/// Dials under way.
+pub const PENDING_OUTGOING: usize = 16;
+/// Streams of one Yamux connection. At exactly this number rust-yamux has no spare budget, so that no window grows
+/// beyond 256 KiB, however late the peer answers its round-trip probes. Our own limits are far below.
+pub const YAMUX_STREAMS: usize = 4096;
+/// Streams that may be negotiating their protocol on one connection.
+pub const NEGOTIATING_STREAMS: usize = 128;
+/// Requests of one protocol open with one peer, counted apart for each direction.
+pub const REQUESTS_PER_PEER: usize = 8;
+/// Neighbours a node draws from the list by its own key: they connect the swarms.
+pub const DRAWN_NEIGHBOURS: usize = 6;
+/// A node with fewer links than this also keeps one to the producer.
+pub const FEWEST_LINKS: usize = 3;
+/// A connection for relaying is closed after this time without a path.
+pub const RELAY_IDLE: Duration = Duration::from_secs(300);
+
+const _: () = {
+    assert!(CHAIN_ANSWER_BLOCKS * 4 + 64 <= FRAMING, "framing of the blocks of an answer");
+    assert!(LIST_BUCKETS * 16 + 64 <= FRAMING, "framing of the buckets of an answer");
+    assert!(LIST_HEADERS * (145 + 64 + 4) <= LIST_ANSWER_BYTES, "headers fit their answer");
+    assert!(NMIN <= NTARGET && NTARGET <= NMAX);
+    assert!(RECENT_MAPS as u64 > FINAL_DEPTH, "a reorganisation stays within the states at hand");
+    assert!(STREAMS_PER_EXIT * INITIAL_CREDIT as usize * FRAME == 32 * MIB, "initial credits of an exit");
+    assert!(CREDIT_RETURN < INITIAL_CREDIT, "credit comes back before it is used up");
+    assert!(SIGNED_DELETE_MAX <= REQUEST_MAX, "a delete fits a request");
+    assert!(2 * PATHS_PER_NEIGHBOUR + PATHS_PER_CLIENT < YAMUX_STREAMS, "our limits bite before Yamux'");
+};
