@@ -1,0 +1,273 @@
+//! Following the chain: which block is the tip, what is final, and what to do when the producer changes its mind.
+//!
+//! - The longest chain counts; of two equally long ones the one seen first.
+//! - A block is final when it is [`FINAL_DEPTH`] deep. A longer branch that leaves the chain above the final block
+//!   replaces what it must (*reorganisation*). One that leaves it below is a fault that no rule can mend: the follower
+//!   *halts* – its view no longer changes, everything else goes on – until an operator decides.
+//! - Two signed blocks of one height are kept as evidence.
+//!
+//! Whole states are kept for the last blocks, so that nothing has to be undone: going back is forgetting.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use sotto_proto::chain::{Block, SignedHeader};
+use sotto_proto::id::{BlockHash, Height};
+use sotto_proto::limits::{FINAL_DEPTH, RECENT_MAPS};
+use sotto_proto::network::{NetworkView, Snapshot};
+use sotto_proto::sign::Verify;
+
+use crate::apply::apply;
+use crate::state::State;
+use crate::transition::BlockError;
+
+/// States kept: the recent final ones and those that are not final yet.
+const STATES: usize = RECENT_MAPS + FINAL_DEPTH as usize;
+/// Most blocks of side branches kept. Each is signed by the authority; a longer fork is refused block by block.
+const SIDE_BLOCKS: usize = 64;
+/// Most pairs of contradicting headers kept.
+const EVIDENCE: usize = 16;
+
+/// What became of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is on the chain or a side branch already, or too old to matter.
+    Known,
+    /// It is the new tip.
+    Extended,
+    /// It is kept on a branch that is not longer than the chain.
+    SideBranch,
+    /// It made a side branch the longer one: this many blocks were undone, and these are on the chain now instead.
+    Reorganised {
+        /// Blocks undone.
+        depth: u64,
+        /// Blocks that replace and extend them, lowest first.
+        blocks: Vec<Block>,
+    },
+    /// The block before it is not known.
+    NeedsParent {
+        /// Its height.
+        height: Height,
+        /// Its hash.
+        parent: BlockHash,
+    },
+    /// It belongs to a longer chain that leaves this one below the final block. The view no longer changes.
+    Halted,
+}
+
+/// Two headers of one height, both signed by the authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Equivocation {
+    /// The one on the chain when the other came.
+    pub first: SignedHeader,
+    /// The other.
+    pub second: SignedHeader,
+}
+
+#[derive(Clone)]
+struct Link {
+    state: State,
+    /// `None` for the state the follower began with.
+    header: Option<SignedHeader>,
+    snapshot: Arc<Snapshot>,
+}
+
+impl Link {
+    fn new(state: State, header: Option<SignedHeader>) -> Self {
+        Self { snapshot: Arc::new(state.snapshot()), state, header }
+    }
+}
+
+/// Follows the chain block by block. A value: no clock, no disk, no network.
+#[derive(Clone)]
+pub struct Follower {
+    /// The last states, oldest first; never empty.
+    links: VecDeque<Link>,
+    tip: State,
+    side: BTreeMap<BlockHash, Block>,
+    evidence: VecDeque<Equivocation>,
+    halted: bool,
+}
+
+impl Follower {
+    /// Follows on from `state`: the genesis, or a snapshot.
+    #[must_use]
+    pub fn new(state: State) -> Self {
+        Self {
+            links: VecDeque::from([Link::new(state.clone(), None)]),
+            tip: state,
+            side: BTreeMap::new(),
+            evidence: VecDeque::new(),
+            halted: false,
+        }
+    }
+
+    /// The state of the newest block.
+    #[must_use]
+    pub const fn tip(&self) -> &State {
+        &self.tip
+    }
+
+    /// Whether a fork below the final block was seen.
+    #[must_use]
+    pub const fn is_halted(&self) -> bool {
+        self.halted
+    }
+
+    /// Contradicting headers seen, oldest first; the last 16.
+    pub fn evidence(&self) -> impl Iterator<Item = &Equivocation> {
+        self.evidence.iter()
+    }
+
+    /// F: the newest height that no reorganisation can undo.
+    #[must_use]
+    pub fn final_height(&self) -> Height {
+        self.tip.height().minus(FINAL_DEPTH)
+    }
+
+    /// The state of a recent height of the chain.
+    #[must_use]
+    pub fn state_at(&self, height: Height) -> Option<&State> {
+        self.links.iter().rev().map(|link| &link.state).find(|state| state.height() == height)
+    }
+
+    /// The signed header of a recent height of the chain.
+    #[must_use]
+    pub fn header_at(&self, height: Height) -> Option<&SignedHeader> {
+        self.links.iter().rev().find(|link| link.state.height() == height)?.header.as_ref()
+    }
+
+    /// What the rest of the program works with: the final state and the recent ones before it.
+    ///
+    /// After a start from a snapshot there may be no state 3 deep yet; the oldest known stands in for it, which is
+    /// final, because snapshots are made of final states only.
+    #[must_use]
+    pub fn view(&self) -> NetworkView {
+        let limit = self.final_height();
+        let mut snapshots: Vec<_> =
+            self.links.iter().rev().filter(|link| link.state.height() <= limit).map(|link| &link.snapshot).cloned().collect();
+        if snapshots.is_empty() {
+            snapshots.extend(self.links.front().map(|link| Arc::clone(&link.snapshot)));
+        }
+        let current = if snapshots.is_empty() { Arc::new(self.tip.snapshot()) } else { snapshots.remove(0) };
+        NetworkView::new(self.tip.chain(), self.tip.height(), self.halted, current, snapshots)
+    }
+
+    /// Takes a block in.
+    ///
+    /// # Errors
+    /// [`BlockError`] if it is invalid where it stands; nothing has changed then, but for evidence.
+    pub fn insert(&mut self, block: Block, verify: &dyn Verify) -> Result<Inserted, BlockError> {
+        if self.halted {
+            return Ok(Inserted::Halted);
+        }
+        if block.header.header.previous == self.tip.tip_hash() {
+            let state = apply(&self.tip, &block, verify)?;
+            self.push(state, block.header);
+            return Ok(Inserted::Extended);
+        }
+        self.insert_side(block, verify)
+    }
+
+    fn insert_side(&mut self, block: Block, verify: &dyn Verify) -> Result<Inserted, BlockError> {
+        let chain = self.tip.chain();
+        let hash = block.hash(&chain);
+        let (height, parent) = (block.height(), block.header.header.previous);
+        if self.side.contains_key(&hash) || self.links.iter().any(|link| link.state.tip_hash() == hash) {
+            return Ok(Inserted::Known);
+        }
+        let oldest = self.links.front().map_or(Height::ZERO, |link| link.state.height());
+        if height <= oldest {
+            return Ok(Inserted::Known); // too old to tell apart from what was forgotten
+        }
+        // Before anything is kept: only the authority can make us keep blocks.
+        if !block.header.verify(&chain, &self.tip.founding().authority, verify) {
+            return Err(BlockError::Signature);
+        }
+        self.note_equivocation(&block.header);
+        let known = self.side.contains_key(&parent) || self.links.iter().any(|link| link.state.tip_hash() == parent);
+        if !known {
+            return Ok(Inserted::NeedsParent { height: height.minus(1), parent });
+        }
+        self.side.insert(hash, block);
+        let result = if height <= self.tip.height() { Ok(Inserted::SideBranch) } else { self.switch_to(hash, verify) };
+        self.forget_old_side_blocks();
+        result
+    }
+
+    fn note_equivocation(&mut self, second: &SignedHeader) {
+        let Some(first) = self.header_at(second.header.height).cloned() else { return };
+        let pair = Equivocation { first, second: second.clone() };
+        if !self.evidence.contains(&pair) {
+            if self.evidence.len() == EVIDENCE {
+                self.evidence.pop_front();
+            }
+            self.evidence.push_back(pair);
+        }
+    }
+
+    /// Makes the branch that ends in `hash` the chain, if it leaves the chain above the final block and is valid.
+    fn switch_to(&mut self, hash: BlockHash, verify: &dyn Verify) -> Result<Inserted, BlockError> {
+        let mut branch = VecDeque::new();
+        let mut at = hash;
+        while let Some(block) = self.side.get(&at) {
+            at = block.header.header.previous;
+            branch.push_front(block.clone());
+        }
+        let Some(fork) = self.links.iter().position(|link| link.state.tip_hash() == at) else {
+            return Ok(Inserted::SideBranch); // its root was forgotten meanwhile
+        };
+        let depth = self.tip.height().since(self.links[fork].state.height());
+        if depth > FINAL_DEPTH {
+            self.halted = true;
+            return Ok(Inserted::Halted);
+        }
+        let mut states = Vec::with_capacity(branch.len());
+        let mut state = self.links[fork].state.clone();
+        for block in &branch {
+            match apply(&state, block, verify) {
+                Ok(next) => state = next,
+                Err(error) => {
+                    self.forget_branch(&block.hash(&state.chain()));
+                    return Err(error);
+                }
+            }
+            states.push(state.clone());
+        }
+        self.links.truncate(fork + 1);
+        for (state, block) in states.into_iter().zip(&branch) {
+            self.side.remove(&state.tip_hash());
+            self.push(state, block.header.clone());
+        }
+        Ok(Inserted::Reorganised { depth, blocks: branch.into() })
+    }
+
+    fn push(&mut self, state: State, header: SignedHeader) {
+        self.tip = state.clone();
+        self.links.push_back(Link::new(state, Some(header)));
+        if self.links.len() > STATES {
+            self.links.pop_front();
+        }
+    }
+
+    /// Drops an invalid block and everything built on it.
+    fn forget_branch(&mut self, root: &BlockHash) {
+        let mut gone = vec![*root];
+        while let Some(hash) = gone.pop() {
+            self.side.remove(&hash);
+            gone.extend(self.side.iter().filter(|(_, block)| block.header.header.previous == hash).map(|(hash, _)| *hash));
+        }
+    }
+
+    fn forget_old_side_blocks(&mut self) {
+        let oldest = self.links.front().map_or(Height::ZERO, |link| link.state.height());
+        self.side.retain(|_, block| block.height() > oldest);
+        while self.side.len() > SIDE_BLOCKS {
+            let Some(lowest) = self.side.iter().min_by_key(|(hash, block)| (block.height(), **hash)).map(|(hash, _)| *hash)
+            else {
+                return;
+            };
+            self.side.remove(&lowest);
+        }
+    }
+}
