@@ -37,10 +37,7 @@ pub use self::relay::{Backward, DestroyReason, Forward};
 pub use self::reply::{ReplyPayload, Status};
 pub use self::tunnel::{read_tunnel_frame, write_tunnel_frame};
 use crate::codec::DecodeError;
-use crate::limits::budget::{BUILD, CELL_LAYER, FRAME, HOPS, REPLY, SEAL};
-
-/// Bytes of the tag at the end of everything AES-GCM seals.
-pub const TAG: usize = 16;
+use crate::limits::budget::{BUILD, CELL_LAYER, FRAME, HOPS, REPLY, SEAL, TAG};
 
 /// A frame as it is on a link.
 #[derive(Clone, PartialEq, Eq)]

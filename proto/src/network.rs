@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::chain::NodeRecord;
+use crate::chain::{Genesis, NodeRecord, list_root_of};
 use crate::id::{BlockHash, ChainId, Hash, Height, NodeId, SwarmId};
 use crate::swarm::SwarmMap;
 use crate::time::UnixMillis;
@@ -66,6 +66,22 @@ impl NetworkView {
         earlier: Vec<Arc<Snapshot>>,
     ) -> Self {
         Self { chain, tip, halted, current, earlier }
+    }
+
+    /// What a program knows of a chain of which it has the genesis only: no node, no swarm.
+    #[must_use]
+    pub fn unknown(genesis: &Genesis) -> Self {
+        let (chain, nodes) = (genesis.chain_id(), NodeList::new());
+        let current = Snapshot {
+            height: Height::ZERO,
+            block_hash: chain.into(),
+            time: genesis.time,
+            state_root: Hash::new([0; 32]),
+            list_root: list_root_of(&chain, &nodes),
+            nodes,
+            swarms: SwarmMap::default(),
+        };
+        Self::new(chain, Height::ZERO, false, Arc::new(current), Vec::new())
     }
 
     /// The state of F.

@@ -124,10 +124,10 @@ impl<const MAX: usize> Line<MAX> {
 
 /// Whether a terminal shows `c` in its place: no control characters, and none that turn the writing direction round.
 const fn is_printable(c: char) -> bool {
-    !matches!(
-        c,
-        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-    )
+    let control = matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}');
+    let invisible = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let turns_or_breaks = matches!(c, '\u{2028}'..='\u{202e}');
+    !(control || invisible || turns_or_breaks)
 }
 
 impl<const MAX: usize> TryFrom<String> for Line<MAX> {

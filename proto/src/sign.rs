@@ -122,12 +122,12 @@ mod tests {
     fn a_signature_holds_for_its_domain_chain_bytes_and_key_only() {
         let key = SigningKey::from_seed(&[7; 32]);
         let other = SigningKey::from_seed(&[8; 32]);
-        let chain = ChainId::new([1; 32]);
+        let (chain, elsewhere) = (ChainId::new([1; 32]), ChainId::new([2; 32]));
         let signature = key.sign(domain::TX, &chain, b"body");
-        let check = |d, c, b, k: &SigningKey| Ed25519.verify(d, c, b, &k.public(), &signature);
+        let check = |d, c: &ChainId, b: &[u8], k: &SigningKey| Ed25519.verify(d, c, b, &k.public(), &signature);
         assert!(check(domain::TX, &chain, b"body", &key));
         assert!(!check(domain::TX_NODE, &chain, b"body", &key));
-        assert!(!check(domain::TX, &ChainId::new([2; 32]), b"body", &key));
+        assert!(!check(domain::TX, &elsewhere, b"body", &key));
         assert!(!check(domain::TX, &chain, b"bodY", &key));
         assert!(!check(domain::TX, &chain, b"body", &other));
     }

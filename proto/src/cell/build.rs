@@ -11,13 +11,13 @@
 //!
 //! The first six bytes are in the prologue, so a hop refuses a layer in which they were changed.
 
-use super::{Frame, Position, TAG, exactly, padded, zeros};
+use super::{Frame, Position, exactly, padded, zeros};
 use crate::codec::{DecodeError, Reader};
 use crate::domain;
 use crate::hash::hash;
 use crate::id::{ChainId, NodeId, X25519Key};
 use crate::limits::BUILD_MINUTES;
-use crate::limits::budget::BUILD_LAYER;
+use crate::limits::budget::{BUILD_LAYER, KEY, TAG};
 use crate::time::UnixSeconds;
 
 const VERSION: u8 = 1;
@@ -140,11 +140,9 @@ impl<'a> Build<'a> {
     /// anything is computed.
     #[must_use]
     pub fn ephemeral(&self) -> &'a [u8] {
-        &self.message[..X25519_LEN]
+        &self.message[..KEY]
     }
 }
-
-const X25519_LEN: usize = 32;
 
 /// What a layer says to its hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +161,7 @@ impl<'a> BuildPayload<'a> {
     /// Bytes of the payload at `position`.
     #[must_use]
     pub const fn len(position: Position) -> usize {
-        position.build_len() - BuildHead::LEN - X25519_LEN - TAG
+        position.build_len() - BuildHead::LEN - KEY - TAG
     }
 
     /// Bytes of `inner` at `position`; at the exit they are zeros.

@@ -8,9 +8,9 @@
 //! on, or does not open; it therefore knows which hop failed, and no hop can speak for another.
 
 use super::build::Minute;
-use super::{Position, TAG, exactly, padded, zeros};
+use super::{Position, exactly, padded, zeros};
 use crate::codec::{DecodeError, Reader};
-use crate::limits::budget::REPLY_LAYER;
+use crate::limits::budget::{KEY, REPLY_LAYER, TAG};
 
 /// What a hop says of the build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,7 +88,7 @@ impl<'a> ReplyPayload<'a> {
     /// Bytes of the payload at `position`.
     #[must_use]
     pub const fn len(position: Position) -> usize {
-        position.reply_len() - 32 - TAG
+        position.reply_len() - KEY - TAG
     }
 
     /// Bytes of `inner` at `position`; zeros where there is none.

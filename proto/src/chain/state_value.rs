@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::node_record::{NodeRecord, NodeState};
 use crate::codec::{DecodeError, Reader};
 use crate::id::{Amount, Height, NodeId, PublicKey, SwarmId};
+use crate::swarm::{encode_members, read_members};
 
 /// Most testers whose verdict on one node is kept: as many as tests count.
 const MAX_VERDICTS: usize = 200;
@@ -134,7 +135,7 @@ impl SwarmValue {
     /// Canonical bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = crate::swarm::encode_members(&self.members);
+        let mut bytes = encode_members(&self.members);
         put(&mut bytes, &[self.last_decommission.0, self.tests]);
         bytes.extend_from_slice(&self.difficulty.to_be_bytes());
         bytes
@@ -147,18 +148,13 @@ impl SwarmValue {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         exactly(bytes, |reader| {
             Ok(Self {
-                members: read_nodes(reader)?,
+                members: read_members(reader)?,
                 last_decommission: Height(reader.u64()?),
                 tests: reader.u64()?,
                 difficulty: reader.u32()?,
             })
         })
     }
-}
-
-fn read_nodes(reader: &mut Reader<'_>) -> Result<Vec<NodeId>, DecodeError> {
-    let count = usize::from(reader.u16()?);
-    (0..count).map(|_| reader.id()).collect()
 }
 
 /// What the next swarm map depends on beside the swarms themselves.

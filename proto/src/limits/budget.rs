@@ -28,9 +28,9 @@ pub const FRAME: usize = 2048;
 // ---- Layers of paths (B5) ----
 
 /// An X25519 key, as ephemeral or static key of a Noise message.
-const KEY: usize = 32;
-/// The authentication tag of AES-GCM.
-const TAG: usize = 16;
+pub const KEY: usize = 32;
+/// The tag at the end of everything AES-GCM seals.
+pub const TAG: usize = 16;
 /// Bytes that a build layer takes: version, suite, key tag, `e`; minute, position, zeros, next; tag.
 pub const BUILD_LAYER: usize = 1 + 1 + 4 + KEY + (4 + 1 + 3 + 32) + TAG;
 /// Bytes that a reply layer takes: `e`; status, zero, minute, zeros; tag.

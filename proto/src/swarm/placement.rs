@@ -14,7 +14,7 @@
 //! free, by failing and recovering.
 //!
 //! For speed the swarms are laid out flat for the length of a block: their ids in order and beside them one byte each
-//! for the size, which a draw by weight scans at several swarms a nanosecond. Member lists are copied out of the map
+//! for the size, so that draws by weight and the search for room scan bytes. Member lists are copied out of the map
 //! when they first change.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

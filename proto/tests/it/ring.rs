@@ -154,7 +154,9 @@ fn place() -> impl Strategy<Value = u64> {
 
 proptest! {
     #[test]
-    fn the_owner_is_the_nearest_swarm(position in prop_oneof![place(), Just(u64::MAX)], set in btree_set(place(), 1..30)) {
+    fn the_owner_is_the_nearest_swarm(
+        position in prop_oneof![place(), Just(u64::MAX)], set in btree_set(place(), 1..30),
+    ) {
         let ids = ids(set);
         prop_assert_eq!(owner_both_ways(position, &ids), owner_by_distance(position, &ids));
     }

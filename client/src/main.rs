@@ -1,0 +1,7 @@
+//! The command `sotto`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sotto_client::cli::main()
+}

@@ -1,0 +1,5 @@
+//! What a client knows of the network.
+
+mod first_list;
+
+pub use first_list::{FirstListError, NetworkList, Step, fetch};
