@@ -4,6 +4,8 @@
 //! The tree's *version* counts its updates; it is not the height and not part of any hash. Nodes that an update made
 //! stale are dropped at once: an older state still has them in its own map.
 
+use std::sync::Arc;
+
 use imbl::OrdMap;
 use jmt::storage::{LeafNode, Node, NodeKey, TreeReader};
 use jmt::{JellyfishMerkleTree, KeyHash, OwnedValue, Version};
@@ -17,7 +19,8 @@ pub struct TreeError(String);
 
 #[derive(Clone)]
 pub(crate) struct StateTree {
-    nodes: OrdMap<NodeKey, Node>,
+    /// Behind `Arc`s, because changing a shared map copies the entries beside the changed one.
+    nodes: OrdMap<Arc<NodeKey>, Arc<Node>>,
     /// The version the next update writes.
     next: Version,
     root: Hash,
@@ -43,7 +46,7 @@ impl StateTree {
         let tree = JellyfishMerkleTree::<_, Blake2b>::new(&*self);
         let (root, batch) = tree.put_value_set(entries, self.next).map_err(TreeError::new)?;
         for (key, node) in batch.node_batch.nodes() {
-            self.nodes.insert(key.clone(), node.clone());
+            self.nodes.insert(Arc::new(key.clone()), Arc::new(node.clone()));
         }
         for stale in &batch.stale_node_index_batch {
             self.nodes.remove(&stale.node_key);
@@ -79,7 +82,7 @@ impl TreeError {
 
 impl TreeReader for StateTree {
     fn get_node_option(&self, key: &NodeKey) -> anyhow::Result<Option<Node>> {
-        Ok(self.nodes.get(key).cloned())
+        Ok(self.nodes.get(key).map(|node| Node::clone(node)))
     }
 
     fn get_value_option(&self, _: Version, _: KeyHash) -> anyhow::Result<Option<OwnedValue>> {
