@@ -43,7 +43,7 @@ fn registration(i: u32, chain: &ChainId) -> Transaction {
 fn grow(state: &State, authority: &SigningKey, txs: impl Iterator<Item = Transaction>) -> (Block, State) {
     let mut draft = BlockDraft::begin(state, UnixMillis(state.time().0 + 1000)).expect("a draft");
     txs.for_each(|tx| draft.try_add(tx, &Trusting).expect("a valid transaction"));
-    draft.seal(authority).expect("a block")
+    draft.seal(authority)
 }
 
 /// A chain of 5,000 nodes, and a block that rotates the keys of 15 of them.
@@ -57,7 +57,7 @@ fn chain() -> (State, Block) {
         balances: (0..NODES).map(|i| (key("operator", i).public(), Amount::coins(1000))).collect(),
         params: Params::preset(Preset::Testnet),
     };
-    let mut state = State::genesis(&genesis).expect("a genesis");
+    let mut state = State::genesis(&genesis);
     for first in (0..NODES).step_by(1000) {
         let chain = state.chain();
         state = grow(&state, &authority, (first..first + 1000).map(|i| registration(i, &chain))).1;

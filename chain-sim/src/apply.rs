@@ -6,7 +6,7 @@ use sotto_proto::limits::MAX_BLOCK_BYTES;
 use sotto_proto::sign::{SigningKey, Verify};
 use sotto_proto::time::UnixMillis;
 
-use crate::state::{State, TreeError};
+use crate::state::State;
 use crate::transition::{BlockError, TransactionError, Transition};
 
 /// The state after `block`, which must follow `state`.
@@ -27,7 +27,7 @@ pub fn apply(state: &State, block: &Block, verify: &dyn Verify) -> Result<State,
     for (index, tx) in block.transactions.iter().enumerate() {
         transition.execute(tx, verify).map_err(|source| BlockError::Transaction { index, source })?;
     }
-    let mut next = transition.end()?;
+    let mut next = transition.end();
     check_root("state", next.state_root(), header.state_root)?;
     check_root("list", next.list_root(), header.list_root)?;
     next.tip = block.hash(&state.chain);
@@ -130,13 +130,11 @@ impl BlockDraft {
     }
 
     /// Ends and signs the block.
-    ///
-    /// # Errors
-    /// [`TreeError`] if the state tree refuses its update, which would be a defect.
-    pub fn seal(self, authority: &SigningKey) -> Result<(Block, State), TreeError> {
+    #[must_use]
+    pub fn seal(self, authority: &SigningKey) -> (Block, State) {
         let (chain, height, time) =
             (self.transition.state.chain, self.transition.state.height, self.transition.state.time);
-        let mut state = self.transition.end()?;
+        let mut state = self.transition.end();
         let header: SignedHeader = Header {
             height,
             previous: self.previous,
@@ -147,6 +145,6 @@ impl BlockDraft {
         }
         .sign(authority, &chain);
         state.tip = header.hash(&chain);
-        Ok((Block { header, transactions: self.transactions }, state))
+        (Block { header, transactions: self.transactions }, state)
     }
 }

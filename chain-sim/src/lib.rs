@@ -23,5 +23,5 @@ mod transition;
 
 pub use apply::{BlockDraft, apply};
 pub use follower::{Equivocation, Follower, Inserted};
-pub use state::{DueTest, SnapshotError, State, TreeError};
+pub use state::{DueTest, SnapshotError, State};
 pub use transition::{BlockError, TransactionError};

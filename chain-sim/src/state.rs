@@ -13,13 +13,12 @@ use sotto_proto::chain::{
 };
 use sotto_proto::id::{Amount, BlockHash, ChainId, Hash, Height, NodeId, PublicKey, SwarmId};
 use sotto_proto::network::{NodeList, Snapshot};
-use sotto_proto::proof::{StateProof, Table};
+use sotto_proto::proof::{StateProof, StateProofError, Table};
 use sotto_proto::swarm::SwarmMap;
 use sotto_proto::time::UnixMillis;
 
 pub(crate) use index::Indexes;
 pub use snapshot::SnapshotError;
-pub use tree::TreeError;
 pub(crate) use tree::StateTree;
 
 /// What the rules remember of a swarm beside its members.
@@ -83,10 +82,8 @@ impl std::fmt::Debug for State {
 
 impl State {
     /// The state of block 0: the genesis' balances, no nodes.
-    ///
-    /// # Errors
-    /// [`TreeError`] if the state tree refuses the balances, which would be a defect.
-    pub fn genesis(genesis: &Genesis) -> Result<Self, TreeError> {
+    #[must_use]
+    pub fn genesis(genesis: &Genesis) -> Self {
         let chain = genesis.chain_id();
         let records = NodeList::new();
         let buckets = Buckets::new(&chain, &records);
@@ -115,15 +112,15 @@ impl State {
             records,
             genesis: Arc::new(genesis.clone()),
         };
-        state.plant_tree()?;
-        Ok(state)
+        state.plant_tree();
+        state
     }
 
     /// Builds the state tree anew from the tables.
-    fn plant_tree(&mut self) -> Result<(), TreeError> {
-        let entries: Vec<_> = self.entries().map(|(table, key, value)| (table, key, Some(value))).collect();
-        self.tree = StateTree::default();
-        self.tree.update(entries)
+    fn plant_tree(&mut self) {
+        let mut tree = StateTree::default();
+        tree.update(self.entries().map(|(table, key, value)| (table, key, Some(value))));
+        self.tree = tree;
     }
 
     /// Every entry of every table: what the state root covers.
@@ -155,9 +152,9 @@ impl State {
     /// A proof that `key` of `table` has the value it has, or that there is none.
     ///
     /// # Errors
-    /// [`TreeError`] if the tree refuses, which would be a defect.
-    pub fn prove(&self, table: Table, key: &[u8]) -> Result<StateProof, TreeError> {
-        self.tree.prove(table, key, self.value(table, key)).map(StateProof::from)
+    /// [`StateProofError`] if the proof is longer than any can be, which would be a defect.
+    pub fn prove(&self, table: Table, key: &[u8]) -> Result<StateProof, StateProofError> {
+        self.tree.prove(table, key)
     }
 
     fn swarm_value(&self, id: SwarmId) -> Option<SwarmValue> {

@@ -23,7 +23,7 @@ use sotto_proto::time::UnixMillis;
 
 pub use error::{BlockError, TransactionError};
 
-use crate::state::{State, TreeError, WAITING_KEY, epoch_of};
+use crate::state::{State, WAITING_KEY, epoch_of};
 
 /// A state on its way to the next.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl Transition {
     }
 
     /// Ends the block: pays the reward and brings the trees up to date.
-    pub(crate) fn end(mut self) -> Result<State, TreeError> {
+    pub(crate) fn end(mut self) -> State {
         self.pay_reward();
         let mut state = self.state;
         let entries: Vec<_> = self
@@ -58,12 +58,12 @@ impl Transition {
                 (table, key, value)
             })
             .collect();
-        state.tree.update(entries)?;
+        state.tree.update(entries);
         if !self.buckets.is_empty() {
             state.buckets.refresh(&state.chain, &state.records, self.buckets);
             state.list_root = state.buckets.root(&state.chain);
         }
-        Ok(state)
+        state
     }
 
     /// The active node that has waited longest is paid.

@@ -16,7 +16,7 @@ use sotto_proto::proof::Table;
 use sotto_proto::swarm::{InvalidMap, SwarmMap};
 use sotto_proto::time::UnixMillis;
 
-use super::{DueTest, State, SwarmInfo, TreeError};
+use super::{DueTest, State, SwarmInfo};
 
 const VERSION: u8 = 1;
 /// No key or value of the tables is longer: a node with all its verdicts has less than 9 KiB; the lists of those who
@@ -32,9 +32,6 @@ pub enum SnapshotError {
     /// The swarms in it are none.
     #[error("snapshot: {0}")]
     Swarms(#[from] InvalidMap),
-    /// The tree could not be rebuilt.
-    #[error("snapshot: {0}")]
-    Tree(#[from] TreeError),
 }
 
 impl State {
@@ -76,7 +73,7 @@ impl State {
         if reader.u8()? != VERSION {
             return Err(DecodeError::Value("snapshot version").into());
         }
-        let mut state = Self::genesis(genesis)?;
+        let mut state = Self::genesis(genesis);
         state.accounts.clear();
         (state.height, state.tip, state.time) = (Height(reader.u64()?), reader.id()?, UnixMillis(reader.u64()?));
         let mut tables = Tables::default();
@@ -95,7 +92,7 @@ impl State {
         state.swarms = SwarmMap::from_parts(tables.swarms, tables.unassigned)?;
         state.buckets = Buckets::new(&state.chain, &state.records);
         state.list_root = state.buckets.root(&state.chain);
-        state.plant_tree()?;
+        state.plant_tree();
         Ok(state)
     }
 }

@@ -6,8 +6,6 @@ use sotto_proto::net_addr::NodeAddr;
 use sotto_proto::swarm::BeginBlockError;
 use sotto_proto::time::UnixMillis;
 
-use crate::state::TreeError;
-
 /// Why a transaction is not valid on a state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransactionError {
@@ -147,9 +145,6 @@ pub enum BlockError {
         /// The header's.
         actual: Hash,
     },
-    /// The state tree refused its update: a defect.
-    #[error(transparent)]
-    Tree(#[from] TreeError),
     /// The swarm map refused its update: a defect.
     #[error(transparent)]
     Swarms(#[from] BeginBlockError),

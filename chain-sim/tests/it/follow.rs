@@ -25,7 +25,7 @@ fn branch(chain: &Chain, fork: u64, count: u64, salt: u64) -> Vec<Block> {
     (0..count)
         .map(|_| {
             let draft = BlockDraft::begin(&state, UnixMillis(state.time().0 + 1000 + salt)).unwrap();
-            let (block, next) = draft.seal(&chain.authority).unwrap();
+            let (block, next) = draft.seal(&chain.authority);
             state = next;
             block
         })
@@ -86,7 +86,7 @@ fn nobody_but_the_authority_can_make_a_follower_keep_or_take_blocks() {
     let (chain, mut follower) = chain_and_follower(20);
     let forged = |fork| {
         let state = &chain.states[fork];
-        BlockDraft::begin(state, UnixMillis(state.time().0 + 5)).unwrap().seal(&operator(0)).unwrap().0
+        BlockDraft::begin(state, UnixMillis(state.time().0 + 5)).unwrap().seal(&operator(0)).0
     };
     for fork in [20, 18] {
         assert_eq!(follower.insert(forged(fork), &Ed25519), Err(BlockError::Signature));

@@ -53,7 +53,7 @@ impl Chain {
     }
 
     pub(crate) fn with(operators: u32, change: impl FnOnce(&mut Genesis)) -> Self {
-        let state = State::genesis(&genesis(operators, change)).unwrap();
+        let state = State::genesis(&genesis(operators, change));
         Self {
             authority: SigningKey::from_seed(&[1; 32]),
             states: vec![state.clone()],
@@ -126,7 +126,7 @@ impl Chain {
         for tx in std::mem::take(&mut self.pending) {
             draft.try_add(tx.clone(), &Ed25519).unwrap_or_else(|error| panic!("{}: {error}", tx.body.payload.name()));
         }
-        let (block, state) = draft.seal(&self.authority).unwrap();
+        let (block, state) = draft.seal(&self.authority);
         let again = apply(&parent, &Block::decode(&block.encode()).unwrap(), &Ed25519).unwrap();
         assert_eq!((again.state_root(), again.tip_hash()), (state.state_root(), state.tip_hash()));
         self.state = state;
