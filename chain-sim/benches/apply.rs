@@ -1,5 +1,7 @@
 //! What a block costs: 15 updates on a chain of 5,000 nodes, with signatures, state tree and list root.
 
+#![allow(clippy::expect_used, missing_docs, reason = "a bench that cannot be set up has to stop")]
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};

@@ -20,6 +20,7 @@ const PLACEHOLDER: [u8; 32] = *b"SPARSE_MERKLE_PLACEHOLDER_HASH__";
 
 type Key = [u8; 32];
 type Digest = [u8; 32];
+type Keyed<T> = (Key, T);
 /// A subtree; `None` is an empty one.
 type Subtree = Option<Arc<Node>>;
 
@@ -145,7 +146,8 @@ fn plant(depth: usize, leaves: &[(Key, Digest)]) -> Subtree {
     }
 }
 
-fn split<T>(depth: usize, items: &[(Key, T)]) -> (&[(Key, T)], &[(Key, T)]) {
+/// What leads left and what leads right at a depth.
+fn split<T>(depth: usize, items: &[Keyed<T>]) -> (&[Keyed<T>], &[Keyed<T>]) {
     items.split_at(items.partition_point(|(key, _)| bit(key, depth) == 0))
 }
 

@@ -13,7 +13,7 @@
 //!
 //! So what a word of the message schedule (FIPS 180-4, 6.4.2) takes from fixed words is added up once per envelope:
 //! W1..15, W17, W19 and W21 are fixed as a whole, and up to W37 there is at least a fixed part. The compiler is told
-//! which by [`VARIES`]; the rounds are unrolled, so its tests cost nothing.
+//! which by `VARIES`; the rounds are unrolled, so its tests cost nothing.
 
 use std::fmt;
 

@@ -1,0 +1,168 @@
+//! The two gossip instances: blocks among registered nodes and the producer, records among the members of a swarm.
+//!
+//! Messages carry neither author nor signature of their own: blocks and records are signed or stamped themselves, and
+//! are checked once, after duplicates are gone. Their id is taken from their content (B1). Nothing is passed on before
+//! it was judged, see [`crate::network::Network::judge`].
+//!
+//! Swarms have at most ten members and each node has about as many links on the chain topic, so meshes are small. The
+//! author sends to everybody it is connected with at once; forwarding fills the gaps.
+
+use std::time::Duration;
+
+use libp2p::gossipsub::{
+    self, ConfigBuilder, IdentityTransform, MaxCountSubscriptionFilter, Message, MessageAuthenticity, MessageId,
+    MetricsConfig, TopicHash, TopicSubscriptionFilter, ValidationMode, Version,
+};
+use libp2p::metrics::Registry;
+use sotto_proto::chain::SignedHeader;
+use sotto_proto::domain;
+use sotto_proto::hash::{Hasher, hash};
+use sotto_proto::id::ChainId;
+use sotto_proto::limits;
+
+use crate::names::Names;
+use crate::network::BuildError;
+
+/// A gossip instance.
+pub type Behaviour = gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<Whitelist>>;
+
+/// Mesh neighbours aimed at, and when to look for more or fewer. Fewer than three would let one silent neighbour cut a
+/// node off from forwarded messages; every one more costs a copy of each message.
+const MESH: usize = 3;
+const MESH_LOW: usize = 2;
+const MESH_HIGH: usize = 4;
+/// Mesh neighbours that must have been dialled by us, so that nobody fills a mesh by dialling in.
+const MESH_OUTBOUND: usize = 1;
+
+/// gossipsub checks these only for topics with settings of their own, and computes nonsense when they do not hold.
+const _: () = assert!(
+    MESH_OUTBOUND <= MESH_LOW && MESH_LOW <= MESH && MESH <= MESH_HIGH && 2 * MESH_OUTBOUND <= MESH,
+    "mesh sizes"
+);
+
+/// Ids in one IHAVE or IWANT: 22 bytes each, so that a full one stays far below the 16 KiB that end a stream.
+const CONTROL_IDS: usize = 512;
+/// Topics a peer may be subscribed to: the swarms it was in lately, and some to spare.
+const TOPICS_PER_PEER: usize = 16;
+/// Messages that wait for one peer. A block may have a megabyte, and a second block follows a second later.
+const CHAIN_QUEUE: usize = 32;
+/// The same for records, of which many are small.
+const SWARM_QUEUE: usize = 256;
+/// Messages in one frame.
+const MESSAGES_PER_FRAME: usize = 500;
+
+/// Which topics peers may subscribe to. Others are not even remembered.
+#[derive(Clone, Debug)]
+pub enum Whitelist {
+    /// The topic of blocks.
+    Chain(TopicHash),
+    /// The topic of any swarm: a peer may be a block ahead of us and in a swarm that we will be in shortly, and it says
+    /// so only once.
+    Swarms(Names),
+}
+
+impl TopicSubscriptionFilter for Whitelist {
+    fn can_subscribe(&mut self, topic: &TopicHash) -> bool {
+        match self {
+            Self::Chain(only) => only == topic,
+            Self::Swarms(names) => names.swarm_of_topic(topic).is_some(),
+        }
+    }
+}
+
+/// The instance for blocks.
+///
+/// # Errors
+/// [`BuildError::Gossip`] when gossipsub refuses the settings.
+pub fn chain(chain: ChainId, names: &Names, registry: Option<&mut Registry>) -> Result<Behaviour, BuildError> {
+    let settings = Settings {
+        protocol: names.chain_gossip().to_string(),
+        max_message: limits::CHAIN_GOSSIP_MAX,
+        queue: CHAIN_QUEUE,
+        id: Box::new(move |message| block_message_id(&chain, &message.data)),
+    };
+    build(settings, Whitelist::Chain(names.chain_topic().hash()), registry)
+}
+
+/// The instance for the own swarm.
+///
+/// # Errors
+/// [`BuildError::Gossip`] when gossipsub refuses the settings.
+pub fn swarm(names: &Names, registry: Option<&mut Registry>) -> Result<Behaviour, BuildError> {
+    let settings = Settings {
+        protocol: names.swarm_gossip().to_string(),
+        max_message: limits::SWARM_GOSSIP_MAX,
+        queue: SWARM_QUEUE,
+        // Records and deletes travel here once nodes store; until then every message is known by its own hash, which
+        // is what deletes will keep.
+        id: Box::new(|message| message_id(&message.data)),
+    };
+    build(settings, Whitelist::Swarms(names.clone()), registry)
+}
+
+/// The id of a gossiped block: the first bytes of its hash, so that it is the same whoever encoded it.
+fn block_message_id(chain: &ChainId, data: &[u8]) -> MessageId {
+    match data.first_chunk::<{ SignedHeader::LEN }>() {
+        Some(signed_header) => {
+            let block_hash = Hasher::new(domain::BLOCK).chain(chain).chain(signed_header).finish();
+            MessageId::new(&block_hash.as_bytes()[..limits::GOSSIP_ID])
+        }
+        // Too short to be a block: refused as soon as it comes up, but it needs an id of its own until then.
+        None => message_id(data),
+    }
+}
+
+fn message_id(data: &[u8]) -> MessageId {
+    MessageId::new(&hash(domain::GOSSIP, data).as_bytes()[..limits::GOSSIP_ID])
+}
+
+struct Settings {
+    protocol: String,
+    max_message: usize,
+    queue: usize,
+    id: Box<dyn Fn(&Message) -> MessageId + Send + Sync>,
+}
+
+fn build(settings: Settings, topics: Whitelist, registry: Option<&mut Registry>) -> Result<Behaviour, BuildError> {
+    let Settings { protocol, max_message, queue, id } = settings;
+    let config = ConfigBuilder::default()
+        // A name of our own means version 1.1 of the protocol, without IDONTWANT, which costs more than it saves here.
+        .protocol_id(protocol, Version::V1_1)
+        .validation_mode(ValidationMode::Anonymous)
+        .validate_messages()
+        .message_id_fn(id)
+        .mesh_n(MESH)
+        .mesh_n_low(MESH_LOW)
+        .mesh_n_high(MESH_HIGH)
+        .mesh_outbound_min(MESH_OUTBOUND)
+        .flood_publish(true)
+        .gossip_lazy(MESH)
+        .heartbeat_interval(Duration::from_secs(1))
+        .heartbeat_initial_delay(Duration::from_secs(1))
+        // Adverts reach five seconds back, validation may take ten; longer gaps are for sync and repair.
+        .history_length(10)
+        .history_gossip(5)
+        .duplicate_cache_time(Duration::from_secs(120))
+        .prune_backoff(Duration::from_secs(15))
+        .unsubscribe_backoff(Duration::from_secs(5))
+        .max_transmit_size(max_message + limits::GOSSIP_SLACK)
+        .max_publish_messages(MESSAGES_PER_FRAME)
+        .max_control_messages_sent(CONTROL_IDS)
+        .connection_handler_queue_len(queue)
+        .publish_queue_duration(Duration::from_secs(5))
+        .forward_queue_duration(Duration::from_secs(2))
+        .build()
+        .map_err(|error| BuildError::Gossip(error.to_string()))?;
+    let filter = MaxCountSubscriptionFilter {
+        filter: topics,
+        max_subscribed_topics: TOPICS_PER_PEER,
+        max_subscriptions_per_request: 2 * TOPICS_PER_PEER,
+    };
+    let behaviour =
+        Behaviour::new_with_subscription_filter_and_transform(MessageAuthenticity::Anonymous, config, filter, IdentityTransform)
+            .map_err(|error| BuildError::Gossip(error.to_owned()))?;
+    Ok(match registry {
+        Some(registry) => behaviour.with_metrics(registry, MetricsConfig::default()),
+        None => behaviour,
+    })
+}

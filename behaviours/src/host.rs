@@ -1,0 +1,71 @@
+//! The one builder of libp2p hosts, for nodes, the producer and clients alike: TCP, Noise, Yamux, nothing else.
+//!
+//! - Yamux allows exactly as many streams as leave its window budget no spare, so that no peer can grow a window.
+//! - Streams negotiate lazily: each of our protocols proposes one name and writes first, so its first bytes travel with
+//!   the proposal. A listener that does not speak the protocol shows as an error of the first read.
+//! - No identify: the chain is the address book, and a client tells nothing about itself.
+//! - Everything before a connection is established has one deadline, not an idle timer.
+
+use std::io;
+use std::num::{NonZeroU8, NonZeroUsize};
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
+use libp2p::core::transport::timeout::TransportTimeout;
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::swarm::{Config, NetworkBehaviour};
+use libp2p::{PeerId, Swarm, Transport, noise, yamux};
+use sotto_proto::limits;
+
+use crate::network::Timeouts;
+
+/// What a host's swarm runs on: authenticated, multiplexed connections.
+pub type HostTransport = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// Puts Noise and Yamux on any byte stream transport.
+///
+/// # Errors
+/// [`noise::Error`] when the identity cannot sign the Noise key.
+pub fn secure<T>(transport: T, identity: &Keypair, timeouts: &Timeouts) -> Result<HostTransport, noise::Error>
+where
+    T: Transport + Send + Unpin + 'static,
+    T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    T::Error: Send + Sync + 'static,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+{
+    let mut yamux = yamux::Config::default();
+    yamux.set_max_num_streams(limits::YAMUX_STREAMS);
+    let upgraded =
+        transport.upgrade(Version::V1Lazy).authenticate(noise::Config::new(identity)?).multiplex(yamux);
+    Ok(TransportTimeout::new(upgraded, timeouts.handshake)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .map_err(io::Error::other)
+        .boxed())
+}
+
+/// The swarm of a host. Its connection tasks run on the tokio runtime of the caller.
+#[must_use]
+pub fn swarm<B: NetworkBehaviour>(
+    transport: HostTransport,
+    behaviour: B,
+    identity: &Keypair,
+    timeouts: &Timeouts,
+) -> Swarm<B> {
+    let config = Config::with_tokio_executor()
+        .with_substream_upgrade_protocol_override(Version::V1Lazy)
+        .with_idle_connection_timeout(timeouts.idle)
+        .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS)
+        // A node's addresses are tried one after the other: one of them nearly always works.
+        .with_dial_concurrency_factor(NonZeroU8::MIN)
+        .with_notify_handler_buffer_size(COMMANDS)
+        .with_per_connection_event_buffer_size(EVENTS);
+    Swarm::new(transport, behaviour, identity.public().to_peer_id(), config)
+}
+
+/// Commands a connection task may have waiting; when one is full the whole behaviour waits for it.
+const COMMANDS: NonZeroUsize = NonZeroUsize::new(32).unwrap();
+/// Events a connection task may have waiting before it stops reading: libp2p's default.
+const EVENTS: usize = 7;

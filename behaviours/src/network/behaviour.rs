@@ -1,0 +1,120 @@
+//! Everything a host speaks, put together.
+//!
+//! The order counts: the first fields may refuse a connection, and those after them must not have heard of it then.
+
+use libp2p::request_response::{self, ProtocolSupport};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{gossipsub, ping};
+use sotto_proto::limits;
+use sotto_proto::request::{
+    ChainRequest, ChainResponse, ListRequest, ListResponse, Message, StatusRequest, StatusResponse,
+};
+
+use super::{Role, Timeouts};
+use crate::chain_sync::protocol::{Codec, Received};
+use crate::gated::Gated;
+use crate::names::Names;
+use crate::{gossip, limits as connection_limits, membership};
+
+/// A request-response protocol of ours.
+pub(super) type Exchange<Q, A> = request_response::Behaviour<Codec<Q, A>>;
+/// What happens on it.
+pub(super) type ExchangeEvent<Q, A> = request_response::Event<Received<Q>, A>;
+
+#[derive(NetworkBehaviour)]
+#[behaviour(to_swarm = "Out")]
+pub(super) struct Behaviour {
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) membership: membership::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    /// Registered nodes and the producer. Clients have no gossip at all.
+    pub(super) chain_gossip: Toggle<Gated<gossip::Behaviour>>,
+    /// Members of the own swarm.
+    pub(super) swarm_gossip: Toggle<Gated<gossip::Behaviour>>,
+    /// Anybody.
+    pub(super) chain: Exchange<ChainRequest, ChainResponse>,
+    /// Anybody.
+    pub(super) list: Exchange<ListRequest, ListResponse>,
+    /// Registered nodes and the producer.
+    pub(super) status: Toggle<Gated<Exchange<StatusRequest, StatusResponse>>>,
+}
+
+/// What comes out of the parts.
+#[derive(Debug)]
+pub(super) enum Out {
+    Membership(membership::Event),
+    Ping(ping::Event),
+    /// Of either instance; the message's topic tells which.
+    Gossip(gossipsub::Event),
+    Chain(ExchangeEvent<ChainRequest, ChainResponse>),
+    List(ExchangeEvent<ListRequest, ListResponse>),
+    Status(ExchangeEvent<StatusRequest, StatusResponse>),
+}
+
+/// Streams of one protocol on one connection, both directions together.
+const STREAMS: usize = 2 * limits::REQUESTS_PER_PEER;
+
+/// One of the protocols. Clients ask and do not even advertise that they could answer.
+pub(super) fn exchange<Q, A>(name: libp2p::StreamProtocol, role: Role, timeouts: &Timeouts) -> Exchange<Q, A>
+where
+    Q: Message + Send + 'static,
+    A: Message + Send + 'static,
+{
+    let support = if role == Role::Client { ProtocolSupport::Outbound } else { ProtocolSupport::Full };
+    let config = request_response::Config::default()
+        .with_request_timeout(timeouts.request)
+        .with_max_concurrent_streams(STREAMS);
+    // Half of the whole exchange is more than any one of its phases may take.
+    Exchange::with_codec(Codec::new(timeouts.request / 2), [(name, support)], config)
+}
+
+pub(super) fn status(
+    names: &Names,
+    role: Role,
+    timeouts: &Timeouts,
+) -> Toggle<Gated<Exchange<StatusRequest, StatusResponse>>> {
+    (role != Role::Client).then(|| Gated::new(exchange(names.status(), role, timeouts))).into()
+}
+
+impl From<std::convert::Infallible> for Out {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<membership::Event> for Out {
+    fn from(event: membership::Event) -> Self {
+        Self::Membership(event)
+    }
+}
+
+impl From<ping::Event> for Out {
+    fn from(event: ping::Event) -> Self {
+        Self::Ping(event)
+    }
+}
+
+impl From<gossipsub::Event> for Out {
+    fn from(event: gossipsub::Event) -> Self {
+        Self::Gossip(event)
+    }
+}
+
+impl From<ExchangeEvent<ChainRequest, ChainResponse>> for Out {
+    fn from(event: ExchangeEvent<ChainRequest, ChainResponse>) -> Self {
+        Self::Chain(event)
+    }
+}
+
+impl From<ExchangeEvent<ListRequest, ListResponse>> for Out {
+    fn from(event: ExchangeEvent<ListRequest, ListResponse>) -> Self {
+        Self::List(event)
+    }
+}
+
+impl From<ExchangeEvent<StatusRequest, StatusResponse>> for Out {
+    fn from(event: ExchangeEvent<StatusRequest, StatusResponse>) -> Self {
+        Self::Status(event)
+    }
+}

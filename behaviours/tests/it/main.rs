@@ -1,0 +1,13 @@
+//! Hosts against each other, and against peers that do not keep to anything. Over memory where no socket is needed.
+//! Every test waits for conditions, with a deadline.
+
+mod admission;
+mod floods;
+mod malformed;
+mod meeting;
+mod outsiders;
+mod requests;
+mod support;
+mod sync;
+#[path = "../../src/test_support.rs"]
+mod test_support;

@@ -1,0 +1,383 @@
+//! The event loop: the network on one side, the machine in the middle, chain and storage threads on the other.
+//!
+//! Nothing here decides anything, and nothing here waits for a disk. What is held is bounded:
+//!
+//! | what | bound |
+//! | --- | --- |
+//! | lots of blocks for the chain thread | [`chain_thread::QUEUE`]; beyond it gossip is ignored, sync asks again |
+//! | commands for the storage thread | [`crate::store::writer::QUEUE`]; beyond it *busy* |
+//! | answers that wait for stored blocks | [`READS`]; beyond it *busy* |
+//! | questions of HTTP and the admin socket | [`crate::http::QUEUE`]; beyond it 503 |
+//! | own requests without an answer | as many as [`Network`] allows |
+
+mod serving;
+mod status;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use sotto_behaviours::network::{
+    Event as NetEvent, FetchId, FetchOutcome, GossipId, Network, ReplyTo, RequestError, RequestId, SendError, Verdict,
+};
+use sotto_proto::id::{Height, NodeId};
+use sotto_proto::net_addr::NodeAddr;
+use sotto_proto::time::Monotonic;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use self::serving::Served;
+pub use self::status::About;
+use self::status::Standing;
+use crate::chain_thread::{self, ChainHandle, Outcome};
+use crate::clock::Clock;
+use crate::http::Question;
+use crate::service_node::{
+    CommandId, Incoming, Input, Outgoing, Output, Refusal, ReplyId, ServiceNode, Tag, To, Token,
+};
+use crate::store::StoreError;
+use crate::store::writer::{Job, StoreHandle, Sync};
+use crate::{metrics, process};
+
+/// Answers from stored blocks under way; each holds up to 1 MiB.
+pub const READS: usize = 16;
+/// Things the storage thread may have said and the loop not heard; the thread waits when there are more.
+const STORED: usize = 64;
+
+/// Where a lot of blocks came from, to tell its source what became of it.
+#[derive(Debug)]
+pub enum Source {
+    /// Chain sync fetched it.
+    Fetch(FetchId),
+    /// A peer gossiped it.
+    Gossip {
+        /// Who.
+        from: NodeId,
+        /// Which message.
+        gossip: GossipId,
+    },
+}
+
+/// What the storage thread says.
+enum Stored {
+    Durable(Token, Result<(), StoreError>),
+    Read(Box<Served>),
+}
+
+/// What the loop is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The network.
+    pub network: Network,
+    /// The machine.
+    pub machine: ServiceNode,
+    /// The clock the machine is told.
+    pub clock: Clock,
+    /// What never changes, for the status.
+    pub about: About,
+    /// The way to the chain thread.
+    pub chain: ChainHandle<Source>,
+    /// What it says.
+    pub chain_events: mpsc::Receiver<chain_thread::Event<Source>>,
+    /// The way to the storage thread.
+    pub store: StoreHandle,
+    /// Questions from outside.
+    pub questions: mpsc::Receiver<Question>,
+}
+
+/// The loop.
+pub struct EventLoop {
+    parts: Parts,
+    stored: mpsc::Receiver<Stored>,
+    stored_sender: mpsc::Sender<Stored>,
+    /// Where the machine's answers to peers go.
+    replies: BTreeMap<ReplyId, ReplyTo>,
+    /// Answers from stored blocks under way.
+    reads: usize,
+    /// Own requests without an answer, under the network's names.
+    requests: BTreeMap<RequestId, Tag>,
+    commands: BTreeMap<CommandId, oneshot::Sender<Result<(), Refusal>>>,
+    next_number: u64,
+    alarm: Option<Monotonic>,
+    tip: Height,
+    listening: Option<NodeAddr>,
+    standing: Option<Standing>,
+}
+
+impl std::fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventLoop").field("tip", &self.tip).finish_non_exhaustive()
+    }
+}
+
+/// One turn of the loop.
+enum Turn {
+    Network(NetEvent),
+    Chain(chain_thread::Event<Source>),
+    Stored(Stored),
+    Question(Question),
+    Alarm,
+    Stop,
+}
+
+impl EventLoop {
+    /// A loop over `parts`.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let (stored_sender, stored) = mpsc::channel(STORED);
+        Self {
+            parts,
+            stored,
+            stored_sender,
+            replies: BTreeMap::new(),
+            reads: 0,
+            requests: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            next_number: 0,
+            alarm: None,
+            tip: Height::ZERO,
+            listening: None,
+            standing: None,
+        }
+    }
+
+    /// Tells the machine `first`, then runs until `shutdown`.
+    pub async fn run(mut self, first: Input, shutdown: CancellationToken) {
+        self.tell(first);
+        loop {
+            let turn = self.next(&shutdown).await;
+            let began = Instant::now();
+            match turn {
+                Turn::Network(event) => self.on_network(event),
+                Turn::Chain(event) => self.on_chain(event),
+                Turn::Stored(stored) => self.on_stored(stored),
+                Turn::Question(question) => self.on_question(question, &shutdown),
+                Turn::Alarm => {
+                    self.alarm = None;
+                    self.tell(Input::WakeUp);
+                }
+                Turn::Stop => return,
+            }
+            metrics::loop_busy(began.elapsed());
+        }
+    }
+
+    async fn next(&mut self, shutdown: &CancellationToken) -> Turn {
+        let wait = self.alarm.map(|at| self.parts.clock.until(at));
+        let alarm = async {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => Turn::Stop,
+            event = self.parts.network.next() => Turn::Network(event),
+            event = self.parts.chain_events.recv() => event.map_or(Turn::Stop, Turn::Chain),
+            Some(stored) = self.stored.recv() => Turn::Stored(stored),
+            Some(question) = self.parts.questions.recv() => Turn::Question(question),
+            () = alarm => Turn::Alarm,
+        }
+    }
+
+    fn on_network(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::Listening(address) => {
+                tracing::info!(%address, "listening");
+                self.listening = Some(address);
+                process::notify("READY=1");
+            }
+            NetEvent::PeerConnected { node, registered } => {
+                tracing::debug!(node = node.short(), registered, "connected");
+                if registered {
+                    self.tell(Input::Connected(node));
+                }
+                self.tell_network();
+            }
+            NetEvent::PeerDisconnected { node } => {
+                tracing::debug!(node = node.short(), "disconnected");
+                self.tell(Input::Disconnected(node));
+                self.tell_network();
+            }
+            NetEvent::OtherGenesis { node } => {
+                tracing::debug!(node = node.short(), "the peer is of another chain");
+                self.tell(Input::OtherGenesis(node));
+            }
+            NetEvent::Block { from, gossip, bytes } => {
+                self.insert(Source::Gossip { from, gossip }, vec![bytes]);
+            }
+            NetEvent::Blocks { fetch, blocks, .. } => self.insert(Source::Fetch(fetch), blocks),
+            // No message of a swarm is defined yet, so none is passed on.
+            NetEvent::SwarmMessage { gossip, .. } => self.parts.network.judge(gossip, Verdict::Ignore),
+            NetEvent::Request { from, request, reply } => {
+                let id = ReplyId(self.number());
+                self.replies.insert(id, reply);
+                self.tell(Input::Received { from, message: Incoming::Request { reply: id, request } });
+            }
+            NetEvent::Response { from, id, result } => {
+                if let Some(tag) = self.requests.remove(&id) {
+                    self.tell(Input::Received { from, message: Incoming::Response { tag, result } });
+                }
+            }
+            NetEvent::ClockJudged(_) => self.tell_network(),
+        }
+    }
+
+    fn insert(&mut self, source: Source, blocks: Vec<Vec<u8>>) {
+        if let Err(source) = self.parts.chain.try_insert(source, blocks) {
+            match source {
+                Source::Gossip { gossip, .. } => self.parts.network.judge(gossip, Verdict::Ignore),
+                Source::Fetch(fetch) => self.parts.network.fetched(fetch, FetchOutcome::Inserted { tip: self.tip }),
+            }
+        }
+    }
+
+    fn on_chain(&mut self, event: chain_thread::Event<Source>) {
+        match event {
+            chain_thread::Event::Updated(update) => {
+                self.tip = update.tip.height();
+                self.tell(Input::Chain(update));
+                self.tell_network();
+                self.note_standing();
+            }
+            chain_thread::Event::Inserted { source: Source::Fetch(fetch), outcome, tip } => {
+                let outcome = match outcome {
+                    Outcome::Inserted | Outcome::Halted => FetchOutcome::Inserted { tip },
+                    Outcome::NeedsParent { .. } => FetchOutcome::NeedsParent,
+                    Outcome::Invalid(reason) => {
+                        tracing::warn!(reason, "a peer served an invalid block");
+                        FetchOutcome::Invalid
+                    }
+                };
+                self.parts.network.fetched(fetch, outcome);
+            }
+            chain_thread::Event::Inserted { source: Source::Gossip { from, gossip }, outcome, .. } => {
+                let verdict = match outcome {
+                    Outcome::Inserted => Verdict::Accept,
+                    Outcome::Halted => Verdict::Ignore,
+                    Outcome::NeedsParent { height } => {
+                        self.parts.network.behind(from, height);
+                        Verdict::Ignore
+                    }
+                    Outcome::Invalid(reason) => {
+                        tracing::warn!(from = from.short(), reason, "an invalid block was gossiped");
+                        Verdict::Reject
+                    }
+                };
+                self.parts.network.judge(gossip, verdict);
+            }
+            chain_thread::Event::StorageFailed(reason) => self.tell(Input::StorageFailed(reason)),
+        }
+    }
+
+    fn on_stored(&mut self, stored: Stored) {
+        match stored {
+            Stored::Durable(token, Ok(())) => self.tell(Input::Durable(token)),
+            Stored::Durable(token, Err(error)) => self.not_durable(token, &error),
+            Stored::Read(served) => {
+                self.reads -= 1;
+                self.respond(served.reply, served.response);
+            }
+        }
+    }
+
+    fn not_durable(&mut self, token: Token, error: &StoreError) {
+        if let StoreError::Failed(reason) = error {
+            self.tell(Input::StorageFailed(reason.clone()));
+        }
+        self.tell(Input::NotDurable { token, reason: error.to_string() });
+    }
+
+    fn on_question(&mut self, question: Question, shutdown: &CancellationToken) {
+        // Whoever asked may have gone away; that is no error.
+        match question {
+            Question::Status(reply) => drop(reply.send(self.status())),
+            Question::Account(key, reply) => drop(reply.send(self.parts.machine.account(&key))),
+            Question::Command(command, reply) => {
+                self.commands.retain(|_, waiting| !waiting.is_closed());
+                let id = CommandId(self.number());
+                self.commands.insert(id, reply);
+                self.tell(Input::Command { id, command });
+            }
+            Question::Shutdown => {
+                tracing::info!("stopping, as asked over the admin socket");
+                shutdown.cancel();
+            }
+        }
+    }
+
+    /// Tells the machine how the network is.
+    fn tell_network(&mut self) {
+        let (counts, clock) = (self.parts.network.counts(), self.parts.network.clock_offset());
+        metrics::connections(&counts);
+        self.tell(Input::Network { counts, clock });
+    }
+
+    /// Tells the machine what happened and does what it says; what fails at once is told in turn.
+    fn tell(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for output in self.parts.machine.handle(input, self.parts.clock.now()) {
+                inputs.extend(self.perform(output));
+            }
+        }
+    }
+
+    fn perform(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::Send { to, message } => return self.send(to, message),
+            Output::Persist { batch, token, sync } => return self.persist(batch, token, sync),
+            Output::WakeAt(at) => self.alarm = Some(at),
+            Output::Answer { id, result } => {
+                if let Some(reply) = self.commands.remove(&id) {
+                    drop(reply.send(result)); // whoever asked may have gone away
+                }
+            }
+        }
+        None
+    }
+
+    fn send(&mut self, to: To, message: Outgoing) -> Option<Input> {
+        let network = &mut self.parts.network;
+        let (tag, from, sent) = match (message, to) {
+            (Outgoing::Response { reply, response }, _) => {
+                self.respond(reply, response);
+                return None;
+            }
+            (Outgoing::Stored { reply, part, from, limit, tip }, _) => {
+                self.read(reply, part, from, limit, tip);
+                return None;
+            }
+            (Outgoing::Request { tag, request }, To::Node(node)) => (tag, node, network.request(node, request)),
+            (Outgoing::Request { tag, .. }, To::Producer) => (tag, network.local_node(), Err(SendError::NoAddress)),
+            (Outgoing::Transaction { tag, bytes }, _) => (tag, network.local_node(), network.submit_transaction(bytes)),
+        };
+        match sent {
+            Ok(id) => {
+                self.requests.insert(id, tag);
+                None
+            }
+            Err(error) => {
+                let error = match error {
+                    SendError::NoAddress => RequestError::Unreachable,
+                    error => RequestError::Io(error.to_string()),
+                };
+                Some(Input::Received { from, message: Incoming::Response { tag, result: Err(error) } })
+            }
+        }
+    }
+
+    fn persist(&mut self, batch: Job, token: Token, sync: Sync) -> Option<Input> {
+        let sender = self.stored_sender.clone();
+        let done = Box::new(move |result| {
+            // The loop has ended: nobody waits any more.
+            let _ = sender.blocking_send(Stored::Durable(token, result));
+        });
+        let error = self.parts.store.try_persist(batch, sync, done).err()?;
+        Some(Input::NotDurable { token, reason: error.to_string() })
+    }
+
+    const fn number(&mut self) -> u64 {
+        self.next_number = self.next_number.wrapping_add(1);
+        self.next_number
+    }
+}

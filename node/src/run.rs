@@ -1,0 +1,343 @@
+//! Putting a node together, running it, and taking it apart in order.
+//!
+//! ```text
+//! up:    lock → keys → database, restore → storage thread → chain thread → network, HTTP, admin socket → event loop
+//! down:  event loop → HTTP, admin socket → chain thread → storage thread (last sync) → database → lock
+//! ```
+
+use std::io::{self, Read as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use metrics_exporter_prometheus::BuildError as MetricsError;
+use sotto_behaviours::network::{
+    BuildError, ConnectionLimits, Network, NetworkConfig, Peer, Registry, Role, Timeouts, WallClock,
+};
+use sotto_proto::chain::GenesisFile;
+use sotto_proto::net_addr::NodeAddr;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
+
+use crate::chain_thread::restore::{self, RestoreError};
+use crate::chain_thread::{ChainThread, Retention};
+use crate::clock::{self, Clock};
+use crate::config::{Bootstrap, Config};
+use crate::event_loop::{About, EventLoop, Parts};
+use crate::http::serve::{ServeLimits, serve};
+use crate::http::{self, Control};
+use crate::keys::{KeyDirectory, KeyError, Slot};
+use crate::lock::{Lock, LockError};
+use crate::metrics::Page;
+use crate::service_node::{Identity, Input, KeyRing, ServiceNode, Settings, VERSION};
+use crate::store::writer::{self, StoreHandle};
+use crate::store::{self, MetaKey, Store as _, StoreError};
+use crate::{admin, metrics, process};
+
+/// Directory of the database in the data directory.
+pub const DATABASE: &str = "db";
+/// How long HTTP answers under way may take when the node stops.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Its data directory, set up by `init`.
+    pub datadir: PathBuf,
+    /// Its settings.
+    pub config: Config,
+    /// Its chain.
+    pub genesis: GenesisFile,
+    /// Whether to stop when standard input ends: whoever started it has died.
+    pub exit_on_stdin_eof: bool,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another process has the data directory.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A key is missing or no good.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The chain cannot be restored from it.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The network cannot be built.
+    #[error(transparent)]
+    Network(#[from] BuildError),
+    /// The HTTP port cannot be had.
+    #[error("cannot answer HTTP on {address}: {source}")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The admin socket cannot be had.
+    #[error("cannot listen on {}: {source}", path.display())]
+    Admin {
+        /// The socket.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// Metrics are counted already.
+    #[error("metrics: {0}")]
+    Metrics(#[from] MetricsError),
+    /// The operating system has no randomness.
+    #[error("no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+    /// The operating system gives no thread, signal handler or runtime.
+    #[error("the operating system refuses: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Runs a node until it is told to stop: by signal, over the admin socket, or by the end of standard input.
+///
+/// # Errors
+/// [`RunError`] if it does not start.
+pub fn run(start: &Start) -> Result<(), RunError> {
+    let started = Instant::now();
+    let lock = Lock::acquire(&start.datadir)?;
+    process::forbid_core_dumps();
+    let (before, files) = process::raise_open_files();
+    tracing::info!("open files {before} → {files}");
+    let chain = start.genesis.genesis.chain_id();
+    tracing::info!(version = VERSION, chain = chain.short(), datadir = %start.datadir.display(), "starting");
+
+    let clock = Clock::start();
+    let disk = Disk::open(start)?;
+    let machine = disk.machine(start, clock)?;
+    let node_seed = Zeroizing::new(*disk.keys.read(Slot::Node)?.expose());
+
+    let runtime = runtime(start.config.threads.get())?;
+    let shutdown = CancellationToken::new();
+    let stopped = runtime.block_on(async {
+        let update = disk.chain.update();
+        let (view, view_receiver) = watch::channel(Arc::clone(&update.view));
+        let mut registry = Registry::default();
+        let network = Network::new(network_config(start, node_seed), view_receiver, Some(&mut registry))?;
+        let (control, questions) = Control::channel();
+        let servers = serve_all(start, &control, Page::new(metrics::install()?, registry), &shutdown).await?;
+        stop_when_told(start.exit_on_stdin_eof, &shutdown)?;
+        let (chain, chain_events, chain_thread) = disk.chain.spawn(view)?;
+        let about = About { moniker: start.config.moniker.clone(), started };
+        let parts = Parts { network, machine, clock, about, chain, chain_events, store: disk.handle, questions };
+        EventLoop::new(parts).run(Input::Chain(Box::new(update)), shutdown.clone()).await;
+        process::notify("STOPPING=1");
+        shutdown.cancel();
+        // A slow reader of an answer does not keep the node from stopping.
+        let _ = tokio::time::timeout(LAST_ANSWERS, servers.wait()).await;
+        Ok::<_, RunError>(chain_thread)
+    });
+    let result = stopped.map(|chain_thread| {
+        for thread in [chain_thread, disk.thread] {
+            if thread.join().is_err() {
+                tracing::error!("a thread panicked");
+            }
+        }
+    });
+    drop(lock);
+    tracing::info!("stopped");
+    result
+}
+
+/// Keys and database, and the two threads that work on them.
+struct Disk {
+    keys: KeyDirectory,
+    rotation: Option<Vec<u8>>,
+    chain: ChainThread,
+    handle: StoreHandle,
+    thread: JoinHandle<()>,
+}
+
+impl Disk {
+    fn open(start: &Start) -> Result<Self, RunError> {
+        let keys = KeyDirectory::of(&start.datadir);
+        keys.check()?;
+        keys.promote_if_cut_short()?;
+        let mut store = store::open(&start.datadir.join(DATABASE))?;
+        let restored = restore::restore(&start.genesis.genesis, &mut store)?;
+        tracing::info!(
+            tip = restored.follower.tip().height().0,
+            from = restored.from.0,
+            replayed = restored.replayed,
+            took_ms = restored.took.as_millis(),
+            "the chain is restored"
+        );
+        let rotation = store.meta(MetaKey::Rotation)?;
+        let (handle, thread) = writer::spawn(store, keys.clone())?;
+        let chain = ChainThread {
+            restored,
+            store: handle.clone(),
+            retention: Retention::default(),
+            probe: Box::new(|_| {}),
+        };
+        Ok(Self { keys, rotation, chain, handle, thread })
+    }
+
+    fn machine(&self, start: &Start, clock: Clock) -> Result<ServiceNode, RunError> {
+        let identity = Identity {
+            node: self.keys.read(Slot::Node)?.signing_key(),
+            operator: self.keys.find(Slot::Operator)?.map(|seed| seed.signing_key()),
+        };
+        let ring = KeyRing::load(&self.keys, self.rotation.as_deref())?;
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *seed)?;
+        tracing::info!(node = %identity.node.node_id(), operator = identity.operator.is_some(), "keys are loaded");
+        Ok(ServiceNode::new(identity, settings(&start.config), ring, &seed, clock.now()))
+    }
+}
+
+/// What of the configuration the machine works with.
+#[must_use]
+pub fn settings(config: &Config) -> Settings {
+    Settings {
+        addresses: addresses(config),
+        region: config.region.clone(),
+        register: config.register,
+        stake: config.stake,
+        version: version_number(VERSION),
+    }
+}
+
+/// What is registered: the announced addresses, else the one listened on, if that is one.
+#[must_use]
+pub fn addresses(config: &Config) -> Vec<NodeAddr> {
+    let listen = config.listen;
+    if config.announce.is_empty() && !listen.ip.is_unspecified() && listen.port != 0 {
+        return vec![listen];
+    }
+    config.announce.clone()
+}
+
+/// `1.2.3` as 0x00_01_02_03.
+fn version_number(version: &str) -> u32 {
+    let numbers = version.split(['.', '-', '+']).take(3).map(|part| part.parse::<u8>().unwrap_or(0));
+    numbers.fold(0, |number, part| (number << 8) | u32::from(part))
+}
+
+fn runtime(threads: usize) -> io::Result<tokio::runtime::Runtime> {
+    if threads == 1 {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    } else {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+    }
+}
+
+fn network_config(start: &Start, identity: Zeroizing<[u8; 32]>) -> NetworkConfig {
+    let genesis = &start.genesis.genesis;
+    let named = start.genesis.bootstrap.iter().map(|(node, address)| (*node, *address));
+    let configured = start.config.bootstrap.iter().map(|Bootstrap { node, address }| (*node, *address));
+    NetworkConfig {
+        identity,
+        chain: genesis.chain_id(),
+        role: Role::Node,
+        listen: Some(start.config.listen),
+        producer: Peer { node: genesis.producer, addresses: start.genesis.producer_addresses.clone() },
+        bootstrap: named.chain(configured).map(|(node, address)| Peer { node, addresses: vec![address] }).collect(),
+        limits: ConnectionLimits {
+            per_address_enabled: genesis.params.per_address_limits == 1,
+            ..ConnectionLimits::default()
+        },
+        private_addresses: genesis.params.private_allowed(),
+        timeouts: Timeouts::default(),
+        clock: WallClock::new(clock::wall),
+    }
+}
+
+async fn serve_all(
+    start: &Start,
+    control: &Control,
+    page: Page,
+    shutdown: &CancellationToken,
+) -> Result<TaskTracker, RunError> {
+    let servers = TaskTracker::new();
+    if let Some(address) = start.config.http {
+        let listener = TcpListener::bind(address).await.map_err(|source| RunError::Http { address, source })?;
+        tracing::info!("HTTP on http://{}/status", listener.local_addr()?);
+        let router = http::router(control.clone(), page);
+        servers.spawn(serve(listener, router, ServeLimits::default(), shutdown.clone()));
+    }
+    let admin = listen_admin(&start.datadir)?;
+    let router = admin::router(control.clone(), start.genesis.genesis.chain_id());
+    servers.spawn(serve(admin, router, ServeLimits::default(), shutdown.clone()));
+    servers.close();
+    Ok(servers)
+}
+
+fn listen_admin(datadir: &Path) -> Result<UnixListener, RunError> {
+    admin::listen(datadir).map_err(|source| RunError::Admin { path: datadir.join(admin::SOCKET), source })
+}
+
+/// Cancels `shutdown` on SIGTERM, SIGINT, and, if asked to, at the end of standard input. A second signal ends the
+/// process at once.
+fn stop_when_told(on_stdin_eof: bool, shutdown: &CancellationToken) -> io::Result<()> {
+    for (kind, code) in [(SignalKind::terminate(), 143), (SignalKind::interrupt(), 130)] {
+        let mut signals = signal(kind)?;
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                if shutdown.is_cancelled() {
+                    std::process::exit(code);
+                }
+                tracing::info!("stopping, as asked by signal");
+                shutdown.cancel();
+            }
+        });
+    }
+    if on_stdin_eof {
+        let shutdown = shutdown.clone();
+        // Not a task: nothing can interrupt a read of standard input, and a runtime would wait for it.
+        std::thread::Builder::new().name("stdin".into()).spawn(move || {
+            let mut sink = [0; 256];
+            while io::stdin().read(&mut sink).is_ok_and(|read| read > 0) {}
+            tracing::info!("stopping: standard input has ended");
+            shutdown.cancel();
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings as Layers;
+
+    fn config(pairs: &[(&str, &str)]) -> Config {
+        let mut layers = Layers::default();
+        for (name, text) in pairs {
+            let setting = crate::config::setting::find(name).unwrap();
+            layers.set(setting, (*text).to_owned(), crate::config::Origin::Flag(setting.name));
+        }
+        Config::from_settings(&layers).unwrap()
+    }
+
+    #[test]
+    fn the_announced_addresses_win_over_the_one_listened_on() {
+        assert_eq!(addresses(&config(&[])), [], "everywhere is no address");
+        assert_eq!(addresses(&config(&[("listen", "127.0.0.1:0")])), [], "any port is no address");
+        let listening = [("listen", "127.100.0.1:27010")];
+        assert_eq!(addresses(&config(&listening)), ["127.100.0.1:27010".parse().unwrap()]);
+        let announcing = [listening[0], ("announce", "203.0.113.7:22020")];
+        assert_eq!(addresses(&config(&announcing)), ["203.0.113.7:22020".parse().unwrap()]);
+    }
+
+    #[test]
+    fn versions_become_numbers_that_compare() {
+        assert_eq!(version_number("0.1.0"), 0x0000_0100);
+        assert!(version_number("1.2.3-rc1") > version_number("1.2.2"));
+        assert_eq!(version_number("nonsense"), 0);
+    }
+}

@@ -1,0 +1,496 @@
+//! The service node as a state machine: [`ServiceNode::handle`] takes what happened and when, and says what to do.
+//!
+//! No clock, task, channel, disk or randomness of its own is in here, and nothing is remembered that the chain or the
+//! disk does not say again after a restart. The event loop runs it against the real world; a simulator runs thousands.
+//!
+//! | what happens | where it is handled |
+//! | --- | --- |
+//! | a new tip | [`ServiceNode::handle`]: finals; then everything below anew |
+//! | something the chain should say of the node and does not | [`duties`], sent by [`submitter`] |
+//! | the X25519 key gets old | [`key_ring`] |
+//! | peers come and go, say how far they are | `peers` |
+//! | a peer asks | `requests` |
+//! | somebody asks how it is | `health`, [`ServiceNode::report`] |
+
+pub mod duties;
+mod health;
+pub mod key_ring;
+pub mod message;
+mod peers;
+mod requests;
+pub mod submitter;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+use sotto_behaviours::network::{Counts, Request, RequestError, Response};
+use sotto_behaviours::status::ClockOffset;
+use sotto_proto::chain::{Account, Region, ServiceNode as Entry};
+use sotto_proto::id::{Amount, Height, NodeId, PublicKey};
+use sotto_proto::net_addr::NodeAddr;
+use sotto_proto::request::{ChainRequest, ChainResponse};
+use sotto_proto::sign::SigningKey;
+use sotto_proto::time::{Monotonic, Now, UnixMillis};
+use zeroize::Zeroizing;
+
+use self::duties::Situation;
+use self::health::{Facts, Health};
+pub(crate) use self::health::rfc3339;
+pub use self::key_ring::{KeyRing, Shown};
+pub use self::message::{
+    ChainUpdate, Command, CommandId, Incoming, Input, Outgoing, Output, Part, Refusal, ReplyId, Tag, To, Token,
+};
+use self::peers::Peers;
+pub use self::requests::VERSION;
+use self::submitter::{Duty, Submitter};
+use crate::keys::Seed;
+use crate::status::{FinalStatus, Phase, Problem};
+use crate::store::writer::Sync;
+
+/// Final blocks whose derived values are shown.
+const FINALS: usize = 32;
+/// Transactions of the operator that wait for their answers.
+const COMMANDS: usize = 32;
+
+/// The keys a node signs with.
+#[derive(Debug)]
+pub struct Identity {
+    /// Its own.
+    pub node: SigningKey,
+    /// Its operator's, if that is on this machine.
+    pub operator: Option<SigningKey>,
+}
+
+/// What the operator decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where others reach the node; empty if that is not known.
+    pub addresses: Vec<NodeAddr>,
+    /// Where it says it stands.
+    pub region: Region,
+    /// Whether it registers itself.
+    pub register: bool,
+    /// How much it stakes then; `None`: what the chain asks for.
+    pub stake: Option<Amount>,
+    /// The software's version, as uptime proofs state it.
+    pub version: u32,
+}
+
+/// How the node is, as far as the machine knows.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// In one word.
+    pub phase: Phase,
+    /// Whether it does everything it should.
+    pub ready: bool,
+    /// In one sentence.
+    pub summary: String,
+    /// What is wrong, worst first.
+    pub problems: Vec<Problem>,
+    /// Its state on the chain, or `joining`, or `unregistered`.
+    pub state: &'static str,
+    /// Height its peers have, if it is behind.
+    pub behind: Option<Height>,
+    /// Whether it has what they have.
+    pub synced: bool,
+    /// Time of the newest block, if none has come for long.
+    pub silent_since: Option<UnixMillis>,
+    /// Blocks of credit.
+    pub credit: u64,
+    /// Blocks until a missing uptime proof counts.
+    pub uptime_due_in: Option<u64>,
+    /// When the X25519 key changes.
+    pub key_rotation: Option<UnixMillis>,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct ServiceNode {
+    identity: Identity,
+    settings: Settings,
+    keys: KeyRing,
+    rng: ChaCha20Rng,
+    chain: Option<Box<ChainUpdate>>,
+    peers: Peers,
+    submitter: Submitter,
+    /// The operator's transactions on their way; at most [`COMMANDS`].
+    commands: BTreeMap<Tag, CommandId>,
+    key_step: Option<Token>,
+    next_number: u64,
+    counts: Counts,
+    clock: Option<ClockOffset>,
+    finals: VecDeque<FinalStatus>,
+    storage_failure: Option<String>,
+    /// When the tip last changed.
+    block_at: Monotonic,
+    /// When silence was last answered by asking around.
+    asked_at: Monotonic,
+    /// The chain has shown the node registered: if that ends, somebody wanted it to.
+    was_registered: bool,
+    wake_at: Option<Monotonic>,
+}
+
+impl ServiceNode {
+    /// A node that knows nothing yet. `seed` is all the randomness it will have.
+    #[must_use]
+    pub fn new(identity: Identity, settings: Settings, keys: KeyRing, seed: &Zeroizing<[u8; 32]>, now: Now) -> Self {
+        Self {
+            identity,
+            settings,
+            keys,
+            rng: ChaCha20Rng::from_seed(**seed),
+            chain: None,
+            peers: Peers::default(),
+            submitter: Submitter::default(),
+            commands: BTreeMap::new(),
+            key_step: None,
+            next_number: 0,
+            counts: Counts::default(),
+            clock: None,
+            finals: VecDeque::new(),
+            storage_failure: None,
+            block_at: now.monotonic,
+            asked_at: now.monotonic,
+            was_registered: false,
+            wake_at: None,
+        }
+    }
+
+    /// The node's key.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.identity.node.node_id()
+    }
+
+    /// The chain as it is known, if it is.
+    #[must_use]
+    pub fn chain(&self) -> Option<&ChainUpdate> {
+        self.chain.as_deref()
+    }
+
+    /// The node after the newest block, if it is registered there.
+    #[must_use]
+    pub fn entry(&self) -> Option<&Entry> {
+        self.chain.as_ref()?.tip.service_node(&self.node_id())
+    }
+
+    /// The operator: of the record if there is one, else of the key in the data directory.
+    #[must_use]
+    pub fn operator(&self) -> Option<PublicKey> {
+        let recorded = self.entry().map(|entry| entry.record.operator);
+        recorded.or_else(|| self.identity.operator.as_ref().map(SigningKey::public))
+    }
+
+    /// Balance and nonce of an account after the newest block.
+    #[must_use]
+    pub fn account(&self, key: &PublicKey) -> Option<Account> {
+        self.chain.as_ref().map(|chain| chain.tip.account(key))
+    }
+
+    /// The last final blocks, newest first.
+    pub fn finals(&self) -> impl Iterator<Item = &FinalStatus> {
+        self.finals.iter()
+    }
+
+    /// Takes in what happened; says what to do.
+    #[must_use]
+    pub fn handle(&mut self, input: Input, now: Now) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        match input {
+            Input::Chain(update) => self.on_chain(update, now),
+            Input::Connected(node) => self.peers.connected(node),
+            Input::Disconnected(node) => self.peers.disconnected(&node, now.monotonic),
+            Input::OtherGenesis(_) => self.peers.stranger(),
+            Input::Network { counts, clock } => (self.counts, self.clock) = (counts, clock),
+            Input::Received { from, message: Incoming::Request { reply, request } } => {
+                let me = self.node_id();
+                let message = requests::answer(&me, self.chain.as_deref(), reply, request, now.wall);
+                outputs.push(Output::Send { to: To::Node(from), message });
+            }
+            Input::Received { message: Incoming::Response { tag, result }, .. } => {
+                self.on_response(tag, &result, now, &mut outputs);
+            }
+            Input::Durable(token) => self.on_durable(token, true),
+            Input::NotDurable { token, reason } => {
+                tracing::warn!(reason, "a key change could not be written; it is tried again");
+                self.on_durable(token, false);
+            }
+            Input::StorageFailed(reason) => self.storage_failure = Some(reason),
+            Input::Command { id, command } => self.on_command(id, command, &mut outputs),
+            Input::WakeUp => self.wake_at = None,
+        }
+        self.advance(now, &mut outputs);
+        outputs
+    }
+
+    fn on_chain(&mut self, update: Box<ChainUpdate>, now: Now) {
+        let moved = self.chain.as_ref().is_none_or(|known| known.tip.tip_hash() != update.tip.tip_hash());
+        if moved {
+            self.block_at = now.monotonic;
+        }
+        self.was_registered |= update.tip.service_node(&self.node_id()).is_some();
+        self.note_finals(&update);
+        self.chain = Some(update);
+    }
+
+    fn note_finals(&mut self, update: &ChainUpdate) {
+        let newest = self.finals.front().map(|newest| newest.height);
+        let mut new: Vec<_> =
+            update.view.recent().filter(|snapshot| newest.is_none_or(|newest| snapshot.height.0 > newest)).collect();
+        new.sort_unstable_by_key(|snapshot| snapshot.height);
+        for snapshot in new {
+            self.finals.push_front(FinalStatus {
+                height: snapshot.height.0,
+                block_hash: snapshot.block_hash.to_string(),
+                state_root: snapshot.state_root.to_string(),
+                list_root: snapshot.list_root.to_string(),
+                swarm_map: snapshot.swarms.digest().to_string(),
+            });
+        }
+        self.finals.truncate(FINALS);
+    }
+
+    fn on_response(
+        &mut self,
+        tag: Tag,
+        result: &Result<Response, RequestError>,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
+        if let Some(id) = self.commands.remove(&tag) {
+            let result = submitter::outcome(result).map_err(|failure| match failure.is_rejected {
+                true => Refusal::Rejected(failure.reason),
+                false => Refusal::Unreachable(failure.reason),
+            });
+            outputs.push(Output::Answer { id, result });
+            return;
+        }
+        let tip = match result {
+            Ok(Response::Chain(ChainResponse::Tip { height, .. })) => Some(*height),
+            _ => None,
+        };
+        if self.peers.answered(tag, tip) {
+            return;
+        }
+        let block_time = self.block_time();
+        if let Some(duty) = self.submitter.answered(tag, result, block_time, now.monotonic, &mut self.rng)
+            && let Some(reason) = self.submitter.reason(duty)
+        {
+            tracing::warn!(?duty, reason, "a transaction was not taken; it is sent again");
+        }
+    }
+
+    fn on_durable(&mut self, token: Token, done: bool) {
+        if self.key_step == Some(token) {
+            self.key_step = None;
+            self.keys.stepped(done);
+        }
+    }
+
+    fn on_command(&mut self, id: CommandId, command: Command, outputs: &mut Vec<Output>) {
+        let refuse = |refusal| Output::Answer { id, result: Err(refusal) };
+        match command {
+            Command::Submit(_) if self.commands.len() >= COMMANDS => outputs.push(refuse(Refusal::Busy)),
+            Command::Submit(bytes) => {
+                let tag = Tag(self.number());
+                self.commands.insert(tag, id);
+                outputs.push(Output::Send { to: To::Producer, message: Outgoing::Transaction { tag, bytes } });
+            }
+            Command::RotateKey if self.entry().is_none() => {
+                outputs.push(refuse(Refusal::State("the node is not registered, so no key of it is in use".into())));
+            }
+            Command::RotateKey => {
+                self.keys.rotate_now();
+                outputs.push(Output::Answer { id, result: Ok(()) });
+            }
+        }
+    }
+
+    /// Everything that follows from how things stand now, whatever happened last.
+    fn advance(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        if let Some(chain) = &self.chain {
+            self.peers.compare(chain.tip.height());
+        }
+        self.advance_keys(now, outputs);
+        self.advance_duties(now, outputs);
+        self.ask_tips(now, outputs);
+        self.set_alarm(now, outputs);
+    }
+
+    fn advance_keys(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        let Some(shown) = self.shown() else { return };
+        let (node, period) = (self.node_id(), self.rotation_period());
+        let rng = &mut self.rng;
+        let draw = || {
+            let mut bytes = Zeroizing::new([0; 32]);
+            rng.fill_bytes(&mut *bytes);
+            Seed::take(&mut bytes)
+        };
+        if let Some(batch) = self.keys.step(&node, &shown, period, now.wall, draw) {
+            let token = Token(self.number());
+            self.key_step = Some(token);
+            outputs.push(Output::Persist { batch, token, sync: Sync::Now });
+        }
+    }
+
+    /// What the chain shows of the node's keys, once the record is final.
+    fn shown(&self) -> Option<Shown> {
+        let chain = self.chain.as_ref()?;
+        let entry = self.entry()?;
+        let confirmed = chain.view.current().nodes.get(&self.node_id())?.x25519;
+        let changed_at = entry.key_rotated_at.max(entry.registered_at);
+        let age = self.block_time().as_millis().saturating_mul(chain.tip.height().since(changed_at).into());
+        Some(Shown { confirmed, newest: entry.record.x25519, age_ms: u64::try_from(age).unwrap_or(u64::MAX) })
+    }
+
+    fn advance_duties(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        let Some(chain) = &self.chain else { return };
+        let shown = self.shown();
+        let situation = self.situation(chain, shown.as_ref());
+        let wanted = situation.wanted();
+        let is_due = |duty: &Duty| self.submitter.may_send(*duty, now.monotonic);
+        let signed: Vec<_> = (wanted.iter().filter(|(duty, _)| is_due(duty)))
+            .filter_map(|(duty, payload)| Some((*duty, situation.sign(payload.clone())?.encode())))
+            .collect();
+        self.submitter.retain(|duty| wanted.iter().any(|(kind, _)| *kind == duty));
+        for (duty, bytes) in signed {
+            let tag = Tag(self.number());
+            self.submitter.sent(duty, tag);
+            tracing::debug!(?duty, "a transaction is sent");
+            outputs.push(Output::Send { to: To::Producer, message: Outgoing::Transaction { tag, bytes } });
+        }
+    }
+
+    fn situation<'a>(&'a self, chain: &'a ChainUpdate, shown: Option<&'a Shown>) -> Situation<'a> {
+        Situation {
+            tip: &chain.tip,
+            identity: &self.identity,
+            settings: &self.settings,
+            keys: &self.keys,
+            shown,
+            register: self.settings.register && self.peers.is_synced() && !self.was_registered,
+        }
+    }
+
+    fn ask_tips(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        if now.monotonic >= self.silence_at().max(self.ask_again_at()) {
+            self.asked_at = now.monotonic;
+            self.peers.forget_tips();
+        }
+        for node in self.peers.to_ask() {
+            let tag = Tag(self.number());
+            self.peers.asked(node, tag);
+            let request = Request::Chain(ChainRequest::Tip);
+            outputs.push(Output::Send { to: To::Node(node), message: Outgoing::Request { tag, request } });
+        }
+    }
+
+    /// When the chain counts as silent.
+    fn silence_at(&self) -> Monotonic {
+        self.block_at.plus(health::silent_after(self.block_time()))
+    }
+
+    fn ask_again_at(&self) -> Monotonic {
+        self.asked_at.plus(health::silent_after(self.block_time()))
+    }
+
+    /// Says when to wake up, if that changed.
+    fn set_alarm(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        let period = self.rotation_period();
+        let keys = self.chain.as_ref().and_then(|_| self.keys.wake_at(&self.node_id(), period)).map(|at| {
+            // At least a second from now: a step that waits for the chain must not spin.
+            let wait = Duration::from_millis(at.0.saturating_sub(now.wall.0)).max(Duration::from_secs(1));
+            now.monotonic.plus(wait)
+        });
+        let silence = Some(self.silence_at().max(self.ask_again_at()));
+        let next = [keys, self.submitter.wake_at(), self.peers.lonely_at(), silence]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now.monotonic)
+            .min();
+        if let Some(at) = next.filter(|at| self.wake_at.is_none_or(|set| set != *at)) {
+            self.wake_at = Some(at);
+            outputs.push(Output::WakeAt(at));
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number = self.next_number.wrapping_add(1);
+        self.next_number
+    }
+
+    fn block_time(&self) -> Duration {
+        Duration::from_millis(self.chain.as_ref().map_or(1000, |chain| chain.tip.params().block_time_ms))
+    }
+
+    fn rotation_period(&self) -> u64 {
+        self.chain.as_ref().map_or(u64::MAX / 2, |chain| chain.tip.params().key_rotation_s.saturating_mul(1000))
+    }
+
+    /// How the node is.
+    #[must_use]
+    pub fn report(&self, now: Now) -> Report {
+        let facts = self.facts(now);
+        let Health { phase, ready, summary, problems } = facts.health();
+        let state = match (facts.entry, facts.final_state) {
+            (_, Some(state)) => state.name(),
+            (Some(_), None) => "joining",
+            (None, None) => "unregistered",
+        };
+        Report {
+            phase,
+            ready,
+            summary,
+            problems,
+            state,
+            behind: facts.behind,
+            synced: facts.synced,
+            silent_since: facts.silent_since,
+            credit: facts.credit,
+            uptime_due_in: facts.uptime_due_in,
+            key_rotation: self.entry().and_then(|_| self.keys.due_at(&self.node_id(), self.rotation_period())),
+        }
+    }
+
+    fn facts(&self, now: Now) -> Facts<'_> {
+        let mut facts = Facts {
+            storage_failure: self.storage_failure.as_deref(),
+            clock_off_ms: self.clock.filter(|clock| clock.off).map(|clock| clock.millis),
+            only_strangers: self.peers.only_strangers(),
+            lonely: self.peers.is_lonely(now.monotonic),
+            members: (self.counts.swarm_connected, self.counts.swarm_members),
+            register_failure: self.submitter.reason(Duty::Register),
+            uptime_failure: self.submitter.reason(Duty::UptimeProof),
+            registering: self.settings.register && !self.was_registered,
+            ..Facts::default()
+        };
+        let Some(chain) = &self.chain else { return facts };
+        let (tip, params, current) = (&chain.tip, chain.tip.params(), chain.view.current());
+        facts.tip = tip.height();
+        facts.final_height = current.height;
+        facts.halted = chain.view.halted;
+        facts.synced = self.peers.is_synced();
+        facts.behind = self.peers.ahead_of(tip.height());
+        facts.silent_since = (now.monotonic >= self.silence_at()).then(|| tip.time());
+        facts.epoch_blocks = params.epoch_blocks;
+        facts.has_swarms = !current.swarms.is_empty();
+        facts.cannot_register = self.situation(chain, None).registration().err();
+        let record = current.nodes.get(&self.node_id());
+        facts.final_state = record.map(|record| record.state);
+        facts.swarm = record.and_then(|record| record.swarm);
+        facts.entry = self.entry();
+        if let Some(entry) = facts.entry {
+            facts.credit = entry.credit_at(tip.height(), params.blocks_per_credit, params.max_credit);
+            facts.holds_key = self.keys.holds(&entry.record.x25519);
+            let due = entry.proved_epoch.saturating_add(params.epochs_until_due).saturating_add(1);
+            facts.uptime_due_in = Some(due.saturating_mul(params.epoch_blocks).saturating_sub(tip.height().0));
+            facts.stake_free_at = Some(entry.since.plus(params.lock_up_blocks));
+        }
+        facts
+    }
+}
+
+#[cfg(test)]
+mod tests;

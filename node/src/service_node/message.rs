@@ -1,0 +1,217 @@
+//! What the machine is told and what it asks for.
+
+use std::sync::Arc;
+
+use sotto_behaviours::network::{Counts, Request, RequestError, Response};
+use sotto_behaviours::status::ClockOffset;
+use sotto_chain::State;
+use sotto_proto::id::{Height, NodeId};
+use sotto_proto::network::NetworkView;
+use sotto_proto::time::Monotonic;
+
+use crate::store::Limit;
+use crate::store::writer::{Job, Sync};
+
+/// Names one of the machine's own requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(pub u64);
+
+/// Names something the machine wants on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// Names a request of a peer that waits for its answer; given by whoever drives the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyId(pub u64);
+
+/// Names a request of the operator that waits for its answer; given by whoever drives the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
+/// The chain after a block.
+#[derive(Clone, Debug)]
+pub struct ChainUpdate {
+    /// The final states.
+    pub view: Arc<NetworkView>,
+    /// The state after the newest block: for nonces, and to see own transactions early.
+    pub tip: State,
+}
+
+/// What comes from a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// It asks.
+    Request {
+        /// Where the answer goes.
+        reply: ReplyId,
+        /// What.
+        request: Request,
+    },
+    /// An own request was answered, or never will be.
+    Response {
+        /// Which.
+        tag: Tag,
+        /// The answer.
+        result: Result<Response, RequestError>,
+    },
+}
+
+/// What goes to a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// A request. Exactly one [`Incoming::Response`] with the tag must follow.
+    Request {
+        /// Its name.
+        tag: Tag,
+        /// What.
+        request: Request,
+    },
+    /// A transaction (B7 wire bytes). Exactly one [`Incoming::Response`] with the tag must follow.
+    Transaction {
+        /// Its name.
+        tag: Tag,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// The answer to a request.
+    Response {
+        /// Which.
+        reply: ReplyId,
+        /// The answer.
+        response: Response,
+    },
+    /// The answer to a request, from blocks in the store: whoever drives the machine reads them and answers.
+    Stored {
+        /// Which.
+        reply: ReplyId,
+        /// What of the blocks.
+        part: Part,
+        /// The first block.
+        from: Height,
+        /// How much.
+        limit: Limit,
+        /// The own tip.
+        tip: Height,
+    },
+}
+
+/// What of stored blocks is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Whole blocks.
+    Blocks,
+    /// Their signed headers.
+    Headers,
+}
+
+/// Who a message goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// A node.
+    Node(NodeId),
+    /// The producer, over other nodes if need be.
+    Producer,
+}
+
+/// What the operator may ask of a running node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Passes a transaction on to the producer.
+    Submit(Vec<u8>),
+    /// Changes the X25519 key now.
+    RotateKey,
+}
+
+/// What becomes of a [`Command`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The chain's rules refuse it.
+    #[error("the chain refuses it: {0}")]
+    Rejected(String),
+    /// It could not be handed over.
+    #[error("the producer cannot be reached: {0}")]
+    Unreachable(String),
+    /// The node is not in a state for it.
+    #[error("{0}")]
+    State(String),
+    /// Too many commands wait already.
+    #[error("too many commands wait already")]
+    Busy,
+}
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The chain has another tip, or is known for the first time.
+    Chain(Box<ChainUpdate>),
+    /// The first connection with a registered node or the producer was made.
+    Connected(NodeId),
+    /// The last connection with a peer ended.
+    Disconnected(NodeId),
+    /// A peer speaks none of our protocols.
+    OtherGenesis(NodeId),
+    /// How the network is.
+    Network {
+        /// Connections.
+        counts: Counts,
+        /// The clock's distance from the peers'.
+        clock: Option<ClockOffset>,
+    },
+    /// A message came.
+    Received {
+        /// From whom.
+        from: NodeId,
+        /// The message.
+        message: Incoming,
+    },
+    /// What [`Output::Persist`] named is on disk.
+    Durable(Token),
+    /// It is not, and will not be.
+    NotDurable {
+        /// What.
+        token: Token,
+        /// Why.
+        reason: String,
+    },
+    /// The database takes no more writes.
+    StorageFailed(String),
+    /// The operator asks. Answered by [`Output::Answer`].
+    Command {
+        /// Where the answer goes.
+        id: CommandId,
+        /// What.
+        command: Command,
+    },
+    /// The time of [`Output::WakeAt`] has come.
+    WakeUp,
+}
+
+/// Something is to be done.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send a message.
+    Send {
+        /// To whom.
+        to: To,
+        /// The message.
+        message: Outgoing,
+    },
+    /// Put something on disk, then say [`Input::Durable`].
+    Persist {
+        /// What.
+        batch: Job,
+        /// Its name.
+        token: Token,
+        /// When.
+        sync: Sync,
+    },
+    /// Say [`Input::WakeUp`] at this time; replaces the time said before.
+    WakeAt(Monotonic),
+    /// The answer to a command.
+    Answer {
+        /// Which.
+        id: CommandId,
+        /// `Err`: not done.
+        result: Result<(), Refusal>,
+    },
+}

@@ -1,0 +1,404 @@
+//! The storage thread: owns the store and the key files, and makes many small writes into few large ones.
+//!
+//! | command | told when | queue |
+//! | --- | --- | --- |
+//! | persist, [`Sync::Now`] | on disk | one queue of [`QUEUE`] commands for all; a full one refuses |
+//! | persist, [`Sync::Later`] | on disk, at most [`SYNC_WITHIN`] later | the event loop, makes the chain thread wait |
+//! | write | written: survives the process, not yet power loss | |
+//! | read | at once, after the writes before it | |
+//!
+//! After an error no further write is made ([`StoreError::Failed`]): which of them are on disk is unknown then. Reads go
+//! on. A restart opens the database anew and finds out.
+
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::{Batch, Store, StoreError};
+use crate::keys::{KeyDirectory, KeyError, Seed, Slot};
+use crate::metrics;
+
+/// Commands that may wait.
+pub const QUEUE: usize = 64;
+/// Commands that become one write.
+const GROUP: usize = 64;
+/// [`Sync::Later`] is on disk after this time.
+pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
+
+/// When something written must be on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// As soon as possible: somebody waits for it.
+    Now,
+    /// Within [`SYNC_WITHIN`], together with others.
+    Later,
+}
+
+/// A change of the key files.
+#[derive(Clone, Debug)]
+pub enum KeyChange {
+    /// Writes the key that comes next.
+    PutNext(Seed),
+    /// The next key becomes the current one, the current one the previous.
+    Promote,
+    /// Overwrites and removes a key.
+    Destroy(Slot),
+}
+
+/// What one persist does: the key files first, each on disk before the next, then the batch.
+#[derive(Clone, Debug, Default)]
+pub struct Job {
+    /// Changes of key files, in order.
+    pub keys: Vec<KeyChange>,
+    /// Changes of the database.
+    pub batch: Batch,
+}
+
+/// Is told when a persist is on disk, or that it never will be.
+pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+/// Looks at the store.
+pub type Read = Box<dyn FnOnce(&dyn Store) + Send>;
+
+enum Command {
+    Persist { job: Job, sync: Sync, done: Done },
+    Write { batch: Batch, done: SyncSender<Result<(), StoreError>> },
+    Read(Read),
+}
+
+/// The way to the storage thread. When the last one is dropped, the thread syncs and ends.
+#[derive(Clone)]
+pub struct StoreHandle {
+    queue: SyncSender<Command>,
+}
+
+impl std::fmt::Debug for StoreHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoreHandle")
+    }
+}
+
+impl StoreHandle {
+    /// Persists `job`; never waits. `done` is called on the storage thread.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when the queue is full, [`StoreError::Closed`] when the thread has ended; `done` is not
+    /// called then.
+    pub fn try_persist(&self, job: Job, sync: Sync, done: Done) -> Result<(), StoreError> {
+        self.try_send(Command::Persist { job, sync, done })
+    }
+
+    /// Looks at the store, after everything written before; never waits.
+    ///
+    /// # Errors
+    /// As [`Self::try_persist`].
+    pub fn try_read(&self, read: Read) -> Result<(), StoreError> {
+        self.try_send(Command::Read(read))
+    }
+
+    /// Writes `batch` and waits until it survives the end of the process. Not for the event loop.
+    ///
+    /// # Errors
+    /// When it was not written.
+    pub fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        let (done, written) = sync_channel(1);
+        self.queue.send(Command::Write { batch, done }).map_err(|_| StoreError::Closed)?;
+        written.recv().map_err(|_| StoreError::Closed)?
+    }
+
+    fn try_send(&self, command: Command) -> Result<(), StoreError> {
+        self.queue.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => {
+                metrics::storage_refused();
+                StoreError::Busy
+            }
+            TrySendError::Disconnected(_) => StoreError::Closed,
+        })
+    }
+}
+
+/// Starts the storage thread on `store` and the key files.
+///
+/// # Errors
+/// When the operating system gives no thread.
+pub fn spawn(store: impl Store, keys: KeyDirectory) -> io::Result<(StoreHandle, JoinHandle<()>)> {
+    let (queue, commands) = sync_channel(QUEUE);
+    let writer = Writer { store, keys, failed: None, unsynced: Vec::new(), sync_at: None };
+    let thread = std::thread::Builder::new().name("storage".into()).spawn(move || writer.run(&commands))?;
+    Ok((StoreHandle { queue }, thread))
+}
+
+struct Writer<S> {
+    store: S,
+    keys: KeyDirectory,
+    failed: Option<String>,
+    /// Who waits for the next sync.
+    unsynced: Vec<Done>,
+    /// When it is due, if something written waits for it.
+    sync_at: Option<Instant>,
+}
+
+/// Commands that become one write.
+#[derive(Default)]
+struct Group {
+    batch: Batch,
+    synced: Vec<Done>,
+    written: Vec<SyncSender<Result<(), StoreError>>>,
+    now: bool,
+}
+
+impl<S: Store> Writer<S> {
+    fn run(mut self, commands: &Receiver<Command>) {
+        loop {
+            let first = match self.sync_at {
+                None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => commands.recv_timeout(at.saturating_duration_since(Instant::now())),
+            };
+            match first {
+                Ok(first) => self.handle(std::iter::once(first).chain(commands.try_iter().take(GROUP - 1))),
+                Err(RecvTimeoutError::Timeout) => self.sync(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.sync();
+    }
+
+    fn handle(&mut self, commands: impl Iterator<Item = Command>) {
+        let mut group = Group::default();
+        for command in commands {
+            match command {
+                Command::Persist { job, sync, done } => {
+                    if !job.keys.is_empty() {
+                        self.write(std::mem::take(&mut group));
+                    }
+                    match self.change_keys(&job.keys) {
+                        Ok(()) => {
+                            group.batch.writes.extend(job.batch.writes);
+                            group.synced.push(done);
+                            group.now |= sync == Sync::Now;
+                        }
+                        Err(error) => done(Err(error)),
+                    }
+                }
+                Command::Write { batch, done } => {
+                    group.batch.writes.extend(batch.writes);
+                    group.written.push(done);
+                }
+                Command::Read(read) => {
+                    self.write(std::mem::take(&mut group));
+                    read(&self.store);
+                }
+            }
+        }
+        self.write(group);
+    }
+
+    /// Key files are independent of the database: an error there closes nothing, the machine tries again.
+    fn change_keys(&self, changes: &[KeyChange]) -> Result<(), StoreError> {
+        let result: Result<(), KeyError> = changes.iter().try_for_each(|change| match change {
+            KeyChange::PutNext(seed) => self.keys.put_next(seed),
+            KeyChange::Promote => self.keys.promote(),
+            KeyChange::Destroy(slot) => self.keys.destroy(*slot),
+        });
+        result.map_err(|error| StoreError::Engine(error.to_string()))
+    }
+
+    fn write(&mut self, group: Group) {
+        if group.synced.is_empty() && group.written.is_empty() {
+            return;
+        }
+        let result = self.guarded(|store| store.write(&group.batch));
+        for done in group.written {
+            // Whoever gave up waiting does not want to know.
+            let _ = done.send(result.clone());
+        }
+        if let Err(error) = result {
+            group.synced.into_iter().for_each(|done| done(Err(error.clone())));
+            return;
+        }
+        self.unsynced.extend(group.synced);
+        self.sync_at.get_or_insert_with(|| Instant::now() + SYNC_WITHIN);
+        if group.now {
+            self.sync();
+        }
+    }
+
+    fn sync(&mut self) {
+        if self.sync_at.take().is_none() {
+            return;
+        }
+        let start = Instant::now();
+        let result = self.guarded(S::sync);
+        metrics::storage_synced(start.elapsed());
+        std::mem::take(&mut self.unsynced).into_iter().for_each(|done| done(result.clone()));
+    }
+
+    /// Runs a write unless one failed before; remembers if this one does.
+    fn guarded(&mut self, write: impl FnOnce(&mut S) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        if let Some(reason) = &self.failed {
+            return Err(StoreError::Failed(reason.clone()));
+        }
+        let result = write(&mut self.store);
+        if let Err(error) = &result {
+            tracing::error!(%error, "the database no longer takes writes; restart the node when the cause is mended");
+            metrics::storage_failed();
+            self.failed = Some(error.to_string());
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::RangeInclusive;
+    use std::sync::{Arc, Mutex};
+
+    use sotto_proto::id::{BlockHash, Height};
+
+    use super::super::memory::MemoryStore;
+    use super::super::{Limit, MetaKey, StoredBlock, StoredSnapshot, Write};
+    use super::*;
+
+    /// Counts what the thread does and fails on demand.
+    #[derive(Clone, Default)]
+    struct Probe {
+        inner: MemoryStore,
+        log: Arc<Mutex<Vec<&'static str>>>,
+        fail_sync: bool,
+    }
+
+    impl Store for Probe {
+        fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+            self.log.lock().unwrap().push("write");
+            self.inner.write(batch)
+        }
+        fn sync(&mut self) -> Result<(), StoreError> {
+            self.log.lock().unwrap().push("sync");
+            if self.fail_sync { Err(StoreError::Engine("EIO".into())) } else { Ok(()) }
+        }
+        fn blocks(&self, from: Height, limit: Limit) -> Result<Vec<StoredBlock>, StoreError> {
+            self.inner.blocks(from, limit)
+        }
+        fn block_range(&self) -> Result<Option<RangeInclusive<Height>>, StoreError> {
+            self.inner.block_range()
+        }
+        fn snapshot(&self, at_most: Height) -> Result<Option<StoredSnapshot>, StoreError> {
+            self.inner.snapshot(at_most)
+        }
+        fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, StoreError> {
+            self.inner.meta(key)
+        }
+    }
+
+    fn keys() -> (tempfile::TempDir, KeyDirectory) {
+        let datadir = tempfile::tempdir().unwrap();
+        let keys = KeyDirectory::of(datadir.path());
+        keys.create().unwrap();
+        (datadir, keys)
+    }
+
+    fn block(height: u64) -> Batch {
+        let hash = BlockHash::new([1; 32]);
+        Batch::of(Write::PutBlock { height: Height(height), hash, bytes: vec![0; 10] })
+    }
+
+    fn job(height: u64) -> Job {
+        Job { keys: Vec::new(), batch: block(height) }
+    }
+
+    fn done() -> (Done, Receiver<Result<(), StoreError>>) {
+        let (tell, told) = sync_channel(1);
+        (Box::new(move |result| tell.send(result).unwrap()), told)
+    }
+
+    #[test]
+    fn commands_that_wait_together_become_one_write_and_one_sync() {
+        let (_datadir, keys) = keys();
+        let store = Probe::default();
+        let log = store.log.clone();
+        let (handle, _thread) = spawn(store, keys).unwrap();
+        // The thread stands in a read while the commands queue up.
+        let (go, gate) = sync_channel::<()>(0);
+        handle.try_read(Box::new(move |_| gate.recv().unwrap())).unwrap();
+        let waiting: Vec<_> = (1..=10)
+            .map(|height| {
+                let (tell, told) = done();
+                handle.try_persist(job(height), Sync::Now, tell).unwrap();
+                told
+            })
+            .collect();
+        go.send(()).unwrap();
+        for told in waiting {
+            told.recv().unwrap().unwrap();
+        }
+        assert_eq!(*log.lock().unwrap(), ["write", "sync"]);
+    }
+
+    #[test]
+    fn later_is_told_after_the_sync_that_comes_by_itself() {
+        let (_datadir, keys) = keys();
+        let store = Probe::default();
+        let log = store.log.clone();
+        let (handle, _thread) = spawn(store, keys).unwrap();
+        let (tell, told) = done();
+        handle.try_persist(job(1), Sync::Later, tell).unwrap();
+        told.recv().unwrap().unwrap();
+        assert_eq!(*log.lock().unwrap(), ["write", "sync"]);
+    }
+
+    #[test]
+    fn reads_see_the_writes_before_them() {
+        let (_datadir, keys) = keys();
+        let (handle, _thread) = spawn(MemoryStore::default(), keys).unwrap();
+        handle.write(block(1)).unwrap();
+        let (tell, told) = sync_channel(1);
+        handle.try_read(Box::new(move |store| tell.send(store.block_range().unwrap()).unwrap())).unwrap();
+        assert_eq!(told.recv().unwrap(), Some(Height(1)..=Height(1)));
+    }
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
+        let (_datadir, keys) = keys();
+        let (handle, _thread) = spawn(Probe { fail_sync: true, ..Probe::default() }, keys).unwrap();
+        for height in 1..=2 {
+            let (tell, told) = done();
+            handle.try_persist(job(height), Sync::Now, tell).unwrap();
+            assert!(told.recv().unwrap().is_err());
+        }
+        assert!(matches!(handle.write(block(3)), Err(StoreError::Failed(_))));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_an_ended_thread_says_so() {
+        let (_datadir, keys) = keys();
+        let (handle, thread) = spawn(MemoryStore::default(), keys).unwrap();
+        let (go, gate) = sync_channel::<()>(0);
+        handle.try_read(Box::new(move |_| gate.recv().unwrap())).unwrap();
+        let refused = (0..=2 * QUEUE).find_map(|height| {
+            let (tell, _told) = done();
+            handle.try_persist(job(height as u64), Sync::Later, Box::new(move |_| drop(tell))).err()
+        });
+        assert!(matches!(refused, Some(StoreError::Busy)));
+        go.send(()).unwrap();
+        drop(handle);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn key_files_change_before_the_batch_and_their_errors_close_nothing() {
+        let (_datadir, keys) = keys();
+        let (handle, _thread) = spawn(MemoryStore::default(), keys.clone()).unwrap();
+        let (tell, told) = done();
+        let next = KeyChange::PutNext(Seed::take(&mut [3; 32]));
+        handle.try_persist(Job { keys: vec![next], batch: block(1) }, Sync::Now, tell).unwrap();
+        told.recv().unwrap().unwrap();
+        assert_eq!(keys.read(Slot::X25519Next).unwrap().expose()[0], 3);
+
+        std::fs::create_dir(keys.path(Slot::X25519Previous)).unwrap(); // no file: cannot be overwritten
+        let (tell, told) = done();
+        let destroy = KeyChange::Destroy(Slot::X25519Previous);
+        handle.try_persist(Job { keys: vec![destroy], batch: block(2) }, Sync::Now, tell).unwrap();
+        assert!(told.recv().unwrap().is_err());
+        handle.write(block(2)).unwrap();
+    }
+}

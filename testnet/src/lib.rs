@@ -1,0 +1,32 @@
+//! A whole Sotto network on one machine: fifty service nodes and a block producer, each its own process.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`plan`], [`files`] | which process lives where: addresses, ports, directories |
+//! | [`supervisor`], [`process`], [`lock`] | starts, watches and ends the processes |
+//! | [`control`], [`target`] | commands to a running supervisor |
+//! | [`status`], [`agreement`] | asks the nodes how they are, and whether they agree |
+//! | [`cli`], [`progress`], [`manifest`], [`figures`] | what people and their scripts see |
+//!
+//! Nothing here speaks the network's protocols: the launcher starts the other programs and reads what they say about
+//! themselves over HTTP.
+
+pub mod agreement;
+pub mod binaries;
+pub mod cli;
+pub mod control;
+pub mod failure;
+pub mod figures;
+pub mod files;
+pub mod http;
+pub mod lock;
+pub mod logs;
+pub mod manifest;
+pub mod plan;
+pub mod ports;
+pub mod process;
+pub mod procfs;
+pub mod progress;
+pub mod status;
+pub mod supervisor;
+pub mod target;

@@ -1,0 +1,70 @@
+//! Memory and processor time of other processes, as the kernel tells them.
+
+use std::fs;
+use std::time::Duration;
+
+/// Ticks a second in `/proc/PID/stat`: fixed by the kernel's interface on every architecture we run on.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// Resident memory of a process in bytes; `None` when it is gone.
+#[must_use]
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    parse_resident(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+/// Processor time a process has used, user and system, all threads; `None` when it is gone.
+#[must_use]
+pub fn processor_time(pid: u32) -> Option<Duration> {
+    parse_processor_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Whether a process with this pid exists and is not a zombie.
+#[must_use]
+pub fn is_alive(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| after_name(&stat).is_some_and(|rest| !rest.starts_with('Z')))
+}
+
+fn parse_resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+fn parse_processor_time(stat: &str) -> Option<Duration> {
+    // Fields 14 and 15 of the line; the state after the name is field 3.
+    let mut fields = after_name(stat)?.split_ascii_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(Duration::from_millis((user + system) * 1000 / TICKS_PER_SECOND))
+}
+
+/// What follows the program's name, which may itself contain blanks and parentheses.
+fn after_name(stat: &str) -> Option<&str> {
+    stat.rsplit_once(')').map(|(_, rest)| rest.trim_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_name_with_parentheses_does_not_shift_the_fields() {
+        let stat = "17 (a) b) S 1 17 17 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 9 0 100 1000 10";
+        assert_eq!(parse_processor_time(stat), Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn our_own_memory_and_time_are_readable() {
+        let pid = std::process::id();
+        assert!(resident_bytes(pid).unwrap() > 100_000);
+        assert!(processor_time(pid).is_some());
+        assert!(is_alive(pid));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_no_figures() {
+        assert_eq!(resident_bytes(u32::MAX), None);
+        assert!(!is_alive(u32::MAX));
+    }
+}
