@@ -63,9 +63,9 @@ pub(crate) fn snapshot(
     })
 }
 
-/// A view of one snapshot.
+/// A view of one snapshot: the genesis with no block after it, or a final state with three.
 pub(crate) fn view(current: Arc<Snapshot>) -> Arc<NetworkView> {
-    let tip = current.height.plus(3);
+    let tip = if current.height == Height::ZERO { Height::ZERO } else { current.height.plus(3) };
     Arc::new(NetworkView::new(CHAIN, tip, false, current, Vec::new()))
 }
 

@@ -138,9 +138,8 @@ impl Settings {
         for (key, value) in table {
             let setting = setting::find(&key)
                 .ok_or_else(|| ConfigError::Unknown { path: path.to_owned(), key: key.chars().take(80).collect() })?;
-            let text = plain(&value).ok_or_else(|| {
-                toml_error(format!("{key} must be a string, number, boolean or list of strings"))
-            })?;
+            let text = plain(&value)
+                .ok_or_else(|| toml_error(format!("{key} must be a string, number, boolean or list of strings")))?;
             self.set(setting, text, Origin::File(path.to_owned()));
         }
         Ok(())
@@ -217,11 +216,14 @@ impl Config {
             announce: announced(settings)?,
             http: settings.parse_with("http", |text| match text {
                 "off" => Ok(None),
-                text => text.parse().map(Some).map_err(|_| "expected an address such as 127.0.0.1:22021, or off".into()),
+                text => {
+                    text.parse().map(Some).map_err(|_| "expected an address such as 127.0.0.1:22021, or off".into())
+                }
             })?,
             moniker: settings.parse_with("moniker", moniker)?,
             region: settings.parse("region")?,
-            register: settings.parse_with("register", |text| text.parse().map_err(|_| "expected true or false".into()))?,
+            register: settings
+                .parse_with("register", |text| text.parse().map_err(|_| "expected true or false".into()))?,
             stake: settings.parse_with("stake", |text| match text {
                 "" => Ok(None),
                 text => text.parse().map(Some).map_err(|error: sotto_proto::id::ParseAmountError| error.to_string()),
@@ -343,8 +345,11 @@ mod tests {
     fn later_layers_win_and_say_where_they_come_from() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(FILE);
-        std::fs::write(&path, "moniker = \"file\"\nthreads = 2\nannounce = [\"1.2.3.4:5000\", \"/ip4/1.2.3.5/tcp/5000\"]\n")
-            .unwrap();
+        std::fs::write(
+            &path,
+            "moniker = \"file\"\nthreads = 2\nannounce = [\"1.2.3.4:5000\", \"/ip4/1.2.3.5/tcp/5000\"]\n",
+        )
+        .unwrap();
         let mut settings = Settings::default();
         settings.lay_file(&path).unwrap();
         settings.lay_file(&directory.path().join("absent.toml")).unwrap();

@@ -172,7 +172,11 @@ impl KeyDirectory {
     /// # Errors
     /// When it cannot be made.
     pub fn create(&self) -> Result<(), KeyError> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(|error| io_error(&self.path, error))
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.path)
+            .map_err(|error| io_error(&self.path, error))
     }
 
     /// The path of a key's file.

@@ -178,12 +178,8 @@ impl Disk {
         );
         let rotation = store.meta(MetaKey::Rotation)?;
         let (handle, thread) = writer::spawn(store, keys.clone())?;
-        let chain = ChainThread {
-            restored,
-            store: handle.clone(),
-            retention: Retention::default(),
-            probe: Box::new(|_| {}),
-        };
+        let chain =
+            ChainThread { restored, store: handle.clone(), retention: Retention::default(), probe: Box::new(|_| {}) };
         Ok(Self { keys, rotation, chain, handle, thread })
     }
 

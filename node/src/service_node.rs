@@ -36,8 +36,8 @@ use sotto_proto::time::{Monotonic, Now, UnixMillis};
 use zeroize::Zeroizing;
 
 use self::duties::Situation;
-use self::health::{Facts, Health};
 pub(crate) use self::health::rfc3339;
+use self::health::{Facts, Health};
 pub use self::key_ring::{KeyRing, Shown};
 pub use self::message::{
     ChainUpdate, Command, CommandId, Incoming, Input, Outgoing, Output, Part, Refusal, ReplyId, Tag, To, Token,
@@ -252,13 +252,7 @@ impl ServiceNode {
         self.finals.truncate(FINALS);
     }
 
-    fn on_response(
-        &mut self,
-        tag: Tag,
-        result: &Result<Response, RequestError>,
-        now: Now,
-        outputs: &mut Vec<Output>,
-    ) {
+    fn on_response(&mut self, tag: Tag, result: &Result<Response, RequestError>, now: Now, outputs: &mut Vec<Output>) {
         if let Some(id) = self.commands.remove(&tag) {
             let result = submitter::outcome(result).map_err(|failure| match failure.is_rejected {
                 true => Refusal::Rejected(failure.reason),

@@ -78,9 +78,9 @@ impl Behaviour {
         self.state.foreign(node);
     }
 
-    /// Which peers are subscribed to the topic of the own swarm.
-    pub fn hearing(&mut self, subscribed: &BTreeSet<NodeId>) {
-        self.state.hearing(subscribed, self.clock.monotonic());
+    /// Which connected peers are not subscribed to a topic that they should be.
+    pub fn deaf(&mut self, deaf: &BTreeSet<NodeId>) {
+        self.state.deaf(deaf, self.clock.monotonic());
     }
 
     /// The rules, to look at.
@@ -116,7 +116,7 @@ impl Behaviour {
         self.state.closed(node, closed.connection_id, cause, self.clock.monotonic());
     }
 
-    fn translate(&mut self, output: Output<ConnectionId>) -> ToSwarm<Event, THandlerInEvent<Self>> {
+    fn translate(&mut self, output: Output) -> ToSwarm<Event, THandlerInEvent<Self>> {
         match output {
             Output::Dial { node, addresses } => {
                 let opts = DialOpts::peer_id(peer::peer_id(&node))
@@ -126,10 +126,9 @@ impl Behaviour {
                     .build();
                 ToSwarm::Dial { opts }
             }
-            Output::Close { node, link, reason } => {
+            Output::Close { node, reason } => {
                 self.closing = Some(Event::Closing(node, reason));
-                let connection = link.map_or(CloseConnection::All, CloseConnection::One);
-                ToSwarm::CloseConnection { peer_id: peer::peer_id(&node), connection }
+                ToSwarm::CloseConnection { peer_id: peer::peer_id(&node), connection: CloseConnection::All }
             }
             Output::Unreachable { node } => ToSwarm::GenerateEvent(Event::Unreachable(node)),
         }

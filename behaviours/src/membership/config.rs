@@ -8,8 +8,9 @@ use std::time::Duration;
 pub const YIELD: Duration = Duration::from_secs(3);
 /// Drawn on top of [`YIELD`], so that those who waited do not all dial together.
 pub const YIELD_JITTER: Duration = Duration::from_secs(1);
-/// Two connections to a peer that are both younger than this are crossed dials, and one is dropped. If one is older,
-/// the peer has forgotten it, most likely in a restart: all are closed, or gossip would stay deaf on the old one.
+/// Two connections to a peer that are both younger than this are crossed dials: the side with the smaller key closes
+/// both and dials anew. If one is older, the peer has forgotten it, most likely in a restart: all are closed, or gossip
+/// would stay deaf on the old one.
 pub const CROSSED: Duration = Duration::from_secs(5);
 /// A connection that lived this long was a success; one that did not counts as a failed dial, or a peer that takes and
 /// drops connections would be dialled in a tight loop.
@@ -25,8 +26,9 @@ pub const BACKOFF_FLOOR: Duration = Duration::from_millis(100);
 pub const SETTLE: Duration = Duration::from_millis(250);
 /// Drawn on top of [`SETTLE`].
 pub const SETTLE_JITTER: Duration = Duration::from_millis(250);
-/// A connected swarm member that is not subscribed to our topic for this long did not learn of our subscription or we
-/// not of its: such connections stay deaf, so they are closed. Doubles with each time it did not help.
+/// A connected peer behind an open gate that is not subscribed to the topic for this long did not learn of our
+/// subscription, or we not of its: such connections stay deaf, so they are closed. Doubles with each time it did not
+/// help.
 pub const DEAF: Duration = Duration::from_secs(10);
 /// How often [`DEAF`] doubles.
 pub const DEAF_DOUBLINGS: u32 = 4;

@@ -4,7 +4,7 @@
 //! set_view, demand, used        ┌────────┐   Dial, Close
 //! established, closed,      ──▶ │ State  │ ──▶
 //! dial_failed, ping_failed,     └────────┘   Unreachable
-//! hearing, timeout
+//! deaf, foreign, timeout
 //! ```
 //!
 //! `Link` names a connection; its owner chooses the type.
@@ -75,13 +75,13 @@ pub enum Cause {
 /// Why connections are closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CloseReason {
-    /// Both sides had dialled; one connection is enough.
+    /// Both sides had dialled: they start anew, one of them dialling.
     Crossed,
     /// The peer has connected anew although an older connection was there: it was restarted.
     Restarted,
     /// It does not answer pings.
     Silent,
-    /// It is not subscribed to the topic of the common swarm.
+    /// It is not subscribed to a topic that it should be.
     Deaf,
     /// Nobody has used it for a while.
     Idle,
@@ -109,7 +109,7 @@ impl CloseReason {
 
 /// What the rules want done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output<Link> {
+pub enum Output {
     /// Dial `node` at these addresses, one after the other.
     Dial {
         /// Whom.
@@ -117,12 +117,10 @@ pub enum Output<Link> {
         /// Where; not empty.
         addresses: Vec<NodeAddr>,
     },
-    /// Close connections.
+    /// Close all connections with a peer. There is no closing of one of two: see `doubles`.
     Close {
         /// Whose.
         node: NodeId,
-        /// Which one; `None`: all.
-        link: Option<Link>,
         /// Why.
         reason: CloseReason,
     },
@@ -165,10 +163,10 @@ pub struct State<Link> {
     peers: BTreeMap<NodeId, Entry<Link>>,
     dialing: usize,
     next: Option<Monotonic>,
-    outputs: VecDeque<Output<Link>>,
+    outputs: VecDeque<Output>,
 }
 
-impl<Link: Copy + PartialEq> State<Link> {
+impl<Link: PartialEq> State<Link> {
     /// The rules before anything happened. `rng` is for jitter.
     #[must_use]
     pub fn new(settings: Settings, rng: ChaCha20Rng) -> Self {
@@ -237,12 +235,12 @@ impl<Link: Copy + PartialEq> State<Link> {
         entry.connections.push(Connection { link, direction, since: now });
         match doubles::judge(&self.settings.own, &node, &entry.connections, now) {
             Verdict::Fine => {}
-            Verdict::PeerDecides { until } => {
+            Verdict::PeerCloses { until } => {
                 entry.double_until = Some(until);
+                entry.yields = true;
                 self.wake(until);
             }
-            Verdict::CloseOne(link) => self.close(node, Some(link), CloseReason::Crossed),
-            Verdict::CloseAll(reason) => self.close(node, None, reason),
+            Verdict::Close(reason) => self.close(node, reason),
         }
         self.make_room(node);
         if direction == Direction::Dialed {
@@ -265,6 +263,10 @@ impl<Link: Copy + PartialEq> State<Link> {
         entry.deaf_since = None;
         match cause {
             _ if entry.foreign => self.failed(node, now),
+            _ if entry.yields => {
+                let pause = SETTLE + jitter(&mut self.rng, SETTLE_JITTER);
+                self.retry_after(node, pause, now);
+            }
             Cause::Own => {
                 let pause = SETTLE + jitter(&mut self.rng, SETTLE_JITTER);
                 self.retry_after(node, pause, now);
@@ -293,7 +295,7 @@ impl<Link: Copy + PartialEq> State<Link> {
 
     /// Two pings in a row failed on one of the peer's connections.
     pub fn ping_failed(&mut self, node: NodeId) {
-        self.close(node, None, CloseReason::Silent);
+        self.close(node, CloseReason::Silent);
     }
 
     /// The peer speaks none of our protocols. It is tried again, but as rarely as can be.
@@ -301,25 +303,24 @@ impl<Link: Copy + PartialEq> State<Link> {
         if let Some(entry) = self.peers.get_mut(&node) {
             entry.foreign = true;
         }
-        self.close(node, None, CloseReason::Foreign);
+        self.close(node, CloseReason::Foreign);
     }
 
-    /// Which peers are subscribed to the topic of the own swarm. To be told every second or so.
-    pub fn hearing(&mut self, subscribed: &BTreeSet<NodeId>, now: Monotonic) {
-        let mut deaf = Vec::new();
-        for (node, _) in self.wanted.iter().filter(|(_, want)| **want == Want::Member) {
-            let Some(entry) = self.peers.get_mut(node).filter(|entry| entry.is_connected()) else { continue };
-            if subscribed.contains(node) {
+    /// Which connected peers are not subscribed to a topic that they should be. To be told every second or so.
+    pub fn deaf(&mut self, deaf: &BTreeSet<NodeId>, now: Monotonic) {
+        let mut hopeless = Vec::new();
+        for (node, entry) in self.peers.iter_mut().filter(|(_, entry)| entry.is_connected()) {
+            if !deaf.contains(node) {
                 entry.deaf_since = None;
                 entry.deaf_times = 0;
             } else if now.since(*entry.deaf_since.get_or_insert(now)) >= DEAF * (1 << entry.deaf_times) {
                 entry.deaf_since = None;
                 entry.deaf_times = (entry.deaf_times + 1).min(DEAF_DOUBLINGS);
-                deaf.push(*node);
+                hopeless.push(*node);
             }
         }
-        for node in deaf {
-            self.close(node, None, CloseReason::Deaf);
+        for node in hopeless {
+            self.close(node, CloseReason::Deaf);
         }
     }
 
@@ -340,7 +341,7 @@ impl<Link: Copy + PartialEq> State<Link> {
     }
 
     /// What is to be done.
-    pub fn poll_output(&mut self) -> Option<Output<Link>> {
+    pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
@@ -375,7 +376,7 @@ impl<Link: Copy + PartialEq> State<Link> {
             if let Some(entry) = self.peers.get_mut(&node) {
                 entry.double_until = None;
             }
-            self.close(node, None, CloseReason::Crossed);
+            self.close(node, CloseReason::Crossed);
         }
     }
 
@@ -386,7 +387,7 @@ impl<Link: Copy + PartialEq> State<Link> {
                 .then(|| entry.last_used.plus(limits::RELAY_IDLE))
         });
         for node in idle {
-            self.close(node, None, CloseReason::Idle);
+            self.close(node, CloseReason::Idle);
         }
     }
 
@@ -435,12 +436,12 @@ impl<Link: Copy + PartialEq> State<Link> {
         }
         let spare = nodes.into_iter().filter(|node| !self.wanted.contains_key(node) && *node != newcomer);
         if let Some(node) = spare.min_by_key(|node| self.peers.get(node).map(|entry| entry.last_used)) {
-            self.close(node, None, CloseReason::Crowded);
+            self.close(node, CloseReason::Crowded);
         }
     }
 
-    fn close(&mut self, node: NodeId, link: Option<Link>, reason: CloseReason) {
-        self.outputs.push_back(Output::Close { node, link, reason });
+    fn close(&mut self, node: NodeId, reason: CloseReason) {
+        self.outputs.push_back(Output::Close { node, reason });
     }
 
     fn failed(&mut self, node: NodeId, now: Monotonic) {
@@ -457,9 +458,10 @@ impl<Link: Copy + PartialEq> State<Link> {
 
     /// The next dial of `node` is due after `pause`, and later where it is for the peer to dial first.
     fn retry_after(&mut self, node: NodeId, pause: Duration, now: Monotonic) {
-        let yields = self.wanted.get(&node) == Some(&Want::Member) && self.settings.own > node;
+        let member = self.wanted.get(&node) == Some(&Want::Member) && self.settings.own > node;
         let Some(entry) = self.peers.get_mut(&node) else { return };
-        let first = if yields && entry.failures == 0 { YIELD + jitter(&mut self.rng, YIELD_JITTER) } else { Duration::ZERO };
+        let yields = std::mem::take(&mut entry.yields) || (member && entry.failures == 0);
+        let first = if yields { YIELD + jitter(&mut self.rng, YIELD_JITTER) } else { Duration::ZERO };
         entry.not_before = now.plus(pause + first);
         // A place among the dials may be free now, and a link that ended may make the producer wanted.
         self.wake(now);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
+use libp2p::gossipsub::TopicHash;
 use libp2p::metrics::Recorder as _;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, ping};
@@ -17,7 +18,8 @@ use super::behaviour::Out;
 use super::outbox::{Protocol, Purpose};
 use super::{Event, FetchId, Network, Request, RequestError, Role, TICK};
 use crate::chain_sync::state::{Failure, Output};
-use crate::{membership, peer, transport};
+use crate::gated::Gated;
+use crate::{gossip, membership, peer, transport};
 
 impl Network {
     /// Waits for one thing to happen and deals with it. Nothing is lost when this is dropped while it waits.
@@ -92,7 +94,7 @@ impl Network {
     }
 
     fn tick(&mut self, now: Monotonic) {
-        self.watch_topic();
+        self.watch_topics();
         self.ask_for_status(now);
         self.inbox.forget(now);
         for (node, purpose) in self.outbox.expired(now) {
@@ -102,14 +104,22 @@ impl Network {
         self.metrics.members(all, connected);
     }
 
-    /// Tells membership which members hear the topic of the own swarm.
-    fn watch_topic(&mut self) {
-        let Some(topic) = self.own_swarm.map(|swarm| self.names.swarm_topic(swarm).hash()) else { return };
-        let behaviour = self.swarm.behaviour_mut();
-        let Some(gate) = behaviour.swarm_gossip.as_ref() else { return };
-        let peers = gate.inner().all_peers().filter(|(_, topics)| topics.contains(&&topic));
-        let hearing: BTreeSet<NodeId> = peers.filter_map(|(peer, _)| peer::node_id(peer).ok()).collect();
-        behaviour.membership.hearing(&hearing);
+    /// Tells membership who is admitted to a topic and not subscribed to it.
+    fn watch_topics(&mut self) {
+        let chain_topic = self.names.chain_topic().hash();
+        let swarm_topic = self.own_swarm.map(|swarm| self.names.swarm_topic(swarm).hash());
+        let view = Arc::clone(&self.view.borrow());
+        let behaviour = self.swarm.behaviour();
+        let mut deaf = BTreeSet::new();
+        if let Some(gate) = behaviour.chain_gossip.as_ref() {
+            deaf.extend(not_subscribed(gate, &chain_topic));
+        }
+        if let (Some(gate), Some(topic)) = (behaviour.swarm_gossip.as_ref(), swarm_topic) {
+            // A member of an earlier map may have left for another topic; only present ones must hear this.
+            let present = |node: &NodeId| view.current().swarm_of(node) == self.own_swarm;
+            deaf.extend(not_subscribed(gate, &topic).filter(present));
+        }
+        self.swarm.behaviour_mut().membership.deaf(&deaf);
     }
 
     /// Members of the own swarm are asked for their clocks; where they are too few, all neighbours in the mesh.
@@ -284,4 +294,13 @@ impl Network {
         self.swarm.behaviour_mut().membership.foreign(node);
         self.events.push_back(Event::OtherGenesis { node });
     }
+}
+
+/// Peers inside the gate that have not subscribed to `topic`.
+fn not_subscribed<'a>(
+    gate: &'a Gated<gossip::Behaviour>,
+    topic: &'a TopicHash,
+) -> impl Iterator<Item = NodeId> + use<'a> {
+    let deaf = gate.inner().all_peers().filter(move |(_, topics)| !topics.contains(&topic));
+    deaf.filter_map(|(peer, _)| peer::node_id(peer).ok())
 }

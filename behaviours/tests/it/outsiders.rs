@@ -87,7 +87,7 @@ async fn a_staked_node_of_another_swarm_gets_blocks_and_nothing_of_the_swarm() {
     assert_eq!(neighbour.bytes_of(&names.swarm_gossip()), 0);
     // It may have blocks, which shows that this test would have seen what it looks for.
     let got = neighbour.see(|seen| seen.pushed.get(names.chain_gossip().as_ref()).cloned().unwrap_or_default());
-    assert!(contains(&got, &block(5)));
+    assert!(contains(&got, &block(5)), "{:?}", neighbour.seen);
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_member_that_behaves_the_same_way_does_get_the_swarms_messages() {
     let member = hostile(&net, &names, 11, 1);
     publish_while(&mut hosts, &member, &names).await;
     let got = member.see(|seen| seen.pushed.get(names.swarm_gossip().as_ref()).cloned().unwrap_or_default());
-    assert!(contains(&got, RECORD));
+    assert!(contains(&got, RECORD), "{:?}", member.seen);
 }
 
 #[tokio::test]

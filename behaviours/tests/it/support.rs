@@ -4,6 +4,5 @@ mod hostile;
 mod memory;
 mod world;
 
-pub(crate) use hostile::{Hostile, Seen, rpc};
-pub(crate) use memory::MemoryNet;
+pub(crate) use hostile::{Hostile, rpc};
 pub(crate) use world::{Host, Net, block, drive_for, keypair, node_of, until};

@@ -66,6 +66,9 @@ impl Console {
 
     /// Says why the command failed.
     pub(crate) fn failure(&self, failure: &Failure) {
+        if failure.is_told() {
+            return;
+        }
         if self.json { eprintln!("{}", failure.document()) } else { eprintln!("{}", failure.text()) }
     }
 

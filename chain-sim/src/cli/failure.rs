@@ -74,6 +74,16 @@ impl Failure {
         Self { exit, code: code.to_owned(), message: message.into(), hint: None, retry_after_ms: None }
     }
 
+    /// Only the exit code says it: the result that was printed has told the rest.
+    pub(crate) fn told(exit: Exit) -> Self {
+        Self::new(exit, "", "")
+    }
+
+    /// Whether there is nothing left to print.
+    pub(crate) const fn is_told(&self) -> bool {
+        self.message.is_empty()
+    }
+
     /// A command that helps.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

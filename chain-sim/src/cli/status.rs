@@ -11,7 +11,7 @@ use super::failure::{Exit, Failure};
 pub(super) fn run(globals: &Globals, console: &Console) -> Result<(), Failure> {
     let status: Status = globals.client()?.get("/status")?;
     console.result(&text(&status, console), &status)?;
-    if status.ok { Ok(()) } else { Err(Failure::new(Exit::Failed, "not_ok", status.summary)) }
+    if status.ok { Ok(()) } else { Err(Failure::told(Exit::Failed)) }
 }
 
 fn text(status: &Status, console: &Console) -> String {

@@ -58,8 +58,7 @@ fn show(context: &Context, with_origin: bool, node: &NodeSettings) -> Result<Exi
         let value = serde_json::json!({ "value": valued.text, "origin": valued.origin.to_string() });
         values.insert(setting.name.to_owned(), value);
     }
-    let document =
-        serde_json::json!({ "v": 1, "type": "node.config", "datadir": context.datadir, "settings": values });
+    let document = serde_json::json!({ "v": 1, "type": "node.config", "datadir": context.datadir, "settings": values });
     context.out.result(&document, &text)?;
     Ok(Exit::Done)
 }

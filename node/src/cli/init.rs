@@ -56,7 +56,11 @@ impl Init {
         self.settings.lay(&mut settings);
         let config = Config::from_settings(&settings)?;
         let Some(genesis_path) = &config.genesis else {
-            return Err(CliError::new(Exit::Failed, "no_genesis", "which chain? name its genesis file: --genesis FILE"));
+            return Err(CliError::new(
+                Exit::Failed,
+                "no_genesis",
+                "which chain? name its genesis file: --genesis FILE",
+            ));
         };
         let genesis = read_genesis(genesis_path)?;
         let datadir = context.datadir.clone();
@@ -171,11 +175,7 @@ fn random() -> Result<Seed, CliError> {
 }
 
 fn make_directory(path: &Path) -> Result<(), CliError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| CliError::io("make", path, &error))
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| CliError::io("make", path, &error))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {

@@ -79,11 +79,8 @@ impl Register {
         let operator = Operator::load(context, self.operator_key.as_deref())?;
         let stake = config.stake.unwrap_or(Amount(genesis.params.stake));
         if operator.balance < stake {
-            let message = format!(
-                "operator {} has {} coins, the stake is {stake}",
-                operator.key.public(),
-                operator.balance
-            );
+            let message =
+                format!("operator {} has {} coins, the stake is {stake}", operator.key.public(), operator.balance);
             return Err(CliError::new(Exit::Conflict, "coins", message));
         }
         let keys = KeyDirectory::of(&context.datadir);
@@ -92,7 +89,8 @@ impl Register {
         let payload = Payload::Register { node: node.node_id(), x25519, stake, region: config.region, addresses };
         let transaction = operator.sign(payload, Some(&node), &genesis.chain_id());
         let what = format!("stake {stake} coins of {} for node {}", operator.key.public(), node.node_id());
-        Change { what: &what, transaction, chain: genesis.chain_id(), until: "unregistered" }.make(context, self.dry_run)
+        Change { what: &what, transaction, chain: genesis.chain_id(), until: "unregistered" }
+            .make(context, self.dry_run)
     }
 }
 
@@ -218,7 +216,8 @@ impl Change<'_> {
 }
 
 fn parse<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, CliError> {
-    text.parse().map_err(|_| CliError::new(Exit::NotReady, "not_ready", format!("the node does not know its {what} yet")))
+    text.parse()
+        .map_err(|_| CliError::new(Exit::NotReady, "not_ready", format!("the node does not know its {what} yet")))
 }
 
 /// Asks, unless `--yes` has answered.

@@ -16,9 +16,15 @@ impl Rewards {
     pub(super) fn run(self, context: &mut Context) -> Result<Exit, CliError> {
         let status = status::fetch(&context.datadir, context.timeout.unwrap_or(ANSWER))?;
         let operator = status.operator.ok_or_else(|| {
-            CliError::new(Exit::NotFound, "no_operator", "the node has no operator: it is not registered, and its key is not here")
+            CliError::new(
+                Exit::NotFound,
+                "no_operator",
+                "the node has no operator: it is not registered, and its key is not here",
+            )
         })?;
-        let key = operator.parse().map_err(|_| CliError::new(Exit::Network, "answer", "the node's answer is not understood"))?;
+        let key = operator
+            .parse()
+            .map_err(|_| CliError::new(Exit::Network, "answer", "the node's answer is not understood"))?;
         let (balance, nonce) = account(&context.datadir, &key)?;
         let document = serde_json::json!({
             "v": 1, "type": "node.rewards", "node": status.node, "operator": operator, "earned": status.rewards,

@@ -94,7 +94,10 @@ mod tests {
         for (argument, expected) in [("--register", "true"), ("--register=false", "false")] {
             let matches = command.clone().try_get_matches_from(["x", argument]).unwrap();
             let args = NodeSettings::from_arg_matches(&matches).unwrap();
-            assert_eq!(args.iter().map(|(setting, text)| (setting.name, text)).collect::<Vec<_>>(), [("register", expected)]);
+            assert_eq!(
+                args.iter().map(|(setting, text)| (setting.name, text)).collect::<Vec<_>>(),
+                [("register", expected)]
+            );
         }
     }
 }

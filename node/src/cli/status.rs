@@ -191,7 +191,9 @@ fn silent(datadir: &Path, pid: Option<u32>) -> Picture {
         exit: Exit::Network,
         document: document("silent", &summary, serde_json::json!({ "pid": pid })),
         word: "PROBLEM",
-        rest: format!(": {summary}\n  → it may be starting or stopping; if this stays, look at its log, then restart it\n"),
+        rest: format!(
+            ": {summary}\n  → it may be starting or stopping; if this stays, look at its log, then restart it\n"
+        ),
     }
 }
 

@@ -44,7 +44,13 @@ impl EventLoop {
     }
 }
 
-fn stored_answer(store: &dyn Store, part: Part, from: Height, limit: Limit, tip: Height) -> Result<Response, StoreError> {
+fn stored_answer(
+    store: &dyn Store,
+    part: Part,
+    from: Height,
+    limit: Limit,
+    tip: Height,
+) -> Result<Response, StoreError> {
     let blocks = store.blocks(from, limit)?;
     if let Some(range) = store.block_range()?.filter(|range| blocks.is_empty() && from < *range.start()) {
         return Ok(refusal(part, Error::Unavailable { lowest: *range.start() }));

@@ -138,7 +138,7 @@ mod tests {
     fn proofs_are_spread_over_the_first_half_of_an_epoch() {
         let place = |byte: u8| proof_place(&NodeId::new(std::array::from_fn(|i| byte.wrapping_mul(i as u8 + 7))), 60);
         let places: std::collections::BTreeSet<u64> = (0..200).map(place).collect();
-        assert!(places.len() > 20 && places.iter().all(|place| *place < 30), "{places:?}");
+        assert!(places.len() > 10 && places.iter().all(|place| *place < 30), "{places:?}");
         assert_eq!(proof_place(&NodeId::new([0xff; 32]), 1), 0);
     }
 }

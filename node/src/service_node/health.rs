@@ -104,7 +104,8 @@ impl Facts<'_> {
     }
 
     fn fork(&self) -> Option<Problem> {
-        let text = format!("the chain forked below its final block {}; swarms are frozen, serving goes on", self.final_height);
+        let text =
+            format!("the chain forked below its final block {}; swarms are frozen, serving goes on", self.final_height);
         let advice = "wait for word from whoever runs the chain; then move db away and restart, and the node follows \
                       the branch its peers have";
         self.halted.then(|| problem("fork", text, advice))
@@ -122,14 +123,19 @@ impl Facts<'_> {
             let text = "the peers that answer are of another chain";
             return Some(problem("genesis", text, "get the right genesis file and run init in a new data directory"));
         }
-        let advice = "check the network, the firewall, and the addresses in the genesis file; add nodes with --bootstrap";
+        let advice =
+            "check the network, the firewall, and the addresses in the genesis file; add nodes with --bootstrap";
         self.lonely.then(|| problem("alone", "no node of the network can be reached", advice))
     }
 
     fn silence(&self) -> Option<Problem> {
         let since = self.silent_since.filter(|_| !self.lonely && self.behind.is_none())?;
         let text = format!("the chain is silent since {}", rfc3339(since));
-        Some(problem("silent", text, "the block producer has stopped or cannot be reached; nothing to do here but wait"))
+        Some(problem(
+            "silent",
+            text,
+            "the block producer has stopped or cannot be reached; nothing to do here but wait",
+        ))
     }
 
     fn registration(&self) -> Option<Problem> {
@@ -154,9 +160,11 @@ impl Facts<'_> {
                 let advice = "say how others reach this machine: --announce /ip4/203.0.113.7/tcp/22020";
                 Some(problem("no-address", text(reason), advice))
             }
-            Some(reason @ CannotRegister::Coins { .. }) => {
-                Some(problem("coins", text(reason), "send coins to the operator; the node registers when they are there"))
-            }
+            Some(reason @ CannotRegister::Coins { .. }) => Some(problem(
+                "coins",
+                text(reason),
+                "send coins to the operator; the node registers when they are there",
+            )),
             None => None,
         }
     }
@@ -194,7 +202,8 @@ impl Facts<'_> {
 
     /// Whether the node has been in its swarm for long enough to have found its members.
     fn is_settled(&self) -> bool {
-        self.entry.is_some_and(|entry| self.swarm.is_some() && self.tip.since(entry.member_since) > self.epoch_blocks / 2)
+        self.entry
+            .is_some_and(|entry| self.swarm.is_some() && self.tip.since(entry.member_since) > self.epoch_blocks / 2)
     }
 
     fn starting(&self) -> Option<String> {

@@ -83,8 +83,7 @@ impl KeyRing {
     /// When a key file is there and cannot be read.
     pub fn load(keys: &KeyDirectory, rotation: Option<&[u8]>) -> Result<Self, KeyError> {
         let find = |slot| keys.find(slot).map(|seed| seed.as_ref().map(Held::new));
-        let (current, previous, next) =
-            (find(Slot::X25519)?, find(Slot::X25519Previous)?, find(Slot::X25519Next)?);
+        let (current, previous, next) = (find(Slot::X25519)?, find(Slot::X25519Previous)?, find(Slot::X25519Next)?);
         Ok(Self::of(current, previous, next, rotation))
     }
 
@@ -305,21 +304,21 @@ mod tests {
         // 0: before anything, 1: next key on disk, 2: promoted, 3: previous destroyed.
         for crash_after in 0..=3 {
             let mut disk = Disk::new();
-            let (mut chain, mut now) = (1, 0);
+            let (mut chain, mut now, mut changed) = (1, 0, 0);
             for round in 0..8 {
                 let mut ring = disk.start();
                 for _ in 0..crash_after.max(1) {
                     now += PERIOD / 2;
-                    let drawn = 2 + round;
-                    if let Some(job) = step(&mut ring, shown(chain, chain), now, drawn) {
+                    let shown = Shown { age_ms: now - changed, ..shown(chain, chain) };
+                    if let Some(job) = step(&mut ring, shown, now, 2 + round) {
                         disk.apply(job);
                         if crash_after == 0 {
                             break; // on disk, but the machine never heard of it
                         }
                         ring.stepped(true);
                     }
-                    if let Some(key) = ring.to_announce(&shown(chain, chain)) {
-                        chain = (1..20).find(|byte| public(*byte) == key).unwrap();
+                    if let Some(key) = ring.to_announce(&shown) {
+                        (chain, changed) = ((1..20).find(|byte| public(*byte) == key).unwrap(), now);
                     }
                     assert!(ring.holds(&public(chain)), "the key on the chain must never be lost");
                 }

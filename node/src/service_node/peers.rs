@@ -89,7 +89,9 @@ impl Peers {
 
     /// An answer to one of these questions; without a tip the next neighbour is asked.
     pub(super) fn answered(&mut self, tag: Tag, tip: Option<Height>) -> bool {
-        let Some(heard) = self.connected.values_mut().find(|heard| **heard == Heard::Waiting(tag)) else { return false };
+        let Some(heard) = self.connected.values_mut().find(|heard| **heard == Heard::Waiting(tag)) else {
+            return false;
+        };
         *heard = tip.map_or(Heard::Failure, Heard::Tip);
         true
     }

@@ -39,7 +39,9 @@ pub(super) fn answer(
             respond(Response::Chain(ChainResponse::Tip { height: tip, hash: chain.tip.tip_hash() }))
         }
         // Transactions never come up at a node: they are passed on to the producer below this machine.
-        Request::Chain(ChainRequest::SubmitTransaction(_)) => respond(Response::Chain(ChainResponse::Error(Error::Busy))),
+        Request::Chain(ChainRequest::SubmitTransaction(_)) => {
+            respond(Response::Chain(ChainResponse::Error(Error::Busy)))
+        }
         Request::List(ListRequest::Info) => respond(Response::List(ListResponse::Info(info(me, &chain.view, now)))),
         Request::List(ListRequest::Headers { from, count }) => {
             let limit = Limit { bytes: CHAIN_ANSWER_BYTES, count: count.into() };

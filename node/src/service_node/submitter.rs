@@ -73,11 +73,8 @@ impl Submitter {
 
     /// It was sent under this tag.
     pub fn sent(&mut self, duty: Duty, tag: Tag) {
-        let attempt = self.attempts.entry(duty).or_insert(Attempt {
-            progress: Progress::Sent(tag),
-            failures: 0,
-            reason: None,
-        });
+        let attempt =
+            self.attempts.entry(duty).or_insert(Attempt { progress: Progress::Sent(tag), failures: 0, reason: None });
         attempt.progress = Progress::Sent(tag);
     }
 

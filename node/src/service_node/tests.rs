@@ -10,7 +10,7 @@ use sotto_proto::request::{Error, Line, ListRequest, ListResponse};
 use super::*;
 use crate::keys::{KeyDirectory, Slot};
 use crate::store::writer::KeyChange;
-use crate::test_chain::{START, SEED, TestChain, key, node};
+use crate::test_chain::{SEED, START, TestChain, key, node};
 
 /// A machine, its disk, the chain it follows, and the time.
 struct Bench {
@@ -249,7 +249,7 @@ fn every_epoch_is_proved_once_in_its_first_half() {
     let mut bench = Bench::registered();
     let length = bench.chain.genesis.params.epoch_blocks;
     let mut proved = BTreeMap::<u64, u64>::new();
-    for _ in 0..5 * length {
+    for _ in 0..5 * length + length / 2 {
         for payload in bench.block() {
             let Payload::UptimeProof { epoch, .. } = payload else { panic!("{payload:?}") };
             let height = bench.chain.tip().height().0;
@@ -445,16 +445,22 @@ fn peers_questions_are_answered_from_the_final_state() {
         _ => None,
     });
     let tip = bench.chain.tip();
-    let Outgoing::Response { response: Response::Chain(ChainResponse::Tip { height, hash }), .. } = &answers[0] else { panic!() };
+    let Outgoing::Response { response: Response::Chain(ChainResponse::Tip { height, hash }), .. } = &answers[0] else {
+        panic!()
+    };
     assert_eq!((*height, *hash), (tip.height(), tip.tip_hash()));
     assert_ne!(*hash, BlockHash::new([0; 32]));
     let Outgoing::Response { response: Response::List(ListResponse::Info(info)), .. } = &answers[1] else { panic!() };
     assert_eq!((info.final_height, info.state), (tip.height().minus(3), Some(NodeState::Active)));
-    let Outgoing::Response { response: Response::List(ListResponse::Buckets { buckets, .. }), .. } = &answers[2] else { panic!() };
+    let Outgoing::Response { response: Response::List(ListResponse::Buckets { buckets, .. }), .. } = &answers[2] else {
+        panic!()
+    };
     assert_eq!(buckets.values().filter(|records| !records.is_empty()).count(), 1);
     let Outgoing::Response { response: Response::List(ListResponse::Error(error)), .. } = &answers[3] else { panic!() };
     assert!(matches!(error, Error::Unavailable { .. }));
-    let Outgoing::Response { response: Response::Chain(ChainResponse::Blocks { blocks, .. }), .. } = &answers[4] else { panic!() };
+    let Outgoing::Response { response: Response::Chain(ChainResponse::Blocks { blocks, .. }), .. } = &answers[4] else {
+        panic!()
+    };
     assert!(blocks.is_empty());
     let Outgoing::Stored { from: Height(1), limit, .. } = &answers[5] else { panic!() };
     assert_eq!(limit.bytes, sotto_proto::limits::CHAIN_ANSWER_BYTES);

@@ -51,10 +51,11 @@ impl Store for MemoryStore {
 
     fn blocks(&self, from: Height, limit: Limit) -> Result<Vec<StoredBlock>, StoreError> {
         let mut bytes = 0_usize;
-        let blocks = self.blocks.range(from..).zip(from.0..).take(limit.count).take_while(|((height, (_, block)), n)| {
-            bytes = bytes.saturating_add(block.len());
-            height.0 == *n && (*n == from.0 || bytes <= limit.bytes)
-        });
+        let blocks =
+            self.blocks.range(from..).zip(from.0..).take(limit.count).take_while(|((height, (_, block)), n)| {
+                bytes = bytes.saturating_add(block.len());
+                height.0 == *n && (*n == from.0 || bytes <= limit.bytes)
+            });
         Ok(blocks
             .map(|((height, (hash, bytes)), _)| StoredBlock { height: *height, hash: *hash, bytes: bytes.clone() })
             .collect())

@@ -25,7 +25,10 @@ pub(crate) struct TestChain {
     pub(crate) genesis: Genesis,
     authority: SigningKey,
     follower: Follower,
+    /// The chain's blocks.
     pub(crate) blocks: Vec<Block>,
+    /// Every block in the order it came, also those that were replaced.
+    pub(crate) arrivals: Vec<Block>,
 }
 
 impl TestChain {
@@ -37,7 +40,8 @@ impl TestChain {
     pub(crate) fn with(change: impl FnOnce(&mut Params)) -> Self {
         let mut params = Params::preset(Preset::Testnet);
         change(&mut params);
-        let balances: BTreeMap<_, _> = (0..10).map(|i| (key("operator", i).public(), Amount::coins(1_000_000))).collect();
+        let balances: BTreeMap<_, _> =
+            (0..10).map(|i| (key("operator", i).public(), Amount::coins(1_000_000))).collect();
         let authority = key("authority", 0);
         let genesis = Genesis {
             preset: Preset::Testnet,
@@ -48,7 +52,7 @@ impl TestChain {
             params,
         };
         let follower = Follower::new(State::genesis(&genesis));
-        Self { genesis, authority, follower, blocks: Vec::new() }
+        Self { genesis, authority, follower, blocks: Vec::new(), arrivals: Vec::new() }
     }
 
     pub(crate) fn genesis_file(&self) -> GenesisFile {
@@ -107,6 +111,7 @@ impl TestChain {
     }
 
     fn take(&mut self, block: Block) {
+        self.arrivals.push(block.clone());
         match self.follower.insert(block.clone(), &Ed25519).unwrap() {
             Inserted::Extended => self.blocks.push(block),
             Inserted::Reorganised { depth, blocks } => {

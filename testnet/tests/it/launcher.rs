@@ -1,7 +1,8 @@
 //! The launcher itself, on a small testnet: what a person sees, what is refused, what is left behind.
 
 use std::fs;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sotto_testnet::procfs;
@@ -21,7 +22,8 @@ const CHECKS: &[Check] = &[
     ("a second launcher on one directory is refused with the pid of the first", second_launcher_is_refused),
     ("a taken port is named with its holder before anything is started", taken_port_is_named),
     ("a second node on one data directory is refused with the pid of the first", second_node_is_refused),
-    ("a node of another genesis is told so and changes nothing", other_genesis_is_refused),
+    ("data of one chain are not opened under the genesis of another", other_genesis_is_not_opened),
+    ("a node of another genesis says so and the testnet goes on", other_genesis_is_refused),
     ("status of a healthy node reads well", healthy_node_status),
     ("status of a stopped node says so", stopped_node_status),
     ("what env prints makes the testnet the default in a shell", env_works_in_a_shell),
@@ -178,23 +180,49 @@ fn second_node_is_refused(testnet: &Testnet) -> Figure {
     nothing()
 }
 
-fn other_genesis_is_refused(testnet: &Testnet) -> Figure {
+/// A genesis with the keys of the testnet's, and other blocks: another chain behind the same producer.
+fn other_genesis(testnet: &Testnet) -> PathBuf {
     let stranger = testnet.dir.path().join("stranger");
-    fs::create_dir_all(&stranger).unwrap();
     let genesis = stranger.join("genesis.json");
-    let mut make = program("sotto-chain");
-    make.args(["genesis", "--preset", "testnet", "--test-seed", "43", "--operators", "5"]);
-    make.args(["--producer-address", &format!("127.99.0.1:{PORTS}"), "--out"]).arg(&genesis);
-    finish(make).ok();
-    // Data made for one chain are not opened under another.
+    if !genesis.exists() {
+        fs::create_dir_all(&stranger).unwrap();
+        let mut make = program("sotto-chain");
+        make.args(["genesis", "--preset", "testnet", "--test-seed", "42", "--operators", "5", "--block-time", "2s"]);
+        make.args(["--producer-address", &format!("127.99.0.1:{PORTS}"), "--out"]).arg(&genesis);
+        make.arg("--datadir").arg(stranger.join("chain"));
+        finish(make).ok();
+    }
+    genesis
+}
+
+fn other_genesis_is_not_opened(testnet: &Testnet) -> Figure {
+    let node = testnet.manifest()["nodes"][0]["dir"].as_str().unwrap().to_owned();
     let mut foreign = program("sotto-node");
     foreign.args(["run", "--listen", "127.200.0.1:21910", "--http", "127.200.0.1:21911"]);
-    let node = testnet.manifest()["nodes"][0]["dir"].as_str().unwrap().to_owned();
-    foreign.args(["--datadir", &node, "--genesis"]).arg(&genesis);
+    foreign.args(["--datadir", &node, "--genesis"]).arg(other_genesis(testnet));
     let refused = finish(foreign);
-    assert_ne!(refused.code, Some(0), "{refused:?}");
-    testnet.agree_on(1, 20);
+    assert!(refused.code != Some(0) && refused.stderr.contains("chain"), "{refused:?}");
     nothing()
+}
+
+fn other_genesis_is_refused(testnet: &Testnet) -> Figure {
+    let datadir = testnet.dir.path().join("stranger/node");
+    let mut init = program("sotto-node");
+    init.arg("init").arg("--genesis").arg(other_genesis(testnet)).arg("--datadir").arg(&datadir);
+    finish(init).ok();
+    let mut run = program("sotto-node");
+    run.args(["run", "--exit-on-stdin-eof", "--listen", "127.200.0.1:21920", "--http", "127.200.0.1:21921"]);
+    run.arg("--datadir").arg(&datadir).arg("--log-file").arg(testnet.dir.path().join("stranger/log"));
+    let mut stranger = run.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let took = eventually("the stranger says that the others are of another chain", Duration::from_secs(20), || {
+        let mut status = program("sotto-node");
+        status.arg("status").arg("--datadir").arg(&datadir);
+        finish(status).stdout.contains("another chain")
+    });
+    drop(stranger.stdin.take());
+    assert!(stranger.wait().unwrap().success());
+    testnet.agree_on(1, 20);
+    Figure(format!("told after {:.1} s", took.as_secs_f64()))
 }
 
 fn node_status(testnet: &Testnet, index: usize, option: Option<&str>) -> crate::testnet::Finished {
@@ -216,9 +244,9 @@ fn stopped_node_status(testnet: &Testnet) -> Figure {
     testnet.run("node kill 2").ok();
     let status = node_status(testnet, 2, None);
     assert_ne!(status.code, Some(0), "{status:?}");
-    let said = format!("{}{}", status.stdout, status.stderr);
-    assert!(said.contains("not running") || said.contains("stopped"), "{said}");
     testnet.run("node restart 2").ok();
+    let said = format!("{}{}", status.stdout, status.stderr);
+    assert!(said.starts_with("STOPPED"), "{said}");
     nothing()
 }
 

@@ -12,7 +12,7 @@ use super::{State, Want, jitter};
 use crate::membership::config::{BOOTSTRAP, DRAWN_MAX_FACTOR, FAILING, YIELD, YIELD_JITTER};
 use crate::network::Role;
 
-impl<Link: Copy + PartialEq> State<Link> {
+impl<Link: PartialEq> State<Link> {
     /// Where `node` can be dialled: as the newest list that knows it says, or as configured.
     pub(super) fn addresses(&self, node: &NodeId) -> Vec<NodeAddr> {
         let listed = self.view.iter().flat_map(|view| view.recent()).find_map(|snapshot| snapshot.nodes.get(node));

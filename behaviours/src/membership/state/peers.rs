@@ -25,8 +25,10 @@ pub(super) struct Entry<Link> {
     /// Failed dials and short-lived connections in a row.
     pub(super) failures: u32,
     pub(super) last_used: Monotonic,
-    /// Two connections were made at once, and the peer has until then to close one.
+    /// Two connections were made at once, and the peer has until then to close them.
     pub(super) double_until: Option<Monotonic>,
+    /// And it is for the peer to dial next.
+    pub(super) yields: bool,
     /// Since when it is connected but not subscribed to the common topic.
     pub(super) deaf_since: Option<Monotonic>,
     /// How often it was closed for that in a row.
@@ -45,6 +47,7 @@ impl<Link> Entry<Link> {
             failures: 0,
             last_used: now,
             double_until: None,
+            yields: false,
             deaf_since: None,
             deaf_times: 0,
             foreign: false,

@@ -40,7 +40,7 @@ fn nodes(keys: impl IntoIterator<Item = u8>) -> Vec<NodeId> {
 }
 
 /// Lets time pass to `until` and says what was done.
-fn run(state: &mut Rules, until: Monotonic) -> Vec<(Monotonic, Output<u32>)> {
+fn run(state: &mut Rules, until: Monotonic) -> Vec<(Monotonic, Output)> {
     let mut done = Vec::new();
     let mut now = Monotonic::default();
     loop {
@@ -57,17 +57,17 @@ fn run(state: &mut Rules, until: Monotonic) -> Vec<(Monotonic, Output<u32>)> {
     }
 }
 
-fn dials(done: &[(Monotonic, Output<u32>)]) -> Vec<(Monotonic, NodeId)> {
-    let dial = |(at, output): &(Monotonic, Output<u32>)| match output {
+fn dials(done: &[(Monotonic, Output)]) -> Vec<(Monotonic, NodeId)> {
+    let dial = |(at, output): &(Monotonic, Output)| match output {
         Output::Dial { node, .. } => Some((*at, *node)),
         _ => None,
     };
     done.iter().filter_map(dial).collect()
 }
 
-fn closes(done: &[(Monotonic, Output<u32>)]) -> Vec<(NodeId, Option<u32>, CloseReason)> {
-    let close = |(_, output): &(Monotonic, Output<u32>)| match output {
-        Output::Close { node, link, reason } => Some((*node, *link, *reason)),
+fn closes(done: &[(Monotonic, Output)]) -> Vec<(NodeId, CloseReason)> {
+    let close = |(_, output): &(Monotonic, Output)| match output {
+        Output::Close { node, reason } => Some((*node, *reason)),
         _ => None,
     };
     done.iter().filter_map(close).collect()
@@ -95,7 +95,7 @@ fn the_producer_is_wanted_below_three_links_only() {
     }
     // No longer wanted, and idle after five minutes.
     let done = run(&mut state, at(1.2).plus(RELAY_IDLE));
-    assert_eq!(closes(&done), [(node(200), None, CloseReason::Idle)]);
+    assert_eq!(closes(&done), [(node(200), CloseReason::Idle)]);
     state.closed(node(200), 0, Cause::Own, at(400.0));
     assert!(dials(&run(&mut state, at(500.0))).is_empty());
     // Two links left: it is wanted again.
@@ -108,7 +108,7 @@ fn six_neighbours_are_drawn_from_other_swarms_and_failing_ones_are_made_up_for()
     let members = nodes(0..10);
     let mut state = rules(0);
     state.set_view(view_of_swarm(1, &members, &nodes(100..150)), at(0.0));
-    let drawn = |done: &[(Monotonic, Output<u32>)]| {
+    let drawn = |done: &[(Monotonic, Output)]| {
         dials(done).into_iter().map(|(_, to)| to).filter(|to| (100..150).any(|key| node(key) == *to)).collect::<BTreeSet<_>>()
     };
     let first = drawn(&run(&mut state, at(0.0)));
@@ -159,20 +159,38 @@ fn a_peer_that_takes_and_drops_connections_counts_as_failing() {
 }
 
 #[test]
-fn of_crossed_dials_the_smaller_key_closes_the_one_it_did_not_dial() {
-    for first in [Direction::Dialed, Direction::Accepted] {
-        let second = if first == Direction::Dialed { Direction::Accepted } else { Direction::Dialed };
+fn crossed_dials_are_closed_by_the_smaller_key_which_dials_anew() {
+    for (first, second) in [(Direction::Dialed, Direction::Accepted), (Direction::Accepted, Direction::Dialed)] {
         let (mut smaller, mut greater) = (rules(5), rules(9));
+        let view = view_of_swarm(1, &nodes([1]), &nodes([5, 9]));
         for (state, other) in [(&mut smaller, 9), (&mut greater, 5)] {
+            state.set_view(Arc::clone(&view), at(9.0));
+            run(state, at(9.0));
             state.established(node(other), 1, first, at(10.0));
             state.established(node(other), 2, second, at(10.5));
         }
-        let accepted = if first == Direction::Accepted { 1 } else { 2 };
-        assert_eq!(closes(&run(&mut smaller, at(30.0))), [(node(9), Some(accepted), CloseReason::Crossed)]);
-        // The other waits for that, and starts anew when it does not come.
-        assert_eq!(closes(&run(&mut greater, at(15.4))), []);
-        assert_eq!(closes(&run(&mut greater, at(15.6))), [(node(5), None, CloseReason::Crossed)]);
+        assert_eq!(closes(&run(&mut smaller, at(10.5))), [(node(9), CloseReason::Crossed)]);
+        assert_eq!(closes(&run(&mut greater, at(15.4))), [], "it waits for that");
+        for (state, other, cause) in [(&mut smaller, 9, Cause::Own), (&mut greater, 5, Cause::Other)] {
+            state.closed(node(other), 1, cause, at(10.6));
+            state.closed(node(other), 2, cause, at(10.6));
+        }
+        let again = |state: &mut Rules, other: u8| {
+            let done = dials(&run(state, at(20.0)));
+            done.into_iter().find(|(_, to)| *to == node(other)).map(|(when, _)| when.since(at(10.6)))
+        };
+        assert!(again(&mut smaller, 9).is_some_and(|after| after <= SETTLE + SETTLE_JITTER));
+        assert!(again(&mut greater, 5).is_some_and(|after| after >= YIELD));
     }
+}
+
+#[test]
+fn crossed_dials_that_the_peer_does_not_close_are_closed_all_the_same() {
+    let mut state = rules(9);
+    state.established(node(5), 1, Direction::Dialed, at(10.0));
+    state.established(node(5), 2, Direction::Accepted, at(10.5));
+    assert_eq!(closes(&run(&mut state, at(15.4))), []);
+    assert_eq!(closes(&run(&mut state, at(15.5))), [(node(5), CloseReason::Crossed)]);
 }
 
 #[test]
@@ -180,15 +198,15 @@ fn a_second_connection_after_a_while_means_that_the_peer_was_restarted() {
     let mut state = rules(5);
     state.established(node(9), 1, Direction::Accepted, at(10.0));
     state.established(node(9), 2, Direction::Accepted, at(10.0).plus(CROSSED));
-    assert_eq!(closes(&run(&mut state, at(15.0))), [(node(9), None, CloseReason::Restarted)]);
+    assert_eq!(closes(&run(&mut state, at(15.0))), [(node(9), CloseReason::Restarted)]);
     // The same at once when both were dialled by the peer: no dials cross then.
     state.established(node(8), 3, Direction::Accepted, at(20.0));
     state.established(node(8), 4, Direction::Accepted, at(20.1));
-    assert_eq!(closes(&run(&mut state, at(20.1))), [(node(8), None, CloseReason::Restarted)]);
+    assert_eq!(closes(&run(&mut state, at(20.1))), [(node(8), CloseReason::Restarted)]);
 }
 
 #[test]
-fn a_member_that_does_not_hear_the_topic_is_closed_after_ten_seconds_and_then_ever_more_rarely() {
+fn a_peer_that_does_not_hear_a_topic_is_closed_after_ten_seconds_and_then_ever_more_rarely() {
     let mut state = rules(5);
     state.set_view(view_of_swarm(1, &nodes([5, 6, 7]), &[]), at(0.0));
     run(&mut state, at(0.0));
@@ -196,9 +214,9 @@ fn a_member_that_does_not_hear_the_topic_is_closed_after_ten_seconds_and_then_ev
     state.established(node(7), 1, Direction::Dialed, at(0.0));
     let mut closed_at = Vec::new();
     for second in 0..200 {
-        state.hearing(&[node(7)].into(), at(f64::from(second)));
+        state.deaf(&[node(6)].into(), at(f64::from(second)));
         let done = run(&mut state, at(f64::from(second)));
-        for (to, _, reason) in closes(&done).into_iter().filter(|(_, _, reason)| *reason == CloseReason::Deaf) {
+        for (to, reason) in closes(&done).into_iter().filter(|(_, reason)| *reason == CloseReason::Deaf) {
             assert_eq!((to, reason), (node(6), CloseReason::Deaf));
             closed_at.push(second);
         }
@@ -218,7 +236,7 @@ fn what_was_dialled_on_demand_is_let_go_after_five_minutes_without_use() {
     state.established(other, 7, Direction::Dialed, at(1.1));
     state.used(other, at(100.0));
     assert_eq!(closes(&run(&mut state, at(399.0))), []);
-    assert_eq!(closes(&run(&mut state, at(401.0))), [(other, None, CloseReason::Idle)]);
+    assert_eq!(closes(&run(&mut state, at(401.0))), [(other, CloseReason::Idle)]);
 }
 
 #[test]
@@ -264,7 +282,7 @@ fn with_too_many_nodes_connected_the_one_unused_for_longest_makes_room() {
     let closed = closes(&run(&mut state, at(21.0)));
     // The six drawn are wanted; the first after them goes.
     assert_eq!(closed.len(), 1);
-    assert_eq!(closed[0].2, CloseReason::Crowded);
+    assert_eq!(closed[0].1, CloseReason::Crowded);
     assert_ne!(closed[0].0, tenth);
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn block(height: u64) -> Vec<u8> {
 /// One test's part of the address space, and who is who in it. Host 0 is the producer.
 #[derive(Clone)]
 pub(crate) struct Net {
-    subnet: u8,
+    pub(crate) subnet: u8,
     pub(crate) chain: ChainId,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: ConnectionLimits,
@@ -167,10 +167,6 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn node(&self) -> NodeId {
-        self.network.local_node()
-    }
-
     pub(crate) fn is_connected(&self, seed: u8) -> bool {
         self.network.connected().any(|node| node == node_of(seed))
     }
@@ -267,10 +263,10 @@ impl Host {
 
 /// One event of one of the hosts, or none for a moment. The `next` of all others are dropped, at whatever they were.
 async fn step(hosts: &mut [Host]) {
-    let events = hosts.iter_mut().map(|host| Box::pin(host.network.next()));
-    match tokio::time::timeout(Duration::from_millis(10), select_all(events)).await {
-        Ok((event, index, _)) => hosts[index].on(event),
-        Err(_) => {}
+    let events = select_all(hosts.iter_mut().map(|host| Box::pin(host.network.next())));
+    let first = tokio::time::timeout(Duration::from_millis(10), events).await.map(|(event, index, _)| (event, index));
+    if let Ok((event, index)) = first {
+        hosts[index].on(event);
     }
 }
 

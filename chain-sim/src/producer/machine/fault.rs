@@ -72,7 +72,7 @@ impl Machine {
                 if (least..=most).contains(&actual) { Ok(()) } else { Err(Refusal::Range { what, actual, least, most }) }
             }
             Fault::Reorg { depth, deep } => {
-                range("depth (more with --deep)", depth, if deep { MAX_REORG } else { FINAL_DEPTH })
+                range("depth of a reorganisation", depth, if deep { MAX_REORG } else { FINAL_DEPTH })
             }
             Fault::TwoHeads { blocks } => range("blocks in a branch", blocks, MAX_HEADS),
             Fault::Stall { .. } | Fault::Equivocate | Fault::Clear => Ok(()),

@@ -109,7 +109,7 @@ impl World {
         self.now = until;
     }
 
-    fn act(&mut self, own: NodeId, output: Output<u32>, latency: u64) {
+    fn act(&mut self, own: NodeId, output: Output, latency: u64) {
         match output {
             Output::Dial { node, .. } => {
                 self.dials += 1;
@@ -117,10 +117,8 @@ impl World {
                 self.next += 1;
                 self.later(latency, Wire::Arrives { link, from: own, to: node });
             }
-            Output::Close { node, link, .. } => {
-                let meant = |((l, at), with): &(&(u32, NodeId), &NodeId)| {
-                    *at == own && **with == node && link.is_none_or(|only| only == *l)
-                };
+            Output::Close { node, .. } => {
+                let meant = |((_, at), with): &(&(u32, NodeId), &NodeId)| *at == own && **with == node;
                 let links: Vec<_> = self.known.iter().filter(meant).map(|((link, _), _)| *link).collect();
                 for link in links {
                     self.links.remove(&link);

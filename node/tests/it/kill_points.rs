@@ -1,0 +1,116 @@
+//! A process that dies at any moment of block application leaves a disk from which the same chain follows.
+//!
+//! The test starts itself again as a child that follows a chain with registrations, proofs and reorganisations, and
+//! aborts at the n-th kill point; then it restores what the child left, lets it follow on, and compares roots.
+
+use std::process::Command;
+
+use sotto_node::chain_thread::restore::restore;
+use sotto_node::store::rocks::RocksStore;
+use sotto_proto::id::Height;
+
+use crate::chain::TestChain;
+use crate::chain_thread::Thread;
+use crate::support::text;
+
+/// Deaths tried.
+const SEEDS: u64 = 50;
+/// Where the child gets its orders.
+const ORDERS: &str = "SOTTO_TEST_KILL";
+
+/// The chain that everybody follows.
+fn scenario() -> TestChain {
+    let mut chain = TestChain::with(|params| params.epoch_blocks = 20);
+    for index in 0..6 {
+        let registration = chain.registration(index);
+        chain.produce(vec![registration]);
+    }
+    for round in 0..20 {
+        chain.advance(6);
+        // `chain.reorganise` takes back empty blocks only, so that no nonce is lost.
+        chain.reorganise(1 + round % 3);
+        if chain.tip().height().0 % 20 < 10 {
+            let proofs = (0..3).map(|index| chain.proof(index)).filter(|proof| is_wanted(&chain, proof)).collect();
+            chain.produce(proofs);
+            chain.advance(3);
+        }
+    }
+    chain
+}
+
+fn is_wanted(chain: &TestChain, proof: &sotto_proto::chain::Transaction) -> bool {
+    let sotto_proto::chain::Payload::UptimeProof { epoch, .. } = proof.body.payload else { return false };
+    chain.tip().service_node(&proof.body.signer.into()).is_some_and(|entry| entry.proved_epoch < epoch)
+}
+
+/// Does nothing unless it is the child.
+#[test]
+fn child() {
+    let Ok(orders) = std::env::var(ORDERS) else { return };
+    let (directory, die_at) = orders.split_once('\n').unwrap();
+    let mut points_left: u64 = die_at.parse().unwrap();
+    let chain = scenario();
+    let probe = Box::new(move |_| {
+        if points_left == 0 {
+            std::process::abort();
+        }
+        points_left -= 1;
+    });
+    let store = RocksStore::open(directory.as_ref()).unwrap();
+    let (mut thread, ..) = Thread::start(&chain.genesis, store, probe);
+    thread.feed(&chain.arrivals);
+    thread.stop();
+}
+
+#[test]
+fn a_node_killed_at_fifty_moments_comes_back_to_the_same_chain() {
+    let chain = scenario();
+    let points = count_points(&chain);
+    let mut random = points;
+    for seed in 0..SEEDS {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let die_at = (random >> 33) % points;
+        let directory = tempfile::tempdir().unwrap();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "kill_points::child", "--nocapture"])
+            .env(ORDERS, format!("{}\n{die_at}", directory.path().display()))
+            .output()
+            .unwrap();
+        let signal = std::os::unix::process::ExitStatusExt::signal(&output.status);
+        assert_eq!(signal, Some(6), "seed {seed}: the child did not die at {die_at}: {}", text(&output.stderr));
+        comes_back(&chain, directory.path(), &format!("seed {seed}, killed at point {die_at} of {points}"));
+    }
+}
+
+fn comes_back(chain: &TestChain, directory: &std::path::Path, what: &str) {
+    let mut store = RocksStore::open(directory).unwrap();
+    let restored = restore(&chain.genesis, &mut store).unwrap();
+    let tip = restored.follower.tip();
+    let was_there =
+        tip.height() == Height(0) || chain.arrivals.iter().any(|block| block.hash(&tip.chain()) == tip.tip_hash());
+    assert!(was_there, "{what}: restored to a block that never was");
+
+    let (mut thread, ..) = Thread::start(&chain.genesis, store, Box::new(|_| {}));
+    thread.feed_again(&chain.arrivals);
+    thread.stop();
+    let mut store = RocksStore::open(directory).unwrap();
+    let restored = restore(&chain.genesis, &mut store).unwrap();
+    let (ours, theirs) = (restored.follower.tip(), chain.tip());
+    assert_eq!(ours.tip_hash(), theirs.tip_hash(), "{what}");
+    assert_eq!((ours.state_root(), ours.list_root()), (theirs.state_root(), theirs.list_root()), "{what}");
+    assert_eq!(ours.swarms().digest(), theirs.swarms().digest(), "{what}");
+}
+
+/// How many kill points following the whole chain passes.
+fn count_points(chain: &TestChain) -> u64 {
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counter = count.clone();
+    let probe = Box::new(move |_| {
+        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let (mut thread, ..) = Thread::start(&chain.genesis, RocksStore::open(directory.path()).unwrap(), probe);
+    thread.feed(&chain.arrivals);
+    thread.stop();
+    count.load(std::sync::atomic::Ordering::Relaxed)
+}
