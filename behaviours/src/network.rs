@@ -89,6 +89,9 @@ pub struct Network {
     status: Status,
     clock_off: bool,
 
+    /// Peers reported to be of another network, and when.
+    foreign: BTreeMap<NodeId, Monotonic>,
+
     outbox: Outbox,
     inbox: Inbox,
     submissions: BTreeMap<RequestId, Submission>,
@@ -162,6 +165,7 @@ impl Network {
             address: None,
             status: Status::default(),
             clock_off: false,
+            foreign: BTreeMap::new(),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             submissions: BTreeMap::new(),

@@ -91,7 +91,6 @@ struct Admin {
 }
 
 /// Everything on the socket.
-#[must_use]
 pub fn router(control: Control, chain: ChainId) -> Router {
     let admin = Router::new()
         .route("/account/{key}", get(account))

@@ -138,6 +138,17 @@ impl<T> ChainHandle<T> {
     }
 }
 
+/// A thread that was started.
+#[derive(Debug)]
+pub struct Spawned<T> {
+    /// The way to it.
+    pub handle: ChainHandle<T>,
+    /// What it says.
+    pub events: mpsc::Receiver<Event<T>>,
+    /// Ends when the handle or the receiver is dropped.
+    pub thread: JoinHandle<()>,
+}
+
 /// What the thread works with.
 pub struct ChainThread {
     /// The chain so far, and what of it is on disk.
@@ -164,14 +175,11 @@ impl ChainThread {
         ChainUpdate { view: Arc::new(follower.view()), tip: follower.tip().clone() }
     }
 
-    /// Starts the thread. The view is published through `view`; events come out of the receiver.
+    /// Starts the thread. The view is published through `view`.
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub fn spawn<T: Send + 'static>(
-        self,
-        view: watch::Sender<Arc<NetworkView>>,
-    ) -> io::Result<(ChainHandle<T>, mpsc::Receiver<Event<T>>, JoinHandle<()>)> {
+    pub fn spawn<T: Send + 'static>(self, view: watch::Sender<Arc<NetworkView>>) -> io::Result<Spawned<T>> {
         let (queue, lots) = sync_channel(QUEUE);
         let (events, receiver) = mpsc::channel(EVENTS);
         let worker = Worker {
@@ -187,7 +195,7 @@ impl ChainThread {
             events,
         };
         let thread = std::thread::Builder::new().name("chain".into()).spawn(move || worker.run(&lots))?;
-        Ok((ChainHandle { queue }, receiver, thread))
+        Ok(Spawned { handle: ChainHandle { queue }, events: receiver, thread })
     }
 }
 

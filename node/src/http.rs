@@ -76,7 +76,6 @@ impl IntoResponse for Unavailable {
 }
 
 /// The read-only routes, for the HTTP port.
-#[must_use]
 pub fn router(control: Control, page: Page) -> Router {
     let metrics = Router::new().route("/metrics", get(metrics)).with_state(page);
     status_routes(control).merge(metrics).layer(middleware::from_fn(refuse_names))

@@ -81,7 +81,7 @@ impl Seed {
     pub fn to_line(&self) -> Zeroizing<Vec<u8>> {
         let mut line = Zeroizing::new(vec![b'\n'; DIGITS + 1]);
         // The lengths are constants that fit.
-        let _ = hex::encode_to_slice(&*self.0, &mut line[..DIGITS]);
+        let _ = hex::encode_to_slice(*self.0, &mut line[..DIGITS]);
         line
     }
 }

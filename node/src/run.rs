@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use crate::chain_thread::restore::{self, RestoreError};
-use crate::chain_thread::{ChainThread, Retention};
+use crate::chain_thread::{ChainThread, Retention, Spawned};
 use crate::clock::{self, Clock};
 use crate::config::{Bootstrap, Config};
 use crate::event_loop::{About, EventLoop, Parts};
@@ -131,10 +131,10 @@ pub fn run(start: &Start) -> Result<(), RunError> {
         let (control, questions) = Control::channel();
         let servers = serve_all(start, &control, Page::new(metrics::install()?, registry), &shutdown).await?;
         stop_when_told(start.exit_on_stdin_eof, &shutdown)?;
-        let (chain, chain_events, chain_thread) = disk.chain.spawn(view)?;
+        let Spawned { handle: chain, events: chain_events, thread: chain_thread } = disk.chain.spawn(view)?;
         let about = About { moniker: start.config.moniker.clone(), started };
         let parts = Parts { network, machine, clock, about, chain, chain_events, store: disk.handle, questions };
-        EventLoop::new(parts).run(Input::Chain(Box::new(update)), shutdown.clone()).await;
+        Box::pin(EventLoop::new(parts).run(Input::Chain(Box::new(update)), shutdown.clone())).await;
         process::notify("STOPPING=1");
         shutdown.cancel();
         // A slow reader of an answer does not keep the node from stopping.

@@ -28,7 +28,7 @@ use rand_core::{Rng as _, SeedableRng as _};
 use sotto_behaviours::network::{Counts, Request, RequestError, Response};
 use sotto_behaviours::status::ClockOffset;
 use sotto_proto::chain::{Account, Region, ServiceNode as Entry};
-use sotto_proto::id::{Amount, Height, NodeId, PublicKey};
+use sotto_proto::id::{Amount, Height, NodeId, PublicKey, SwarmId};
 use sotto_proto::net_addr::NodeAddr;
 use sotto_proto::request::{ChainRequest, ChainResponse};
 use sotto_proto::sign::SigningKey;
@@ -51,6 +51,8 @@ use crate::store::writer::Sync;
 
 /// Final blocks whose derived values are shown.
 const FINALS: usize = 32;
+/// How long a node may look for the members of its swarm before that is a problem.
+const SETTLING: Duration = Duration::from_secs(30);
 /// Transactions of the operator that wait for their answers.
 const COMMANDS: usize = 32;
 
@@ -123,6 +125,9 @@ pub struct ServiceNode {
     clock: Option<ClockOffset>,
     finals: VecDeque<FinalStatus>,
     storage_failure: Option<String>,
+    swarm: Option<SwarmId>,
+    /// When that last changed; from the start on.
+    swarm_since: Monotonic,
     /// When the tip last changed.
     block_at: Monotonic,
     /// When silence was last answered by asking around.
@@ -151,6 +156,8 @@ impl ServiceNode {
             clock: None,
             finals: VecDeque::new(),
             storage_failure: None,
+            swarm: None,
+            swarm_since: now.monotonic,
             block_at: now.monotonic,
             asked_at: now.monotonic,
             was_registered: false,
@@ -187,6 +194,12 @@ impl ServiceNode {
     #[must_use]
     pub fn account(&self, key: &PublicKey) -> Option<Account> {
         self.chain.as_ref().map(|chain| chain.tip.account(key))
+    }
+
+    /// Its swarm under the final map.
+    #[must_use]
+    pub const fn swarm(&self) -> Option<SwarmId> {
+        self.swarm
     }
 
     /// The last final blocks, newest first.
@@ -232,6 +245,10 @@ impl ServiceNode {
         }
         self.was_registered |= update.tip.service_node(&self.node_id()).is_some();
         self.note_finals(&update);
+        let swarm = update.view.current().swarm_of(&self.node_id());
+        if swarm != self.swarm {
+            (self.swarm, self.swarm_since) = (swarm, now.monotonic);
+        }
         self.chain = Some(update);
     }
 
@@ -458,6 +475,8 @@ impl ServiceNode {
             register_failure: self.submitter.reason(Duty::Register),
             uptime_failure: self.submitter.reason(Duty::UptimeProof),
             registering: self.settings.register && !self.was_registered,
+            swarm: self.swarm,
+            settled: now.monotonic.since(self.swarm_since) >= SETTLING,
             ..Facts::default()
         };
         let Some(chain) = &self.chain else { return facts };
@@ -471,9 +490,7 @@ impl ServiceNode {
         facts.epoch_blocks = params.epoch_blocks;
         facts.has_swarms = !current.swarms.is_empty();
         facts.cannot_register = self.situation(chain, None).registration().err();
-        let record = current.nodes.get(&self.node_id());
-        facts.final_state = record.map(|record| record.state);
-        facts.swarm = record.and_then(|record| record.swarm);
+        facts.final_state = current.nodes.get(&self.node_id()).map(|record| record.state);
         facts.entry = self.entry();
         if let Some(entry) = facts.entry {
             facts.credit = entry.credit_at(tip.height(), params.blocks_per_credit, params.max_credit);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use libp2p::gossipsub::TopicHash;
@@ -20,6 +21,11 @@ use super::{Event, FetchId, Network, Request, RequestError, Role, TICK};
 use crate::chain_sync::state::{Failure, Output};
 use crate::gated::Gated;
 use crate::{gossip, membership, peer, transport};
+
+/// How often a peer is reported to be of another network.
+const SAY_AGAIN: Duration = Duration::from_secs(600);
+/// How many peers are remembered to have been reported.
+const FOREIGN: usize = 64;
 
 impl Network {
     /// Waits for one thing to happen and deals with it. Nothing is lost when this is dropped while it waits.
@@ -287,12 +293,17 @@ impl Network {
             // Refused while one of both does not know of a registration yet.
             return;
         }
-        tracing::warn!(
-            node = node.short(),
-            "speaks none of our protocols: most likely it runs with another genesis, or this process does"
-        );
         self.swarm.behaviour_mut().membership.foreign(node);
-        self.events.push_back(Event::OtherGenesis { node });
+        let now = self.clock.monotonic();
+        self.foreign.retain(|_, said| now.since(*said) < SAY_AGAIN);
+        if self.foreign.len() < FOREIGN && !self.foreign.contains_key(&node) {
+            self.foreign.insert(node, now);
+            tracing::warn!(
+                node = node.short(),
+                "speaks none of our protocols: most likely it runs with another genesis, or this process does"
+            );
+            self.events.push_back(Event::OtherGenesis { node });
+        }
     }
 }
 

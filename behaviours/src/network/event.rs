@@ -26,7 +26,8 @@ pub enum Event {
         /// The peer.
         node: NodeId,
     },
-    /// A peer speaks none of our protocols: most likely it, or this process, runs with another genesis.
+    /// A peer speaks none of our protocols: most likely it, or this process, runs with another genesis. Said every ten
+    /// minutes at most.
     OtherGenesis {
         /// The peer.
         node: NodeId,

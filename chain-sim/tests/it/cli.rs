@@ -115,18 +115,17 @@ fn without_a_producer_every_verb_says_how_to_start_one() {
 #[test]
 fn starting_without_a_genesis_or_keys_says_what_is_missing() {
     let place = Place::empty();
-    let (code, error) = fails(&place.command(&["run", "--genesis"]).arg(place.genesis_path()).output().unwrap());
+    let (code, error) = fails(&place.run());
     assert!(code == 7 && error.contains("sotto-chain genesis"), "{error}");
     let place = Place::founded(&["--producer-address", "127.0.0.1:4000"]);
     std::fs::remove_file(place.dir.path().join("keys/authority.key")).unwrap();
-    let run = || place.command(&["run", "--genesis"]).arg(place.genesis_path()).output().unwrap();
-    let (code, error) = fails(&run());
+    let (code, error) = fails(&place.run());
     assert!(code == 7 && error.contains("--authority-key"), "{error}");
     key_file(&place.dir.path().join("keys/authority.key"), [9; 32]);
-    let (code, error) = fails(&run());
+    let (code, error) = fails(&place.run());
     assert!(code == 10 && error.contains("the genesis names"), "{error}");
     std::fs::write(place.genesis_path(), "{}").unwrap();
-    assert_eq!(fails(&run()).0, 1);
+    assert_eq!(fails(&place.run()).0, 1);
 }
 
 #[test]

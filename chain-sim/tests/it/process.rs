@@ -83,6 +83,13 @@ impl Place {
         serde_json::from_str(&succeeds(&output)).unwrap()
     }
 
+    /// Runs a producer that is expected to end by itself.
+    pub(crate) fn run(&self) -> Output {
+        let listen = self.address(29_000).to_string();
+        let mut command = self.command(&["run", "--listen", &listen]);
+        command.arg("--genesis").arg(self.genesis_path()).output().unwrap()
+    }
+
     /// Starts the producer and waits until it answers.
     pub(crate) fn start(&self) -> Producer {
         let producer = self.spawn(&[]);

@@ -11,9 +11,9 @@ use sotto_behaviours::network::{
 };
 use sotto_chain::producer::block_log::FILE_NAME;
 use sotto_chain::producer::recovery::{RecoveryError, recover};
-use sotto_chain::{State, apply};
+use sotto_chain::{Follower, State, apply};
 use sotto_proto::account::test_seed;
-use sotto_proto::chain::{Block, Genesis, NodeRecord, Payload, SignedHeader, Transaction, TxBody, list_root_of};
+use sotto_proto::chain::{Block, Genesis, NodeRecord, Payload, Transaction, TxBody, list_root_of};
 use sotto_proto::id::{Amount, BlockHash, ChainId, Hash, Height, X25519Key};
 use sotto_proto::network::{NetworkView, NodeList};
 use sotto_proto::request::{ChainRequest, ChainResponse, Error, ListRequest, ListResponse};
@@ -34,14 +34,15 @@ fn operator() -> SigningKey {
     SigningKey::from_seed(&test_seed(42, "operator", 0))
 }
 
-/// A peer of the producer that remembers every block it is shown.
+/// A peer of the producer that remembers every block it is shown, and follows the chain as a node does.
 struct Witness {
     network: Network,
     producer: sotto_proto::id::NodeId,
     chain: ChainId,
     seen: BTreeMap<Height, BTreeSet<BlockHash>>,
     gossiped: u64,
-    _view: watch::Sender<Arc<NetworkView>>,
+    follower: Follower,
+    view: watch::Sender<Arc<NetworkView>>,
 }
 
 impl Witness {
@@ -51,8 +52,8 @@ impl Witness {
 
     fn on(place: &Place, role: Role, genesis: Genesis) -> Self {
         let state = State::genesis(&genesis);
-        let view = NetworkView::new(state.chain(), Height(0), false, Arc::new(state.snapshot()), Vec::new());
-        let (sender, view) = watch::channel(Arc::new(view));
+        let follower = Follower::new(state.clone());
+        let (sender, view) = watch::channel(Arc::new(follower.view()));
         let producer = Peer { node: genesis.producer, addresses: vec![place.listen()] };
         let config = NetworkConfig {
             identity: Zeroizing::new(*node_key().seed()),
@@ -68,12 +69,14 @@ impl Witness {
         };
         let network = Network::new(config, view, None).unwrap();
         let (chain, producer) = (state.chain(), genesis.producer);
-        Self { network, producer, chain, seen: BTreeMap::new(), gossiped: 0, _view: sender }
+        Self { network, producer, chain, seen: BTreeMap::new(), gossiped: 0, follower, view: sender }
     }
 
     fn saw(&mut self, bytes: &[u8]) {
-        let header = SignedHeader::decode(&bytes[..SignedHeader::LEN]).unwrap();
-        self.seen.entry(header.header.height).or_default().insert(header.hash(&self.chain));
+        let block = Block::decode(bytes).unwrap();
+        self.seen.entry(block.height()).or_default().insert(block.hash(&self.chain));
+        self.follower.insert(block, &Ed25519).unwrap();
+        self.view.send_replace(Arc::new(self.follower.view()));
     }
 
     fn highest(&self) -> Height {
@@ -247,7 +250,36 @@ fn a_producer_killed_again_and_again_never_shows_two_blocks_of_one_height() {
                 .nonce;
         }
         assert!(witness.highest() >= Height(ROUNDS));
-        assert!(witness.gossiped > 0, "the registered node heard of blocks by gossip");
+    });
+}
+
+#[test]
+fn a_registered_node_hears_of_blocks_by_gossip_and_of_both_branches_of_an_equivocation() {
+    let place = Place::founded(&["--block-time", "50ms"]);
+    let _producer = place.start();
+    block_on(async {
+        let mut witness = Witness::new(&place, Role::Node);
+        let register = witness.register(&place).encode();
+        witness.submit(register).await.unwrap();
+        // Gossip begins once the registration is final on both sides.
+        succeeds(&place.cli(&["produce", "5"]));
+        for block in witness.blocks(Height(1)).await {
+            witness.saw(&block);
+        }
+        let hear = async |witness: &mut Witness| {
+            let (before, begin) = (witness.gossiped, Instant::now());
+            while witness.gossiped < before + 10 {
+                assert!(begin.elapsed() < PATIENCE, "no gossip");
+                if let Ok(event) = tokio::time::timeout(PATIENCE, witness.network.next()).await {
+                    witness.on_event(event);
+                }
+            }
+        };
+        hear(&mut witness).await;
+        assert!(witness.seen.values().all(|hashes| hashes.len() == 1));
+        succeeds(&place.cli(&["fault", "equivocate"]));
+        hear(&mut witness).await;
+        assert_eq!(witness.seen.values().filter(|hashes| hashes.len() == 2).count(), 1);
     });
 }
 
@@ -274,7 +306,7 @@ fn every_bad_transaction_gets_a_typed_answer_and_the_producer_goes_on() {
         }
         // Larger than any transaction: not even sent, and the connection stays.
         let oversized = Request::Chain(ChainRequest::SubmitTransaction(vec![0; 100_000]));
-        assert!(witness.network.request(witness.producer, oversized).is_err());
+        assert!(witness.try_ask(oversized).await.is_err());
         let mut forged = good.clone();
         forged.body.nonce = 7;
         let elsewhere = Transaction::sign(good.body.clone(), &operator(), None, &ChainId::new([1; 32]));
@@ -359,8 +391,7 @@ fn a_peer_of_another_genesis_gets_no_answer_and_learns_why() {
 fn a_second_producer_on_the_same_directory_is_refused_with_the_pid() {
     let place = Place::founded(&[]);
     let producer = place.start();
-    let second = place.command(&["run", "--listen", "127.0.0.1:4000", "--genesis"]).arg(place.genesis_path()).output();
-    let (code, error) = fails(&second.unwrap());
+    let (code, error) = fails(&place.run());
     assert!(code == 12 && error.contains(&producer.pid().to_string()), "{error}");
 }
 
@@ -411,7 +442,7 @@ fn a_restart_begins_at_the_newest_good_snapshot_and_notices_a_log_that_was_cut()
     // A log from before the snapshots would make the producer sign heights twice.
     fs::remove_file(place.datadir().join(FILE_NAME)).unwrap();
     assert!(matches!(recover(&place.datadir(), &genesis, false), Err(RecoveryError::Forgotten { .. })));
-    let (code, error) = fails(&place.command(&["run", "--genesis"]).arg(place.genesis_path()).args(["--listen", "127.0.0.1:4000"]).output().unwrap());
+    let (code, error) = fails(&place.run());
     assert!(code == 1 && error.contains("snapshot of block"), "{error}");
 }
 

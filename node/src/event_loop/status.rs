@@ -35,7 +35,7 @@ impl EventLoop {
         let standing = Standing {
             phase: report.phase,
             state: report.state,
-            swarm: self.swarm(),
+            swarm: self.parts.machine.swarm(),
             problem: report.problems.first().map(|problem| problem.code.clone()),
         };
         if self.standing.as_ref() == Some(&standing) {
@@ -47,10 +47,6 @@ impl EventLoop {
         }
         process::notify(&format!("STATUS={} {}", report.phase, report.summary));
         self.standing = Some(standing);
-    }
-
-    fn swarm(&self) -> Option<SwarmId> {
-        self.parts.machine.chain()?.view.current().swarm_of(&self.parts.machine.node_id())
     }
 
     /// Everything about the node.
@@ -73,7 +69,7 @@ impl EventLoop {
             operator: machine.operator().as_ref().map(PublicKey::to_string),
             chain: chain.map_or_else(String::new, |chain| chain.view.chain.to_string()),
             state: report.state.to_owned(),
-            swarm: self.swarm().map(|swarm| format!("0x{swarm}")),
+            swarm: machine.swarm().map(|swarm| format!("0x{swarm}")),
             tip: self.tip.0,
             height: chain.map_or(0, |chain| chain.view.current().height.0),
             behind: report.behind.map(|height| height.0),

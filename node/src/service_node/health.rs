@@ -40,6 +40,8 @@ pub(super) struct Facts<'a> {
     pub(super) swarm: Option<SwarmId>,
     /// Connected members of the swarm, of how many others.
     pub(super) members: (usize, usize),
+    /// Whether it has had time to find them.
+    pub(super) settled: bool,
     pub(super) has_swarms: bool,
     pub(super) credit: u64,
     /// Whether it is to register itself.
@@ -193,17 +195,16 @@ impl Facts<'_> {
     }
 
     fn swarm_links(&self) -> Option<Problem> {
-        let (connected, others) = self.members;
-        let few = self.is_settled() && others > 0 && connected.saturating_mul(2) < others;
-        let text = format!("only {connected} of {others} members of its swarm are connected");
         let advice = "check that the announced address can be reached from outside, and the firewall";
-        few.then(|| problem("swarm-links", text, advice))
+        let text = self.few_members().filter(|_| self.settled)?;
+        Some(problem("swarm-links", format!("only {text} are connected"), advice))
     }
 
-    /// Whether the node has been in its swarm for long enough to have found its members.
-    fn is_settled(&self) -> bool {
-        self.entry
-            .is_some_and(|entry| self.swarm.is_some() && self.tip.since(entry.member_since) > self.epoch_blocks / 2)
+    /// How many members of the swarm are connected, if that is less than half.
+    fn few_members(&self) -> Option<String> {
+        let (connected, others) = self.members;
+        let few = self.swarm.is_some() && connected.saturating_mul(2) < others;
+        few.then(|| format!("{connected} of {others} members of its swarm"))
     }
 
     fn starting(&self) -> Option<String> {
@@ -221,7 +222,10 @@ impl Facts<'_> {
             return Some("joining: registered, waiting until that is final".into());
         }
         let waits = self.final_state == Some(NodeState::Active) && self.swarm.is_none() && !self.has_swarms;
-        waits.then(|| "joining: waiting for enough nodes to make a swarm".into())
+        if waits {
+            return Some("joining: waiting for enough nodes to make a swarm".into());
+        }
+        self.few_members().map(|few| format!("looking for its swarm: {few} are connected"))
     }
 
     fn all_well(&self) -> String {
@@ -259,6 +263,7 @@ mod tests {
             final_state: Some(NodeState::Active),
             swarm: Some(SwarmId(0x3fff_ffff_ffff_ffff)),
             members: (9, 9),
+            settled: true,
             has_swarms: true,
             holds_key: true,
             registering: true,
@@ -291,6 +296,27 @@ mod tests {
         let health = facts.health();
         assert_eq!((health.phase, health.ready), (Phase::Starting, false));
         assert_eq!(health.summary, "catching up: block 120 of 812 (14 %)");
+    }
+
+    #[test]
+    fn few_links_are_a_problem_only_after_some_time() {
+        let entry = entry();
+        let young = Facts { entry: Some(&entry), members: (3, 9), settled: false, ..facts() };
+        let health = young.health();
+        assert_eq!((health.phase, health.ready), (Phase::Starting, false));
+        assert_eq!(health.summary, "looking for its swarm: 3 of 9 members of its swarm are connected");
+        let health = Facts { settled: true, ..young.clone() }.health();
+        assert_eq!(health.problems.first().map(|problem| problem.code.as_str()), Some("swarm-links"));
+        let health = Facts { members: (5, 9), ..young }.health();
+        assert_eq!((health.phase, health.ready), (Phase::Ok, true));
+    }
+
+    /// Any registered node.
+    fn entry() -> Entry {
+        let mut chain = crate::test_chain::TestChain::new();
+        let registration = chain.registration(0);
+        chain.produce(vec![registration]);
+        chain.tip().service_node(&crate::test_chain::node(0)).unwrap().clone()
     }
 
     #[test]

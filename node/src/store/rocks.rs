@@ -14,12 +14,12 @@ use super::schema::{self, BLOCKS, SNAPSHOTS, VERSION};
 use super::{Batch, Limit, MetaKey, Store, StoreError, StoredBlock, StoredSnapshot, Write};
 
 const MIB: usize = 1 << 20;
-/// Blocks read lately, indexes and filters; memtables are charged to it as well.
-const CACHE_BYTES: usize = 4 * MIB;
+/// Blocks read lately, indexes and filters.
+const CACHE_BYTES: usize = MIB;
 /// All memtables together; the oldest is flushed above it.
-const WRITE_BUFFER_BYTES: usize = 2 * MIB;
-/// One memtable. A day of quiet blocks fits, the largest block does too.
-const MEMTABLE_BYTES: usize = MIB;
+const WRITE_BUFFER_BYTES: usize = MIB;
+/// One memtable: a thousand quiet blocks. A larger block makes it grow, then be flushed.
+const MEMTABLE_BYTES: usize = MIB / 2;
 /// The write-ahead log; above it the memtables that hold it back are flushed.
 const WAL_BYTES: u64 = 8 << 20;
 /// One table file.

@@ -1,4 +1,6 @@
-//! A chain to test against: made block by block, the same on every run.
+//! A chain to test against: made block by block, the same on every run. The library's own tests have it as well.
+
+#![allow(dead_code, reason = "either user leaves something")]
 
 use std::collections::BTreeMap;
 

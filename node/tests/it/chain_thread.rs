@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use sotto_node::chain_thread::restore::restore;
-use sotto_node::chain_thread::{ChainHandle, ChainThread, Event, Outcome, Probe, Retention};
+use sotto_node::chain_thread::{ChainHandle, ChainThread, Event, Outcome, Probe, Retention, Spawned};
 use sotto_node::keys::KeyDirectory;
 use sotto_node::store::memory::MemoryStore;
 use sotto_node::store::{Batch, Limit, Store, StoreError, Write, writer};
@@ -34,7 +34,7 @@ impl Thread {
         let (store, storage) = writer::spawn(store, KeyDirectory::of(std::path::Path::new("unused"))).unwrap();
         let thread = ChainThread { restored, store, retention: RETENTION, probe };
         let (sender, view) = watch::channel(thread.update().view);
-        let (handle, events, chain) = thread.spawn(sender).unwrap();
+        let Spawned { handle, events, thread: chain } = thread.spawn(sender).unwrap();
         (Self { handle, events, view, threads: [chain, storage], next: 0 }, from, replayed)
     }
 

@@ -90,7 +90,7 @@ fn a_log_names_no_secret() {
         .unwrap();
     let running_status = || {
         let output = sotto_node(&place.datadir()).args(["status", "--json"]).output().unwrap();
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).ok()?.get("pid").cloned()
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).ok()?.get("uptime_ms").cloned()
     };
     crate::support::wait_for("an answer", running_status);
     drop(child.stdin.take());

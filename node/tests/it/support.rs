@@ -86,7 +86,7 @@ impl Running {
         wait_for("an answer of the node", || {
             let output = sotto_node(datadir).args(["status", "--json"]).output().unwrap();
             let status: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
-            status.get("pid").and_then(serde_json::Value::as_u64).map(|_| status)
+            status.get("uptime_ms").is_some().then_some(status)
         })
     }
 
