@@ -178,12 +178,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gated<B> {
         }
     }
 
-    fn on_connection_handler_event(
-        &mut self,
-        peer: PeerId,
-        connection: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
+    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
         match event {
             Either::Left(event) => self.inner.on_connection_handler_event(peer, connection, event),
             Either::Right(never) => libp2p::core::util::unreachable(never),
@@ -195,5 +190,170 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gated<B> {
             return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::All });
         }
         self.inner.poll(cx).map(|action| action.map_in(Either::Left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use futures::task::noop_waker;
+    use libp2p::core::ConnectedPoint;
+
+    use super::*;
+    use crate::test_support::node;
+
+    /// Writes down what it hears.
+    #[derive(Default)]
+    struct Inner(Vec<(&'static str, PeerId)>);
+
+    impl NetworkBehaviour for Inner {
+        type ConnectionHandler = dummy::ConnectionHandler;
+        type ToSwarm = std::convert::Infallible;
+
+        fn handle_established_inbound_connection(
+            &mut self,
+            _: ConnectionId,
+            peer: PeerId,
+            _: &Multiaddr,
+            _: &Multiaddr,
+        ) -> Result<THandler<Self>, ConnectionDenied> {
+            self.0.push(("handler", peer));
+            Ok(dummy::ConnectionHandler)
+        }
+
+        fn handle_established_outbound_connection(
+            &mut self,
+            _: ConnectionId,
+            peer: PeerId,
+            _: &Multiaddr,
+            _: Endpoint,
+            _: PortUse,
+        ) -> Result<THandler<Self>, ConnectionDenied> {
+            self.0.push(("handler", peer));
+            Ok(dummy::ConnectionHandler)
+        }
+
+        fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+            match event {
+                FromSwarm::ConnectionEstablished(event) => self.0.push(("established", event.peer_id)),
+                FromSwarm::ConnectionClosed(event) => self.0.push(("closed", event.peer_id)),
+                _ => {}
+            }
+        }
+
+        fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+            match event {}
+        }
+
+        fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+            Poll::Pending
+        }
+    }
+
+    struct Scene {
+        gate: Gated<Inner>,
+        endpoint: ConnectedPoint,
+        established: usize,
+    }
+
+    impl Scene {
+        fn new(admitted: &[u8]) -> Self {
+            let address: Multiaddr = "/memory/1".parse().unwrap();
+            let endpoint = ConnectedPoint::Listener { local_addr: address.clone(), send_back_addr: address };
+            let mut scene = Self { gate: Gated::new(Inner::default()), endpoint, established: 0 };
+            scene.admit(admitted);
+            scene
+        }
+
+        fn admit(&mut self, admitted: &[u8]) {
+            let admitted: BTreeSet<_> = admitted.iter().map(|key| node(*key)).collect();
+            self.gate.set_admission(Box::new(move |node| admitted.contains(node)));
+        }
+
+        /// Whether the connection got the inner handler.
+        fn connect(&mut self, key: u8) -> bool {
+            let (peer_id, address) = (peer::peer_id(&node(key)), self.endpoint.get_remote_address().clone());
+            let connection_id = ConnectionId::new_unchecked(self.established);
+            let handler =
+                self.gate.handle_established_inbound_connection(connection_id, peer_id, &address, &address).unwrap();
+            self.gate.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint: &self.endpoint,
+                failed_addresses: &[],
+                other_established: 0,
+            }));
+            self.established += 1;
+            matches!(handler, Either::Left(_))
+        }
+
+        fn disconnect(&mut self, key: u8) {
+            self.gate.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id: peer::peer_id(&node(key)),
+                connection_id: ConnectionId::new_unchecked(0),
+                endpoint: &self.endpoint,
+                cause: None,
+                remaining_established: 0,
+            }));
+        }
+
+        /// Peers whose connections it wants closed.
+        fn closing(&mut self) -> Vec<PeerId> {
+            let waker = noop_waker();
+            let mut closing = Vec::new();
+            while let Poll::Ready(action) = self.gate.poll(&mut Context::from_waker(&waker)) {
+                let ToSwarm::CloseConnection { peer_id, connection: CloseConnection::All } = action else {
+                    panic!("only closes are expected")
+                };
+                closing.push(peer_id);
+            }
+            closing
+        }
+
+        fn heard(&self) -> Vec<&'static str> {
+            self.gate.inner().0.iter().map(|(what, _)| *what).collect()
+        }
+    }
+
+    #[test]
+    fn the_behaviour_inside_never_hears_of_who_is_not_admitted() {
+        let mut scene = Scene::new(&[1]);
+        assert!(!scene.connect(2));
+        scene.disconnect(2);
+        assert_eq!(scene.heard(), Vec::<&str>::new());
+        assert!(scene.connect(1));
+        scene.disconnect(1);
+        assert_eq!(scene.heard(), ["handler", "established", "closed"]);
+        assert_eq!(scene.closing(), []);
+    }
+
+    #[test]
+    fn all_connections_of_a_peer_are_closed_when_its_admission_changes_either_way() {
+        let mut scene = Scene::new(&[1, 3]);
+        for key in [1, 1, 2, 3] {
+            scene.connect(key);
+        }
+        scene.admit(&[2, 3]);
+        let mut changed = vec![peer::peer_id(&node(1)), peer::peer_id(&node(2))];
+        changed.sort();
+        assert_eq!(scene.closing(), changed);
+        scene.admit(&[2, 3]);
+        let again: BTreeSet<_> = scene.closing().into_iter().collect();
+        assert_eq!(again, changed.into_iter().collect(), "until they are closed");
+        assert!(scene.gate.is_open(&peer::peer_id(&node(1))), "what it was stays until then");
+        scene.disconnect(1);
+        scene.disconnect(1);
+        assert!(!scene.connect(1));
+    }
+
+    #[test]
+    fn a_connection_that_comes_while_others_are_closed_shares_their_admission_and_their_end() {
+        let mut scene = Scene::new(&[1]);
+        assert!(scene.connect(1));
+        scene.admit(&[]);
+        assert_eq!(scene.closing().len(), 1);
+        assert!(scene.connect(1), "per peer, never per connection");
+        assert_eq!(scene.closing().len(), 1);
     }
 }

@@ -158,11 +158,69 @@ fn build(settings: Settings, topics: Whitelist, registry: Option<&mut Registry>)
         max_subscribed_topics: TOPICS_PER_PEER,
         max_subscriptions_per_request: 2 * TOPICS_PER_PEER,
     };
-    let behaviour =
-        Behaviour::new_with_subscription_filter_and_transform(MessageAuthenticity::Anonymous, config, filter, IdentityTransform)
-            .map_err(|error| BuildError::Gossip(error.to_owned()))?;
+    let behaviour = Behaviour::new_with_subscription_filter_and_transform(
+        MessageAuthenticity::Anonymous,
+        config,
+        filter,
+        IdentityTransform,
+    )
+    .map_err(|error| BuildError::Gossip(error.to_owned()))?;
     Ok(match registry {
         Some(registry) => behaviour.with_metrics(registry, MetricsConfig::default()),
         None => behaviour,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sotto_proto::chain::{Block, Header};
+    use sotto_proto::id::{BlockHash, Hash, Height, SwarmId};
+    use sotto_proto::sign::SigningKey;
+    use sotto_proto::time::UnixMillis;
+
+    use super::*;
+    use crate::test_support::CHAIN;
+
+    #[test]
+    fn both_instances_can_be_built() {
+        let names = Names::new(&CHAIN);
+        let mut registry = Registry::default();
+        assert!(chain(CHAIN, &names, Some(&mut registry)).is_ok());
+        assert!(swarm(&names, None).is_ok());
+    }
+
+    #[test]
+    fn a_block_is_known_by_the_beginning_of_its_hash_whatever_follows_the_header() {
+        let header = Header {
+            height: Height(7),
+            previous: BlockHash::new([1; 32]),
+            time: UnixMillis(9),
+            tx_root: Hash::new([2; 32]),
+            state_root: Hash::new([3; 32]),
+            list_root: Hash::new([4; 32]),
+        };
+        let block = Block { header: header.sign(&SigningKey::from_seed(&[5; 32]), &CHAIN), transactions: Vec::new() };
+        let id = block_message_id(&CHAIN, &block.encode());
+        assert_eq!(id.0, block.hash(&CHAIN).as_bytes()[..20]);
+        assert_eq!(block_message_id(&CHAIN, &[block.encode(), vec![0; 10]].concat()), id);
+        assert_ne!(block_message_id(&ChainId::new([9; 32]), &block.encode()), id);
+    }
+
+    #[test]
+    fn what_is_too_short_to_be_a_block_has_an_id_of_its_own() {
+        assert_ne!(block_message_id(&CHAIN, b""), block_message_id(&CHAIN, b"a"));
+        assert_eq!(block_message_id(&CHAIN, b"a").0.len(), limits::GOSSIP_ID);
+    }
+
+    #[test]
+    fn only_topics_of_this_chain_are_followed() {
+        let names = Names::new(&CHAIN);
+        let (chain, swarm) = (names.chain_topic().hash(), names.swarm_topic(SwarmId(7)).hash());
+        let mut blocks = Whitelist::Chain(chain.clone());
+        let mut swarms = Whitelist::Swarms(names);
+        assert!(blocks.can_subscribe(&chain) && !blocks.can_subscribe(&swarm));
+        assert!(swarms.can_subscribe(&swarm) && !swarms.can_subscribe(&chain));
+        let foreign = Names::new(&ChainId::new([9; 32])).swarm_topic(SwarmId(7)).hash();
+        assert!(!swarms.can_subscribe(&foreign));
+    }
 }

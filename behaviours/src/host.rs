@@ -38,8 +38,7 @@ where
 {
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(limits::YAMUX_STREAMS);
-    let upgraded =
-        transport.upgrade(Version::V1Lazy).authenticate(noise::Config::new(identity)?).multiplex(yamux);
+    let upgraded = transport.upgrade(Version::V1Lazy).authenticate(noise::Config::new(identity)?).multiplex(yamux);
     Ok(TransportTimeout::new(upgraded, timeouts.handshake)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
         .map_err(io::Error::other)

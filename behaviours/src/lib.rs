@@ -35,4 +35,3 @@ pub mod status;
 #[cfg(test)]
 mod test_support;
 pub mod transport;
-

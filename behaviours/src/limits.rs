@@ -123,7 +123,9 @@ impl Ledger {
     }
 
     fn may_establish(&self, peer: &PeerId, is_node: bool) -> Result<(), Refusal> {
-        if self.count(|held| matches!(held, Held::Established { peer: other, .. } if other == peer)) >= CONNECTIONS_PER_PEER {
+        if self.count(|held| matches!(held, Held::Established { peer: other, .. } if other == peer))
+            >= CONNECTIONS_PER_PEER
+        {
             return Err(Refusal::PerPeer);
         }
         let (limit, refusal) =
@@ -283,7 +285,8 @@ mod tests {
 
     #[test]
     fn one_address_cannot_take_all_handshakes() {
-        let mut ledger = ledger(ConnectionLimits { pending_per_address: 8, pending_incoming: 32, ..Default::default() });
+        let mut ledger =
+            ledger(ConnectionLimits { pending_per_address: 8, pending_incoming: 32, ..Default::default() });
         let taken = (0..100).filter(|n| ledger.incoming(id(*n), ip(1)).is_ok()).count();
         assert_eq!(taken, 8);
         assert_eq!(ledger.incoming(id(100), ip(1)), Err(Refusal::PendingPerAddress));
@@ -313,8 +316,12 @@ mod tests {
 
     #[test]
     fn limits_per_address_can_be_off() {
-        let mut ledger =
-            ledger(ConnectionLimits { per_address: 1, per_address_enabled: false, pending_incoming: 10, ..Default::default() });
+        let mut ledger = ledger(ConnectionLimits {
+            per_address: 1,
+            per_address_enabled: false,
+            pending_incoming: 10,
+            ..Default::default()
+        });
         assert_eq!((0..20).filter(|n| ledger.incoming(id(*n), ip(1)).is_ok()).count(), 10);
     }
 

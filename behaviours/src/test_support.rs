@@ -44,9 +44,9 @@ pub(crate) fn snapshot(
     swarms: &BTreeMap<SwarmId, Vec<NodeId>>,
 ) -> Arc<Snapshot> {
     let swarm_of = |node: &NodeId| swarms.iter().find(|(_, members)| members.contains(node)).map(|(id, _)| *id);
-    let nodes = nodes.into_iter().map(|(node, at)| {
-        (node, Arc::new(NodeRecord { swarm: swarm_of(&node), addresses: vec![at], ..record(node) }))
-    });
+    let nodes = nodes
+        .into_iter()
+        .map(|(node, at)| (node, Arc::new(NodeRecord { swarm: swarm_of(&node), addresses: vec![at], ..record(node) })));
     let sorted = swarms.iter().map(|(id, members)| {
         let mut members = members.clone();
         members.sort();

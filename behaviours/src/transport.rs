@@ -72,10 +72,7 @@ impl Transport for BoundTcp {
         Ok(connect(remote.socket_addr(), bind).boxed())
     }
 
-    fn poll(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
         Pin::new(&mut self.listening).poll(cx)
     }
 }
@@ -161,7 +158,9 @@ mod tests {
     #[tokio::test]
     async fn only_ip_and_tcp_is_dialled() {
         let mut transport = BoundTcp::new(None, true);
-        for address in ["/dns4/example.org/tcp/1", "/ip4/127.0.0.1/udp/1/quic-v1", "/ip4/127.0.0.1/tcp/1/ws", "/memory/1"] {
+        for address in
+            ["/dns4/example.org/tcp/1", "/ip4/127.0.0.1/udp/1/quic-v1", "/ip4/127.0.0.1/tcp/1/ws", "/memory/1"]
+        {
             assert!(matches!(
                 transport.dial(address.parse().unwrap(), OPTS),
                 Err(TransportError::MultiaddrNotSupported(_))

@@ -33,7 +33,11 @@ fn registration(i: u32, chain: &ChainId) -> Transaction {
     let [_, a, b, c] = (20_000 + i).to_be_bytes();
     let payload = Payload::Register {
         node: node.node_id(),
-        x25519: X25519Key::new(sotto_proto::hash::blake2b_256(&i.to_le_bytes())),
+        x25519: X25519Key::new({
+            let mut bytes = sotto_proto::hash::blake2b_256(&i.to_le_bytes());
+            bytes[31] &= 0x7f;
+            bytes
+        }),
         stake: Amount::coins(100),
         region: Default::default(),
         addresses: vec![format!("/ip4/127.{a}.{b}.{c}/tcp/27000").parse().expect("an address")],

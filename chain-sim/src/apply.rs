@@ -48,7 +48,7 @@ fn check_place(state: &State, header: &Header) -> Result<(), BlockError> {
     Ok(())
 }
 
-fn check_root(
+pub(crate) fn check_root(
     which: &'static str,
     expected: sotto_proto::id::Hash,
     actual: sotto_proto::id::Hash,

@@ -17,7 +17,7 @@ use sotto_proto::limits::{FINAL_DEPTH, RECENT_MAPS};
 use sotto_proto::network::{NetworkView, Snapshot};
 use sotto_proto::sign::Verify;
 
-use crate::apply::apply;
+use crate::apply::{apply, check_root};
 use crate::state::State;
 use crate::transition::BlockError;
 
@@ -31,8 +31,10 @@ const EVIDENCE: usize = 16;
 /// What became of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inserted {
-    /// It is on the chain or a side branch already, or too old to matter.
+    /// It is on the chain or a side branch already.
     Known,
+    /// It is as old as the oldest block remembered, or older: signed, but there is nothing to compare it with.
+    TooOld,
     /// It is the new tip.
     Extended,
     /// It is kept on a branch that is not longer than the chain.
@@ -119,7 +121,8 @@ impl Follower {
         self.evidence.iter()
     }
 
-    /// F: the newest height that no reorganisation can undo.
+    /// F: the newest height that no reorganisation can undo. Right after a start from a snapshot its state may not be
+    /// remembered; the [`view`](Self::view) is of the snapshot's height then.
     #[must_use]
     pub fn final_height(&self) -> Height {
         self.tip.height().minus(FINAL_DEPTH)
@@ -156,7 +159,7 @@ impl Follower {
     /// Takes a block in.
     ///
     /// # Errors
-    /// [`BlockError`] if it is invalid where it stands; nothing has changed then, but for evidence.
+    /// [`BlockError`] if it, or a block of the side branch it ends, is invalid; the chain has not changed then.
     pub fn insert(&mut self, block: Block, verify: &dyn Verify) -> Result<Inserted, BlockError> {
         if self.halted {
             return Ok(Inserted::Halted);
@@ -171,22 +174,26 @@ impl Follower {
 
     fn insert_side(&mut self, block: Block, verify: &dyn Verify) -> Result<Inserted, BlockError> {
         let chain = self.tip.chain();
-        let hash = block.hash(&chain);
-        let (height, parent) = (block.height(), block.header.header.previous);
-        if self.side.contains_key(&hash) || self.links.iter().any(|link| link.state.tip_hash() == hash) {
-            return Ok(Inserted::Known);
-        }
-        let oldest = self.links.front().map_or(Height::ZERO, |link| link.state.height());
-        if height <= oldest {
-            return Ok(Inserted::Known); // too old to tell apart from what was forgotten
-        }
-        // Before anything is kept: only the authority can make us keep blocks.
+        // Before anything is said of it or kept: nobody but the authority can make us keep a block or pass it on, and
+        // nobody at all can put another body under its header, which the hash does not cover.
         if !block.header.verify(&chain, &self.tip.founding().authority, verify) {
             return Err(BlockError::Signature);
         }
+        check_root("transactions", block.tx_root(), block.header.header.tx_root)?;
+        let hash = block.hash(&chain);
+        let (height, parent) = (block.height(), block.header.header.previous);
+        if self.side.contains_key(&hash) || self.is_on_chain(&hash) {
+            return Ok(Inserted::Known);
+        }
+        let oldest = self.oldest();
+        if height <= oldest {
+            return Ok(Inserted::TooOld);
+        }
         self.note_equivocation(&block.header);
-        let known = self.side.contains_key(&parent) || self.links.iter().any(|link| link.state.tip_hash() == parent);
-        if !known {
+        // A block right after the oldest remembered one that follows another leaves the chain somewhere below: the
+        // first of a branch that can only ever halt us.
+        let placed = self.side.contains_key(&parent) || self.is_on_chain(&parent) || height == oldest.next();
+        if !placed {
             return Ok(Inserted::NeedsParent { height: height.minus(1), parent });
         }
         self.side.insert(hash, block);
@@ -195,10 +202,20 @@ impl Follower {
         result
     }
 
+    fn is_on_chain(&self, hash: &BlockHash) -> bool {
+        self.links.iter().any(|link| link.state.tip_hash() == *hash)
+    }
+
+    /// The oldest height whose state is remembered.
+    fn oldest(&self) -> Height {
+        self.links.front().map_or(Height::ZERO, |link| link.state.height())
+    }
+
     fn note_equivocation(&mut self, second: &SignedHeader) {
         let Some(first) = self.header_at(second.header.height).cloned() else { return };
         let pair = Equivocation { first, second: second.clone() };
-        if !self.evidence.contains(&pair) {
+        let known = |of: &Equivocation| *of == pair || (of.first == pair.second && of.second == pair.first);
+        if !self.evidence.iter().any(known) {
             if self.evidence.len() == EVIDENCE {
                 self.evidence.pop_front();
             }
@@ -214,14 +231,13 @@ impl Follower {
             at = block.header.header.previous;
             branch.push_front(block.clone());
         }
-        let Some(fork) = self.links.iter().position(|link| link.state.tip_hash() == at) else {
-            return Ok(Inserted::SideBranch); // its root was forgotten meanwhile
-        };
-        let depth = self.tip.height().since(self.links[fork].state.height());
-        if depth > FINAL_DEPTH {
+        let fork = self.links.iter().position(|link| link.state.tip_hash() == at);
+        let depth = fork.map(|fork| self.tip.height().since(self.links[fork].state.height()));
+        // Without a fork among what is remembered it lies below all of that.
+        let (Some(fork), Some(depth @ 0..=FINAL_DEPTH)) = (fork, depth) else {
             self.halted = true;
             return Ok(Inserted::Halted);
-        }
+        };
         let mut states = Vec::with_capacity(branch.len());
         let mut state = self.links[fork].state.clone();
         for block in &branch {
@@ -260,7 +276,7 @@ impl Follower {
     }
 
     fn forget_old_side_blocks(&mut self) {
-        let oldest = self.links.front().map_or(Height::ZERO, |link| link.state.height());
+        let oldest = self.oldest();
         self.side.retain(|_, block| block.height() > oldest);
         while self.side.len() > SIDE_BLOCKS {
             let Some(lowest) = self.side.iter().min_by_key(|(hash, block)| (block.height(), **hash)).map(|(hash, _)| *hash)

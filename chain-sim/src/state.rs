@@ -60,6 +60,8 @@ pub struct State {
     pub(crate) joining: OrdMap<NodeId, ()>,
     /// Nodes that stopped being active with this block, and the swarm they are still in.
     pub(crate) leaving: OrdMap<NodeId, Option<SwarmId>>,
+    /// The last epoch in which too many nodes were due for decommission at once: nobody falls in it.
+    pub(crate) spared_epoch: Option<u64>,
     /// Tests that may still be reported. Derived from blocks, so not part of the state root.
     pub(crate) tests: OrdMap<TestKey, DueTest>,
     pub(crate) index: Indexes,
@@ -104,6 +106,7 @@ impl State {
             swarm_infos: OrdMap::new(),
             joining: OrdMap::new(),
             leaving: OrdMap::new(),
+            spared_epoch: None,
             tests: OrdMap::new(),
             index: Indexes::default(),
             tree: StateTree::default(),
@@ -172,6 +175,7 @@ impl State {
             unassigned: self.swarms.waiting().to_vec(),
             joining: self.joining.keys().copied().collect(),
             leaving: self.leaving.iter().map(|(node, swarm)| (*node, *swarm)).collect(),
+            spared_epoch: self.spared_epoch,
         }
     }
 

@@ -69,6 +69,9 @@ impl Transition {
     /// The active node that has waited longest is paid.
     fn pay_reward(&mut self) {
         let Some(&(_, id)) = self.state.index.rewards.get_min() else { return };
+        if self.state.joining.contains_key(&id) {
+            return; // active from the next block on, and so is everybody behind it in the queue
+        }
         let Some(node) = self.state.nodes.get(&id) else { return };
         let (reward, height) = (Amount(self.state.params().reward), self.state.height);
         let mut node = ServiceNode::clone(node);
@@ -186,7 +189,8 @@ impl Transition {
     /// from enough distinct testers.
     fn recommission_if_due(&mut self, id: &NodeId) {
         let Some(node) = self.state.nodes.get(id) else { return };
-        let proved = node.proved_at > node.since && node.proved_epoch == epoch_of(self.state.height, self.state.params());
+        // Decommissions come before the transactions of their block.
+        let proved = node.proved_at >= node.since && node.proved_epoch == epoch_of(self.state.height, self.state.params());
         let passed =
             !self.storage_tests_on() || node.tests.passes_and_fails().0 >= self.state.params().deciding_testers;
         if node.record.state == NodeState::Decommissioned && proved && passed {

@@ -84,6 +84,8 @@ pub type Probe = Box<dyn FnMut(KillPoint) + Send>;
 pub enum Outcome {
     /// All are on the chain or a side branch, or were known.
     Inserted,
+    /// The last one is older than what is remembered of the chain; what came before it was taken.
+    TooOld,
     /// The block before one of them is not known; what came before it was taken.
     NeedsParent {
         /// Height of the block that cannot be placed.
@@ -93,6 +95,12 @@ pub enum Outcome {
     Invalid(String),
     /// The chain is halted and takes no blocks.
     Halted,
+}
+
+impl Outcome {
+    const fn goes_on(&self) -> bool {
+        matches!(self, Self::Inserted | Self::TooOld)
+    }
 }
 
 /// What the thread says. `T` is what the caller gave with the blocks.
@@ -236,11 +244,11 @@ impl<T> Worker<T> {
         (self.probe)(KillPoint::Received);
         let mut outcome = Outcome::Inserted;
         let mut blocks = lot.blocks.into_iter().peekable();
-        while blocks.peek().is_some() && outcome == Outcome::Inserted {
+        while blocks.peek().is_some() && outcome.goes_on() {
             let (start, before) = (Instant::now(), self.follower.tip().height());
             for bytes in blocks.by_ref().take(CHUNK) {
                 outcome = self.insert(bytes)?;
-                if outcome != Outcome::Inserted {
+                if !outcome.goes_on() {
                     break;
                 }
             }
@@ -267,6 +275,7 @@ impl<T> Worker<T> {
                 Outcome::Inserted
             }
             Ok(Inserted::Known | Inserted::SideBranch) => return Ok(Outcome::Inserted),
+            Ok(Inserted::TooOld) => return Ok(Outcome::TooOld),
             Ok(Inserted::NeedsParent { .. }) => return Ok(Outcome::NeedsParent { height }),
             Ok(Inserted::Halted) => return Ok(Outcome::Halted),
             Err(error) => return Ok(Outcome::Invalid(error.to_string())),

@@ -241,7 +241,7 @@ impl EventLoop {
             }
             chain_thread::Event::Inserted { source: Source::Fetch(fetch), outcome, tip } => {
                 let outcome = match outcome {
-                    Outcome::Inserted | Outcome::Halted => FetchOutcome::Inserted { tip },
+                    Outcome::Inserted | Outcome::TooOld | Outcome::Halted => FetchOutcome::Inserted { tip },
                     Outcome::NeedsParent { .. } => FetchOutcome::NeedsParent,
                     Outcome::Invalid(reason) => {
                         tracing::warn!(reason, "a peer served an invalid block");
@@ -253,7 +253,7 @@ impl EventLoop {
             chain_thread::Event::Inserted { source: Source::Gossip { from, gossip }, outcome, .. } => {
                 let verdict = match outcome {
                     Outcome::Inserted => Verdict::Accept,
-                    Outcome::Halted => Verdict::Ignore,
+                    Outcome::TooOld | Outcome::Halted => Verdict::Ignore,
                     Outcome::NeedsParent { height } => {
                         self.parts.network.behind(from, height);
                         Verdict::Ignore

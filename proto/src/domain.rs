@@ -106,6 +106,8 @@ domains! {
     DEVICES = "sotto/v1/devices";
     /// Introduction set.
     INTROSET = "sotto/v1/introset";
+    /// Checksum of a stored state.
+    SNAPSHOT = "sotto/v1/snapshot";
     /// Prologue of a path's Noise handshake.
     PATH = "sotto/path/1";
     /// Prologue of a tunnel's Noise handshake.

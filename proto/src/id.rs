@@ -129,6 +129,17 @@ impl From<ChainId> for BlockHash {
     }
 }
 
+impl X25519Key {
+    /// Whether it is a key to agree on secrets with, in its one canonical encoding: u below 2^255 − 19, and not of small
+    /// order, where every agreement gives zeros (RFC 7748, section 6.1).
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        let below_prime = self.0[31] < 0x7f || (self.0[31] == 0x7f && (self.0[1..31] != [0xff; 30] || self.0[0] < 0xed));
+        let eight_times = curve25519_dalek::MontgomeryPoint(self.0) * curve25519_dalek::Scalar::from(8_u8);
+        below_prime && eight_times.0 != [0; 32]
+    }
+}
+
 impl ChainId {
     /// The first eight hex digits, as they stand in protocol and topic names.
     #[must_use]
@@ -289,6 +300,26 @@ mod tests {
         }
         for text in ["", ".", "1e9", "-1", "1.0000000001", "18446744074", "1.2.3", "+1"] {
             assert!(text.parse::<Amount>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn x25519_keys_have_one_encoding_and_no_small_order() {
+        let mut nine = [0; 32];
+        nine[0] = 9;
+        assert!(X25519Key::new(nine).is_usable());
+        assert!(X25519Key::new([7; 32]).is_usable());
+        nine[31] = 0x80;
+        assert!(!X25519Key::new(nine).is_usable(), "the top bit is ignored by X25519");
+        let prime_plus = |add: u8| {
+            let mut bytes = [0xff; 32];
+            (bytes[0], bytes[31]) = (0xed + add, 0x7f);
+            X25519Key::new(bytes)
+        };
+        assert!((0..=18).all(|add| !prime_plus(add).is_usable()));
+        let order_eight = "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800";
+        for small in ["00".repeat(32), format!("01{}", "00".repeat(31)), order_eight.to_owned()] {
+            assert!(!small.parse::<X25519Key>().unwrap().is_usable(), "{small}");
         }
     }
 

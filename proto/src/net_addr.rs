@@ -90,6 +90,15 @@ impl NodeAddr {
         Ok(Self { ip, port })
     }
 
+    /// Whether it is an IPv4 address written as an IPv6 one (RFC 4291, 2.5.5.2).
+    #[must_use]
+    pub const fn is_mapped(&self) -> bool {
+        match self.ip {
+            IpAddr::V6(ip) => ip.to_ipv4_mapped().is_some(),
+            IpAddr::V4(_) => false,
+        }
+    }
+
     /// Whether a node may register this address, and whether anybody may dial it.
     ///
     /// Everything on the chain is written by strangers, and an exit dials what a stranger names: without this rule both

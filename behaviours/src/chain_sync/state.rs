@@ -148,12 +148,12 @@ impl Sync {
         self.advance(now);
     }
 
-    /// The own newest block.
+    /// The own newest block. It never goes back: a view may be told later than what was inserted after it.
     pub fn set_tip(&mut self, local: Height, now: Monotonic) {
-        if local != self.local {
+        if local > self.local {
             self.quiet_since = now;
+            self.local = local;
         }
-        self.local = local;
         self.cursor = self.cursor.max(local.next());
         self.advance(now);
     }
@@ -360,8 +360,7 @@ impl Sync {
         let fetch = FetchId(self.next_fetch);
         self.next_fetch += 1;
         self.peers.asked(&node);
-        self.fetches
-            .insert(fetch, Fetch { node, from, generation: self.generation, since: now, inserting: false });
+        self.fetches.insert(fetch, Fetch { node, from, generation: self.generation, since: now, inserting: false });
         self.outputs.push_back(Output::Blocks { node, fetch, from, max_bytes: MAX_BYTES });
         self.wake(now.plus(SLOW));
     }

@@ -3,9 +3,7 @@
 use libp2p::PeerId;
 use libp2p::request_response::{self, InboundFailure, InboundRequestId, Message, ResponseChannel};
 use sotto_proto::id::NodeId;
-use sotto_proto::request::{
-    ChainRequest, ChainResponse, ListRequest, ListResponse, StatusRequest, StatusResponse,
-};
+use sotto_proto::request::{ChainRequest, ChainResponse, ListRequest, ListResponse, StatusRequest, StatusResponse};
 
 use super::behaviour::ExchangeEvent;
 use super::event::ReplyChannel;
@@ -75,7 +73,11 @@ impl Network {
     }
 
     /// Books what ended, and passes on what was said.
-    fn sort<Q, A>(&mut self, protocol: Protocol, event: ExchangeEvent<Q, A>) -> Option<(PeerId, Message<Received<Q>, A>)> {
+    fn sort<Q, A>(
+        &mut self,
+        protocol: Protocol,
+        event: ExchangeEvent<Q, A>,
+    ) -> Option<(PeerId, Message<Received<Q>, A>)> {
         match event {
             request_response::Event::Message { peer, message, .. } => return Some((peer, message)),
             request_response::Event::ResponseSent { request_id, .. } => self.inbox.done(protocol, request_id),

@@ -62,9 +62,8 @@ where
     A: Message + Send + 'static,
 {
     let support = if role == Role::Client { ProtocolSupport::Outbound } else { ProtocolSupport::Full };
-    let config = request_response::Config::default()
-        .with_request_timeout(timeouts.request)
-        .with_max_concurrent_streams(STREAMS);
+    let config =
+        request_response::Config::default().with_request_timeout(timeouts.request).with_max_concurrent_streams(STREAMS);
     // Half of the whole exchange is more than any one of its phases may take.
     Exchange::with_codec(Codec::new(timeouts.request / 2), [(name, support)], config)
 }

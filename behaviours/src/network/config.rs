@@ -68,7 +68,8 @@ impl Default for ConnectionLimits {
 pub struct Timeouts {
     /// From a TCP connect or accept to the end of the Noise and Yamux handshakes.
     pub handshake: Duration,
-    /// From a request to its answer; also how long a peer may take to send a request once its stream is open.
+    /// From a request to its answer. Each of its phases (sending it, reading it, sending the answer, reading that) may
+    /// take half of this.
     pub request: Duration,
     /// How long a connection without any stream is kept.
     pub idle: Duration,

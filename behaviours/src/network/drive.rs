@@ -31,7 +31,8 @@ impl Network {
     /// Waits for one thing to happen and deals with it. Nothing is lost when this is dropped while it waits.
     pub(super) async fn step(&mut self) {
         self.ask_for_blocks();
-        let due = self.sync.as_ref().and_then(|sync| sync.next_timeout()).map_or(self.next_tick, |at| at.min(self.next_tick));
+        let due =
+            self.sync.as_ref().and_then(|sync| sync.next_timeout()).map_or(self.next_tick, |at| at.min(self.next_tick));
         let due = self.clock.instant(due);
         if self.timer.deadline() != due {
             self.timer.as_mut().reset(due);
@@ -54,9 +55,9 @@ impl Network {
         let behaviour = self.swarm.behaviour_mut();
 
         let (known, bootstrap) = (Arc::clone(&view), self.bootstrap.clone());
-        behaviour
-            .limits
-            .set_nodes(Box::new(move |node| *node == producer || bootstrap.contains(node) || known.is_registered(node)));
+        behaviour.limits.set_nodes(Box::new(move |node| {
+            *node == producer || bootstrap.contains(node) || known.is_registered(node)
+        }));
 
         // Both ends must be in the mesh, so that both find the same answer and a newcomer's own registration opens it.
         let in_mesh = move |view: &NetworkView, node: &NodeId| *node == producer || view.is_registered(node);

@@ -73,7 +73,8 @@ impl Network {
         }
         match event {
             gossipsub::Event::Message { propagation_source, message_id, message } => {
-                let instance = if message.topic == self.names.chain_topic().hash() { Instance::Chain } else { Instance::Swarm };
+                let instance =
+                    if message.topic == self.names.chain_topic().hash() { Instance::Chain } else { Instance::Swarm };
                 self.on_message(GossipId { instance, message: message_id, source: propagation_source }, message.data);
             }
             gossipsub::Event::SlowPeer { peer_id, .. } => {

@@ -101,7 +101,8 @@ async fn established_connections_of_one_address_are_limited() {
         (50..90).map(|seed| Hostile::connect(seed, (node_of(0), net.address(0)), Vec::new(), Some(FLOODER))).collect();
     let connected = |flood: &[Hostile]| flood.iter().filter(|one| one.see(|seen| seen.connected)).count();
     until(&mut hosts, "the limit is reached", |hosts| {
-        connected(&flood) == 8 && hosts[0].metric("sotto_network_connections_refused_total{reason=\"per_address\"}") > 40
+        connected(&flood) == 8
+            && hosts[0].metric("sotto_network_connections_refused_total{reason=\"per_address\"}") > 40
     })
     .await;
     assert_eq!(hosts[0].network.counts().established, 8);
@@ -119,7 +120,8 @@ async fn a_flood_of_streams_harms_only_its_own_connection() {
         // A length that promises more, and then nothing.
         flooder.send(node_of(0), &names.chain(), vec![0, 0, 1, 0], false);
     }
-    until(&mut hosts, "most were dropped", |_| flooder.see(|seen| seen.answers.len() > 1000 || seen.connections > 1)).await;
+    until(&mut hosts, "most were dropped", |_| flooder.see(|seen| seen.answers.len() > 1000 || seen.connections > 1))
+        .await;
     honest_client_is_served(&mut hosts).await;
 }
 

@@ -81,9 +81,11 @@ async fn what_cannot_be_understood_is_answered_as_malformed() {
 #[tokio::test]
 async fn a_length_above_the_bound_is_refused_without_being_read() {
     let (mut hosts, hostile, names) = scene().await;
-    for (protocol, limit) in
-        [(names.chain(), ChainRequest::MAX_BYTES), (names.list(), ListRequest::MAX_BYTES), (names.status(), StatusRequest::MAX_BYTES)]
-    {
+    for (protocol, limit) in [
+        (names.chain(), ChainRequest::MAX_BYTES),
+        (names.list(), ListRequest::MAX_BYTES),
+        (names.status(), StatusRequest::MAX_BYTES),
+    ] {
         let above = u32::try_from(limit + 1).unwrap().to_be_bytes();
         let cases = vec![(above.to_vec(), false), (u32::MAX.to_be_bytes().to_vec(), false)];
         for answer in answers(&mut hosts, &hostile, &protocol, cases).await {
@@ -109,7 +111,11 @@ async fn a_truncated_request_ends_the_stream_and_nothing_else() {
         for answer in answers(&mut hosts, &hostile, &protocol, cases).await {
             let answer = answer.unwrap_or_default();
             // `list` and `status` already refuse the length.
-            assert!(answer.is_empty() || answer == framed(&ListResponse::Error(Error::TooLarge).encode().unwrap()) || protocol == names.list());
+            assert!(
+                answer.is_empty()
+                    || answer == framed(&ListResponse::Error(Error::TooLarge).encode().unwrap())
+                    || protocol == names.list()
+            );
         }
     }
     honest_client_is_served(&mut hosts).await;

@@ -62,11 +62,7 @@ async fn a_protocol_that_the_peer_does_not_speak_is_a_typed_error_and_no_hang() 
     let net = Net::new();
     let mut hosts = vec![net.client(2), net.host(0, net.view(1, &[], &[]))];
     // A client speaks `list` and `chain` to ask only; the producer is told where it listens.
-    let listening = NetworkConfig {
-        role: Role::Client,
-        listen: Some(net.address(3)),
-        ..net.config(3)
-    };
+    let listening = NetworkConfig { role: Role::Client, listen: Some(net.address(3)), ..net.config(3) };
     hosts.push(net.host_with(listening, net.view(1, &[], &[])));
     let with_it = NetworkConfig { bootstrap: vec![net.peer(3)], role: Role::Client, listen: None, ..net.config(4) };
     hosts.push(net.host_with(with_it, net.view(1, &[], &[])));
@@ -83,7 +79,9 @@ async fn a_client_reaches_the_producer_and_dials_nobody_by_itself() {
     assert_eq!(hosts[0].network.counts().established, 0);
     let id = hosts[0].network.request(node_of(0), Request::Chain(ChainRequest::Tip)).unwrap();
     until(&mut hosts, "answered", |hosts| hosts[0].responses.contains_key(&id)).await;
-    assert!(matches!(&hosts[0].responses[&id].1, Ok(Response::Chain(ChainResponse::Tip { height, .. })) if height.0 == 5));
+    assert!(
+        matches!(&hosts[0].responses[&id].1, Ok(Response::Chain(ChainResponse::Tip { height, .. })) if height.0 == 5)
+    );
 }
 
 #[tokio::test]

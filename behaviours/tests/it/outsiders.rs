@@ -93,15 +93,12 @@ async fn a_staked_node_of_another_swarm_gets_blocks_and_nothing_of_the_swarm() {
 
 #[tokio::test]
 async fn a_member_that_behaves_the_same_way_does_get_the_swarms_messages() {
-    tracing_subscriber::fmt().with_env_filter("libp2p_gossipsub=trace,multistream_select=debug").init();
     let net = Net::new();
     let names = Names::new(&CHAIN);
     let mut hosts = two_members(&net).await;
     let member = hostile(&net, &names, 11, 1);
     publish_while(&mut hosts, &member, &names).await;
     let got = member.see(|seen| seen.pushed.get(names.swarm_gossip().as_ref()).cloned().unwrap_or_default());
-    member.see(|seen| eprintln!("{:?} {:?} {} {:?}", seen.opened, seen.pushed.iter().map(|(k, v)| (k, String::from_utf8_lossy(v).into_owned())).collect::<Vec<_>>(), seen.connections, seen.answers));
-    eprintln!("{}", hosts[0].metrics());
     assert!(contains(&got, RECORD));
 }
 
@@ -138,7 +135,10 @@ async fn garbage_on_a_gossip_stream_leaves_everybody_else_alone() {
         neighbour.send(node_of(1), &names.chain_gossip(), bytes, true);
     }
     drive_for(&mut hosts, Duration::from_millis(500)).await;
-    assert!(hosts[0].gossiped_blocks.iter().all(|bytes| bytes == &vec![1; 300]), "only what looks like a block comes up");
+    assert!(
+        hosts[0].gossiped_blocks.iter().all(|bytes| bytes == &vec![1; 300]),
+        "only what looks like a block comes up"
+    );
     until(&mut hosts, "the members still hear each other", |hosts| {
         hosts[0].network.publish_swarm(RECORD.to_vec());
         !hosts[1].swarm_messages.is_empty()

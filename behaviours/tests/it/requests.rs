@@ -22,7 +22,9 @@ async fn whoever_asks_for_more_than_his_share_is_told_to_wait() {
         let id = hosts[1].network.request(node_of(0), ask()).unwrap();
         until(&mut hosts, "answered", |hosts| hosts[1].responses.contains_key(&id)).await;
         match &hosts[1].responses[&id].1 {
-            Ok(Response::Chain(ChainResponse::Blocks { blocks, .. })) => served += blocks.iter().map(Vec::len).sum::<usize>(),
+            Ok(Response::Chain(ChainResponse::Blocks { blocks, .. })) => {
+                served += blocks.iter().map(Vec::len).sum::<usize>()
+            }
             Ok(Response::Chain(ChainResponse::Error(error))) => break error.clone(),
             other => panic!("{other:?}"),
         }

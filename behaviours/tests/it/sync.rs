@@ -57,10 +57,8 @@ async fn a_transaction_reaches_the_producer_directly_or_over_another_node() {
     let net = Net::new();
     let view = net.view(1, &[1, 2], &[(7, &[1, 2])]);
     // Node 2 cannot reach the producer: what it knows of it is a closed door.
-    let cut_off = NetworkConfig {
-        producer: Peer { node: node_of(0), addresses: vec![net.address(99)] },
-        ..net.config(2)
-    };
+    let cut_off =
+        NetworkConfig { producer: Peer { node: node_of(0), addresses: vec![net.address(99)] }, ..net.config(2) };
     // Nor does the producer know of node 2 and dial it.
     let without = net.view(1, &[1], &[]);
     let mut hosts = vec![net.host(0, without), net.host(1, view.clone()), net.host_with(cut_off, view)];
@@ -96,6 +94,7 @@ async fn a_clock_two_minutes_off_is_noticed_by_its_owner() {
     until(&mut hosts, "it says so", |hosts| hosts[3].clock_judged == [true]).await;
     let offset = hosts[3].network.clock_offset().unwrap();
     assert!(offset.off && offset.peers == 3 && offset.millis.abs_diff(120_000) < 5_000, "{offset:?}");
-    until(&mut hosts, "the others can tell", |hosts| hosts.iter().all(|host| host.network.clock_offset().is_some())).await;
+    until(&mut hosts, "the others can tell", |hosts| hosts.iter().all(|host| host.network.clock_offset().is_some()))
+        .await;
     assert!(hosts[..3].iter().all(|host| host.clock_judged.is_empty()));
 }

@@ -4,19 +4,25 @@
 //! u8 version = 1 ‖ height u64 ‖ tip 32 ‖ time u64
 //! u32 n ‖ n × ( u8 table ‖ u32 len ‖ key ‖ u32 len ‖ value )
 //! u32 m ‖ m × ( height u64 ‖ swarm u64 ‖ testee 32 ‖ tester 32 ‖ u8 reported )
+//! BLAKE2b-256 of all that, with a domain
 //! ```
-//! The trees and indexes are rebuilt. Whoever loads a snapshot compares the state root with a signed header's.
+//! Entries and tests stand in ascending order, none twice. The trees and indexes are rebuilt. The hash finds damage;
+//! whether a snapshot is the right one is for the signed header of its height to say ([`State::is_after`]).
 
 use std::sync::Arc;
 
-use sotto_proto::chain::{Account, Buckets, Cooldown, Genesis, LockedStake, ServiceNode, SwarmValue, Waiting};
+use sotto_proto::chain::{
+    Account, Buckets, Cooldown, Genesis, Header, LockedStake, ServiceNode, SignedHeader, SwarmValue, Waiting,
+};
 use sotto_proto::codec::{DecodeError, Reader};
+use sotto_proto::domain;
+use sotto_proto::hash::hash;
 use sotto_proto::id::{Height, NodeId, PublicKey, SwarmId};
 use sotto_proto::proof::Table;
 use sotto_proto::swarm::{InvalidMap, SwarmMap};
 use sotto_proto::time::UnixMillis;
 
-use super::{DueTest, State, SwarmInfo};
+use super::{DueTest, State, SwarmInfo, WAITING_KEY};
 
 const VERSION: u8 = 1;
 /// No key or value of the tables is longer: a node with all its verdicts has less than 9 KiB; the lists of those who
@@ -29,6 +35,9 @@ pub enum SnapshotError {
     /// Not the format.
     #[error("snapshot: {0}")]
     Decode(#[from] DecodeError),
+    /// It was damaged.
+    #[error("snapshot: its bytes do not match its checksum")]
+    Damaged,
     /// The swarms in it are none.
     #[error("snapshot: {0}")]
     Swarms(#[from] InvalidMap),
@@ -60,15 +69,29 @@ impl State {
             bytes.extend_from_slice(test.tester.as_ref());
             bytes.push(u8::from(test.reported));
         }
+        let checksum = hash(domain::SNAPSHOT, &bytes);
+        bytes.extend_from_slice(checksum.as_ref());
         bytes
+    }
+
+    /// Whether this is the state after the block of `header`.
+    #[must_use]
+    pub fn is_after(&self, header: &SignedHeader) -> bool {
+        let Header { height, time, state_root, list_root, .. } = &header.header;
+        (self.height, self.time, self.tip) == (*height, *time, header.hash(&self.chain))
+            && (self.state_root(), self.list_root) == (*state_root, *list_root)
     }
 
     /// Rebuilds the state of a chain from [`encode`](Self::encode)'s bytes.
     ///
     /// # Errors
-    /// [`SnapshotError`] if they are none. That they are *right* is for the caller to see: by comparing
-    /// [`state_root`](Self::state_root) and [`list_root`](Self::list_root) with the signed header of that height.
+    /// [`SnapshotError`] if they are none. That they are the *right* ones is for the caller to see, by
+    /// [`is_after`](Self::is_after) with the signed header of that height.
     pub fn decode(genesis: &Genesis, bytes: &[u8]) -> Result<Self, SnapshotError> {
+        let (bytes, checksum) = bytes.split_last_chunk::<32>().ok_or(SnapshotError::Damaged)?;
+        if hash(domain::SNAPSHOT, bytes).as_bytes() != checksum {
+            return Err(SnapshotError::Damaged);
+        }
         let mut reader = Reader::new(bytes);
         if reader.u8()? != VERSION {
             return Err(DecodeError::Value("snapshot version").into());
@@ -77,16 +100,28 @@ impl State {
         state.accounts.clear();
         (state.height, state.tip, state.time) = (Height(reader.u64()?), reader.id()?, UnixMillis(reader.u64()?));
         let mut tables = Tables::default();
+        let mut last = None;
         for _ in 0..reader.u32()? {
             let table = Table::from_code(reader.u8()?).ok_or(DecodeError::Value("table"))?;
             let key = reader.var_bytes("key", 32)?;
             let value = reader.var_bytes("value", MAX_VALUE)?;
+            if last.replace((table, key)).is_some_and(|last| last >= (table, key)) {
+                return Err(DecodeError::Value("key (not ascending)").into());
+            }
             tables.take(&mut state, table, key, value)?;
         }
         for _ in 0..reader.u32()? {
             let key = (Height(reader.u64()?), SwarmId(reader.u64()?), reader.id()?);
             let tester = reader.id()?;
-            state.tests.insert(key, DueTest { tester, reported: reader.u8()? == 1 });
+            let reported = match reader.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(DecodeError::Value("reported").into()),
+            };
+            if state.tests.get_max().is_some_and(|(last, _)| *last >= key) {
+                return Err(DecodeError::Value("test (not ascending)").into());
+            }
+            state.tests.insert(key, DueTest { tester, reported });
         }
         reader.finish()?;
         state.swarms = SwarmMap::from_parts(tables.swarms, tables.unassigned)?;
@@ -138,7 +173,11 @@ impl Tables {
                 self.swarms.push((id, members));
             }
             Table::Chain => {
-                let Waiting { unassigned, joining, leaving } = Waiting::decode(value)?;
+                if key != WAITING_KEY {
+                    return Err(DecodeError::Value("key"));
+                }
+                let Waiting { unassigned, joining, leaving, spared_epoch } = Waiting::decode(value)?;
+                state.spared_epoch = spared_epoch;
                 self.unassigned = unassigned;
                 state.joining = joining.into_iter().map(|node| (node, ())).collect();
                 state.leaving = leaving.into_iter().collect();

@@ -1,6 +1,8 @@
 //! What happens at the beginning of a block, before its transactions.
 
-use sotto_proto::chain::{NodeState, ServiceNode};
+use std::collections::BTreeSet;
+
+use sotto_proto::chain::NodeState;
 use sotto_proto::id::{Height, NodeId};
 use sotto_proto::proof::Table;
 use sotto_proto::swarm;
@@ -12,7 +14,7 @@ use crate::state::{State, SwarmInfo, WAITING_KEY, epoch_of};
 const SWARM_PAUSE: u64 = 10;
 /// One in so many active nodes may be decommissioned in a block; always at least one.
 const BLOCK_SHARE: usize = 50;
-/// When more than one in so many active nodes is due at once, the fault is taken to be the chain's.
+/// When more than one in so many active nodes is due in one epoch, the fault is taken to be the chain's.
 const MASS_SHARE: usize = 4;
 
 impl Transition {
@@ -91,11 +93,17 @@ impl Transition {
     /// together, because then the chain and not the nodes was cut off.
     fn decommission_due(&mut self) {
         let height = self.state.height;
-        let due = self.due_nodes();
-        let active = self.state.active_count();
-        if due.is_empty() || due.len().saturating_mul(MASS_SHARE) > active {
+        let epoch = epoch_of(height, self.state.params());
+        if self.state.spared_epoch == Some(epoch) {
             return;
         }
+        let active = self.state.active_count();
+        let Some(due) = self.due_nodes(active / MASS_SHARE) else {
+            // For the whole epoch: while the network heals, those who have not proved yet get ever fewer.
+            self.state.spared_epoch = Some(epoch);
+            self.mark(Table::Chain, WAITING_KEY);
+            return;
+        };
         let mut left = (active / BLOCK_SHARE).max(1);
         for (_, id) in due {
             let Some(node) = self.state.nodes.get(&id) else { continue };
@@ -120,18 +128,21 @@ impl Transition {
         }
     }
 
-    /// Active nodes that failed, with the last epoch they proved, the longest silent first.
-    fn due_nodes(&self) -> std::collections::BTreeSet<(u64, NodeId)> {
+    /// Active nodes that failed, with the block of their last proof, the longest silent first; `None` if they are more
+    /// than `most`.
+    fn due_nodes(&self, most: usize) -> Option<BTreeSet<(Height, NodeId)>> {
         let epoch = epoch_of(self.state.height, self.state.params());
         // Whole epochs without a proof: those strictly between the proved one and the present one.
         let silent = epoch.checked_sub(self.state.params().epochs_until_due.saturating_add(1));
         let silent = silent.map(|last| (0, NodeId::new([0; 32]))..=(last, NodeId::new([0xff; 32])));
-        let failing = self.state.index.failing.iter().filter_map(|id| self.state.nodes.get(id));
-        silent
-            .into_iter()
-            .flat_map(|range| self.state.index.proofs.range(range))
-            .copied()
-            .chain(failing.map(|node: &std::sync::Arc<ServiceNode>| (node.proved_epoch, node.record.node)))
-            .collect()
+        let silent = silent.into_iter().flat_map(|range| self.state.index.proofs.range(range)).map(|(_, id)| id);
+        let mut due = BTreeSet::new();
+        for id in silent.chain(&self.state.index.failing) {
+            due.extend(self.state.nodes.get(id).map(|node| (node.proved_at, *id)));
+            if due.len() > most {
+                return None;
+            }
+        }
+        Some(due)
     }
 }

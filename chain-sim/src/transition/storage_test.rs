@@ -10,7 +10,6 @@ use sotto_proto::chain::{NodeState, Outcome};
 use sotto_proto::id::{NodeId, SwarmId};
 use sotto_proto::limits::TEST_REPORT_BLOCKS;
 use sotto_proto::storage_test;
-use sotto_proto::swarm as ring;
 
 use super::{TransactionError, Transition};
 use crate::state::{DueTest, State, TestKey};
@@ -60,6 +59,10 @@ impl Transition {
         outcome: Outcome,
         samples: u8,
     ) -> Result<(), TransactionError> {
+        let state = self.registered(signer)?.record.state;
+        if state != NodeState::Active {
+            return Err(TransactionError::State(state));
+        }
         if outcome == Outcome::Fail && samples == 0 {
             return Err(TransactionError::Samples);
         }
@@ -84,7 +87,9 @@ impl Transition {
                 Outcome::NoAnswer => None, // silence takes back no verdict
             };
             let coming_back = node.record.state == NodeState::Decommissioned && !tests.verdicts.contains_key(tester);
-            if let Some(pass) = verdict.filter(|_| samples > 0 || coming_back) {
+            // A late report from a swarm it has left would count by that swarm's numbers.
+            let at_home = node.record.swarm.is_none_or(|now| now == swarm);
+            if let Some(pass) = verdict.filter(|_| at_home && (samples > 0 || coming_back)) {
                 tests.verdicts.insert(*tester, (number, pass));
             }
             tests.verdicts.retain(|_, (of, _)| number.saturating_sub(*of) < VERDICT_LIFE);
@@ -102,12 +107,13 @@ impl Transition {
     }
 }
 
-/// Whether a node has been in its swarm long enough to test and be tested.
+/// Whether a node has been in its swarm long enough to test and be tested. One that its own block decommissioned is
+/// still in the map but no longer counts: it could else be drawn to test itself.
 fn is_settled(state: &State, node: &NodeId) -> bool {
-    state
-        .nodes
-        .get(node)
-        .is_some_and(|node| state.height.since(node.member_since) >= state.params().epoch_blocks)
+    state.service_node(node).is_some_and(|node| {
+        node.record.state == NodeState::Active
+            && state.height.since(node.member_since) >= state.params().epoch_blocks
+    })
 }
 
 /// Where a node without a home stands on the ring: the first eight bytes of its key.
@@ -125,8 +131,7 @@ fn decommissioned_by_home(state: &State) -> BTreeMap<SwarmId, Vec<NodeId>> {
             continue;
         };
         let home = node.home.filter(|home| state.swarms.members(*home).is_some());
-        let owner = || ring::owner(first_word(id), &state.swarms.iter().map(|(id, _)| id).collect::<Vec<_>>());
-        if let Some(swarm) = home.or_else(owner) {
+        if let Some(swarm) = home.or_else(|| state.swarms.owner_of(first_word(id))) {
             homes.entry(swarm).or_default().push(*id);
         }
     }

@@ -70,7 +70,7 @@ impl Transition {
         }
     }
 
-    fn registered(&self, node: &NodeId) -> Result<&ServiceNode, TransactionError> {
+    pub(super) fn registered(&self, node: &NodeId) -> Result<&ServiceNode, TransactionError> {
         self.state.service_node(node).ok_or(TransactionError::NodeUnknown(*node))
     }
 
@@ -97,8 +97,8 @@ impl Transition {
     }
 
     fn check_x25519(&self, key: &X25519Key) -> Result<(), TransactionError> {
-        // Zeros mean "no previous key" in a record.
-        if *key.as_bytes() == [0; 32] || self.state.index.by_x25519.contains_key(key) {
+        // Only one encoding of a key counts, else it could be registered twice; zeros mean "no previous key" in a record.
+        if !key.is_usable() || self.state.index.by_x25519.contains_key(key) {
             return Err(TransactionError::X25519);
         }
         Ok(())
@@ -110,7 +110,8 @@ impl Transition {
         }
         let mut seen = BTreeSet::new();
         for address in addresses {
-            if !address.dialable(self.state.params().private_allowed()) {
+            // A mapped address is another encoding of the IPv4 one, which could else be registered twice.
+            if !address.dialable(self.state.params().private_allowed()) || address.is_mapped() {
                 return Err(TransactionError::Address(*address));
             }
             let owner = self.state.index.by_address.get(address);

@@ -30,6 +30,12 @@ pub(crate) fn node(i: u32) -> SigningKey {
     SigningKey::from_seed(&seed(b"node", i))
 }
 
+fn x25519(i: u32) -> X25519Key {
+    let mut bytes = seed(b"x", i);
+    bytes[31] &= 0x7f;
+    X25519Key::new(bytes)
+}
+
 fn seed(role: &[u8], i: u32) -> [u8; 32] {
     sotto_proto::hash::blake2b_256(&[role, &i.to_be_bytes()].concat())
 }
@@ -95,7 +101,7 @@ impl Chain {
     pub(crate) fn registration(i: u32) -> Payload {
         Payload::Register {
             node: node(i).node_id(),
-            x25519: X25519Key::new(seed(b"x", i)),
+            x25519: x25519(i),
             stake: Amount::coins(100),
             region: "lab".parse().unwrap(),
             addresses: vec![format!("/ip4/127.{}.0.1/tcp/{}", 100 + i % 100, 27_000 + i).parse().unwrap()],

@@ -280,6 +280,35 @@ fn when_more_than_a_quarter_is_due_nobody_is_decommissioned() {
 }
 
 #[test]
+fn nobody_falls_while_a_network_that_was_cut_off_proves_itself_again() {
+    let mut chain = with_nodes(50);
+    let everybody = std::mem::take(&mut chain.alive);
+    chain.until(300);
+    assert_eq!(chain.state.active_count(), 50);
+    // One after the other, as their places in the epoch come.
+    for (id, i) in everybody {
+        chain.alive.insert(id, i);
+        chain.block();
+    }
+    chain.until(500);
+    assert_eq!(chain.state.active_count(), 50);
+}
+
+#[test]
+fn a_proof_in_the_block_that_decommissions_a_node_brings_it_back() {
+    let mut chain = with_nodes(50);
+    chain.alive.remove(&node(7).node_id());
+    chain.until(179);
+    chain.alive.insert(node(7).node_id(), 7);
+    chain.block();
+    let id = node(7).node_id();
+    assert_eq!(chain.state.service_node(&id).unwrap().since, Height(180));
+    assert_eq!(chain.state_of(7), Some(NodeState::Active));
+    chain.block();
+    assert!(chain.state.nodes().get(&id).unwrap().swarm.is_some());
+}
+
+#[test]
 fn an_uptime_proof_counts_once_and_for_its_epoch_only() {
     let mut chain = with_nodes(5);
     chain.alive.clear();

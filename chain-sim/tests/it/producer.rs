@@ -119,6 +119,7 @@ impl Witness {
             match self.try_ask(request.clone()).await {
                 Ok(response) => return response,
                 Err(error) => {
+                    eprintln!("{:?} {error:?} connected {:?}", begin.elapsed(), self.network.connected().count());
                     assert!(begin.elapsed() < PATIENCE, "{error}");
                     let pause = tokio::time::sleep(Duration::from_millis(50));
                     tokio::pin!(pause);
@@ -211,6 +212,7 @@ fn a_producer_killed_again_and_again_never_shows_two_blocks_of_one_height() {
         let mut nonce = 1;
         for round in 0..ROUNDS {
             let producer = place.spawn(&[]);
+            eprintln!("round {round}");
             if round == 0 {
                 let register = witness.register(&place).encode();
                 witness.submit(register).await.unwrap();

@@ -7,7 +7,7 @@ use crate::codec::{DecodeError, Reader};
 use crate::id::{BlockHash, ChainId, Hash, Height};
 use crate::limits::{MAX_BLOCK_BYTES, MAX_TX_BYTES};
 
-/// Most transactions a block can hold: the smallest has 122 bytes and a length of 4 in front.
+/// Most transactions a block can hold: none has fewer than 122 bytes and a length of 4 in front.
 pub const MAX_BLOCK_TRANSACTIONS: usize = MAX_BLOCK_BYTES / 126;
 
 /// A block as it travels.

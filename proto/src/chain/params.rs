@@ -172,6 +172,9 @@ impl Params {
         };
         range("block_time_ms", self.block_time_ms, 50..=3_600_000, "50..=3600000")?;
         range("epoch_blocks", self.epoch_blocks, 2..=1_000_000, "2..=1000000")?;
+        range("stake", self.stake, 1..=u64::MAX, "at least 1")?;
+        range("epoch_target", self.epoch_target, 1..=1 << 40, "1..=2^40")?;
+        range("mailbox_quota", self.mailbox_quota, 1..=1 << 40, "1..=2^40")?;
         range("lock_up_blocks", self.lock_up_blocks, 1..=1 << 40, "1..=2^40")?;
         range("blocks_per_credit", self.blocks_per_credit, 1..=1 << 40, "1..=2^40")?;
         range("credit_at_registration", self.credit_at_registration, 1..=self.max_credit, "1..=max_credit")?;

@@ -7,7 +7,7 @@
 //! | lock | node key | [`LockedStake`] |
 //! | cooldown | node or operator key | [`Cooldown`] |
 //! | swarm | `u64` id | [`SwarmValue`] |
-//! | chain | `u8` 0 | [`Waiting`]: all that the next swarm map needs and no other table has |
+//! | chain | `u8` 0 | [`Waiting`]: all that the next block needs and no other table has |
 //!
 //! Values change only when something happened to them: credit, for example, is stored with the height it was right at,
 //! not counted down block by block.
@@ -157,7 +157,7 @@ impl SwarmValue {
     }
 }
 
-/// What the next swarm map depends on beside the swarms themselves.
+/// What the next block depends on beside the tables: who waits for a swarm, joins and leaves, and an epoch of grace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// Active nodes in no swarm, in the order they will be placed.
@@ -166,10 +166,12 @@ pub struct Waiting {
     pub joining: Vec<NodeId>,
     /// Nodes that stopped being active and leave with the next block, ascending, with the swarm they are in.
     pub leaving: Vec<(NodeId, Option<SwarmId>)>,
+    /// The last epoch in which so many nodes were due for decommission that none is decommissioned in it.
+    pub spared_epoch: Option<u64>,
 }
 
 impl Waiting {
-    /// Canonical bytes: three lists with `u32` counts.
+    /// Canonical bytes: three lists with `u32` counts, and the spared epoch plus one (0: none).
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
@@ -183,6 +185,7 @@ impl Waiting {
             bytes.extend_from_slice(node.as_ref());
             put(&mut bytes, &[swarm.unwrap_or(SwarmId::NONE).0]);
         }
+        put(&mut bytes, &[self.spared_epoch.map_or(0, |epoch| epoch.saturating_add(1))]);
         bytes
     }
 
@@ -204,6 +207,7 @@ impl Waiting {
                 leaving: list(reader, |reader| {
                     Ok((reader.id()?, Some(SwarmId(reader.u64()?)).filter(|swarm| *swarm != SwarmId::NONE)))
                 })?,
+                spared_epoch: reader.u64()?.checked_sub(1),
             })
         })
     }
@@ -233,7 +237,8 @@ impl Window {
 /// What storage tests have shown of a node, as testee and as tester.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TestLedger {
-    /// Per tester the number of the test in its swarm, and whether the node passed. Only tests with samples count here.
+    /// Per tester the number of the test in its swarm, and whether the node passed. Tests without samples count only for
+    /// a decommissioned node, on its way back.
     pub verdicts: BTreeMap<NodeId, (u64, bool)>,
     /// Which of its last 20 tests it left unanswered.
     pub unanswered: Window,
@@ -419,6 +424,7 @@ mod tests {
             unassigned: vec![NodeId::new([9; 32])],
             joining: vec![NodeId::new([1; 32])],
             leaving: vec![(NodeId::new([3; 32]), Some(SwarmId(1))), (NodeId::new([4; 32]), None)],
+            spared_epoch: Some(7),
         };
         assert_eq!(Waiting::decode(&waiting.encode()), Ok(waiting));
     }

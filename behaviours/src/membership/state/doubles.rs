@@ -7,8 +7,8 @@
 use sotto_proto::id::NodeId;
 use sotto_proto::time::Monotonic;
 
-use super::peers::Connection;
 use super::CloseReason;
+use super::peers::Connection;
 use crate::membership::config::CROSSED;
 
 /// What follows from the connections of a peer, the newest last.

@@ -109,7 +109,11 @@ fn six_neighbours_are_drawn_from_other_swarms_and_failing_ones_are_made_up_for()
     let mut state = rules(0);
     state.set_view(view_of_swarm(1, &members, &nodes(100..150)), at(0.0));
     let drawn = |done: &[(Monotonic, Output)]| {
-        dials(done).into_iter().map(|(_, to)| to).filter(|to| (100..150).any(|key| node(key) == *to)).collect::<BTreeSet<_>>()
+        dials(done)
+            .into_iter()
+            .map(|(_, to)| to)
+            .filter(|to| (100..150).any(|key| node(key) == *to))
+            .collect::<BTreeSet<_>>()
     };
     let first = drawn(&run(&mut state, at(0.0)));
     assert_eq!(first.len(), DRAWN_NEIGHBOURS);
@@ -313,7 +317,8 @@ fn a_host_of_another_genesis_is_tried_every_thirty_seconds_only() {
 
 #[test]
 fn own_and_undialable_addresses_are_never_dialled() {
-    let mut state = State::<u32>::new(Settings { private_addresses: false, ..settings(5) }, ChaCha20Rng::from_seed([1; 32]));
+    let mut state =
+        State::<u32>::new(Settings { private_addresses: false, ..settings(5) }, ChaCha20Rng::from_seed([1; 32]));
     state.set_view(view_of_swarm(1, &nodes([5, 6, 7]), &nodes(100..150)), at(0.0));
     assert!(dials(&run(&mut state, at(60.0))).is_empty());
     let mut state = rules(5);

@@ -212,14 +212,13 @@ impl<C> InboundUpgrade<C> for AnyOf {
 struct Handler {
     accepts: Vec<StreamProtocol>,
     seen: Arc<Mutex<Seen>>,
-    opening: VecDeque<Order>,
     pending: VecDeque<Order>,
     work: FuturesUnordered<BoxFuture<'static, ()>>,
 }
 
 impl Handler {
     fn new(accepts: Vec<StreamProtocol>, seen: Arc<Mutex<Seen>>) -> Self {
-        Self { accepts, seen, opening: VecDeque::new(), pending: VecDeque::new(), work: FuturesUnordered::new() }
+        Self { accepts, seen, pending: VecDeque::new(), work: FuturesUnordered::new() }
     }
 }
 
@@ -229,7 +228,7 @@ impl ConnectionHandler for Handler {
     type InboundProtocol = AnyOf;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
-    type OutboundOpenInfo = ();
+    type OutboundOpenInfo = Order;
 
     fn listen_protocol(&self) -> SubstreamProtocol<AnyOf> {
         SubstreamProtocol::new(AnyOf(self.accepts.clone()), ())
@@ -243,30 +242,33 @@ impl ConnectionHandler for Handler {
         self.pending.push_back(order);
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, (), Self::ToBehaviour>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Order, Self::ToBehaviour>> {
         while let Poll::Ready(Some(())) = self.work.poll_next_unpin(cx) {}
         if let Some(order) = self.pending.pop_front() {
-            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(order.protocol.clone()), ());
-            self.opening.push_back(order);
+            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(order.protocol.clone()), order);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         Poll::Pending
     }
 
-    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>) {
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol, (), Order>,
+    ) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (stream, name), .. }) => {
                 *self.seen.lock().unwrap().opened.entry(name.to_string()).or_default() += 1;
                 self.work.push(listen(stream, name, Arc::clone(&self.seen)).boxed());
             }
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, .. }) => {
-                let order = self.opening.pop_front().unwrap();
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info: order }) => {
                 self.work.push(speak(stream, order, Arc::clone(&self.seen)).boxed());
             }
             ConnectionEvent::DialUpgradeError(error) => {
-                let order = self.opening.pop_front().unwrap();
                 let failure = io::Error::other(error.error.to_string());
-                self.seen.lock().unwrap().answers.push((order.protocol.to_string(), Err(failure)));
+                self.seen.lock().unwrap().answers.push((error.info.protocol.to_string(), Err(failure)));
             }
             _ => {}
         }

@@ -11,10 +11,25 @@ use super::*;
 #[derive(Clone, Copy, Debug)]
 enum Wire {
     /// A dial arrives at the far end and is established there, then here.
-    Arrives { link: u32, from: NodeId, to: NodeId },
-    Established { link: u32, at: NodeId, with: NodeId },
-    Failed { at: NodeId, with: NodeId },
-    Closed { link: u32, at: NodeId, with: NodeId },
+    Arrives {
+        link: u32,
+        from: NodeId,
+        to: NodeId,
+    },
+    Established {
+        link: u32,
+        at: NodeId,
+        with: NodeId,
+    },
+    Failed {
+        at: NodeId,
+        with: NodeId,
+    },
+    Closed {
+        link: u32,
+        at: NodeId,
+        with: NodeId,
+    },
 }
 
 struct World {
@@ -62,7 +77,8 @@ impl World {
     /// Kills a node: its connections end at once here, and unnoticed there if `silently`.
     fn kill(&mut self, node: NodeId, silently: bool) {
         self.nodes.remove(&node);
-        let links: Vec<_> = self.links.iter().filter(|(_, (a, b))| *a == node || *b == node).map(|(l, ends)| (*l, *ends)).collect();
+        let links: Vec<_> =
+            self.links.iter().filter(|(_, (a, b))| *a == node || *b == node).map(|(l, ends)| (*l, *ends)).collect();
         for (link, (a, b)) in links {
             self.links.remove(&link);
             self.known.remove(&(link, node));
