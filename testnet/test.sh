@@ -110,7 +110,7 @@ for script in testnet/*.sh .ci/run; do
     check "$script is valid shell" bash -n "$script"
     ! command -v shellcheck >/dev/null || check "$script passes shellcheck" shellcheck -x "$script"
 done
-! cargo fmt --version >/dev/null 2>&1 || check "the code is formatted" cargo fmt --all --check
+! cargo fmt --version >/dev/null 2>&1 || check "the code is formatted" cargo fmt --all -- --check -l
 check "no code is left for later" no_unfinished_code
 check "the generated protobuf code is up to date" cargo run --quiet --release --locked -p sotto-proto-gen -- --check
 if cargo clippy --version >/dev/null 2>&1; then

@@ -17,7 +17,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=testnet/setup.sh
 . testnet/setup.sh
 sotto_setup "$@"
-programs=(sotto-node sotto-chain sotto-testnet)
+programs=(sotto-node sotto-chain sotto sotto-testnet)
 if $sotto_dry_run; then
     say would "build ${programs[*]} and start them"
     exit

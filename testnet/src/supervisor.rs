@@ -7,11 +7,13 @@
 //! [`start`](Supervisor::start) brings everything up, [`serve`](Supervisor::serve) obeys until it is told to stop,
 //! [`shutdown`](Supervisor::shutdown) leaves no process behind.
 
+mod prepare;
+mod readiness;
 mod serve;
 mod start;
 
+pub use prepare::remove_data;
 pub use serve::write_settings;
-pub use start::remove_data;
 
 use std::time::{Duration, Instant};
 

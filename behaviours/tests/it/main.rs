@@ -1,5 +1,6 @@
 //! Hosts against each other, and against peers that do not keep to anything. Over memory where no socket is needed.
 //! Every test waits for conditions, with a deadline.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, as tests do")]
 
 mod admission;
 mod floods;

@@ -78,7 +78,7 @@ async fn a_request_that_is_never_answered_fails_in_time_and_one_dropped_at_once(
 #[tokio::test]
 async fn a_transaction_that_is_too_long_is_not_even_sent() {
     let net = Net::new();
-    let mut hosts = vec![net.host(1, net.view(1, &[], &[]))];
+    let mut hosts = [net.host(1, net.view(1, &[], &[]))];
     let refused = hosts[0].network.submit_transaction(vec![0; MAX_TX_BYTES + 1]);
     assert_eq!(refused, Err(SendError::TooLarge { limit: MAX_TX_BYTES, actual: MAX_TX_BYTES + 1 }));
 }

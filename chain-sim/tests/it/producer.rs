@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -119,7 +120,6 @@ impl Witness {
             match self.try_ask(request.clone()).await {
                 Ok(response) => return response,
                 Err(error) => {
-                    eprintln!("{:?} {error:?} connected {:?}", begin.elapsed(), self.network.connected().count());
                     assert!(begin.elapsed() < PATIENCE, "{error}");
                     let pause = tokio::time::sleep(Duration::from_millis(50));
                     tokio::pin!(pause);
@@ -212,7 +212,8 @@ fn a_producer_killed_again_and_again_never_shows_two_blocks_of_one_height() {
         let mut nonce = 1;
         for round in 0..ROUNDS {
             let producer = place.spawn(&[]);
-            eprintln!("round {round}");
+            // Whoever dials before that is put off for longer and longer.
+            until("the producer listens", || TcpStream::connect(place.http()).is_ok());
             if round == 0 {
                 let register = witness.register(&place).encode();
                 witness.submit(register).await.unwrap();

@@ -15,11 +15,11 @@ use super::{Batch, Limit, MetaKey, Store, StoreError, StoredBlock, StoredSnapsho
 
 const MIB: usize = 1 << 20;
 /// Blocks read lately, indexes and filters.
-const CACHE_BYTES: usize = MIB;
+const CACHE_BYTES: usize = MIB / 2;
 /// All memtables together; the oldest is flushed above it.
-const WRITE_BUFFER_BYTES: usize = MIB;
-/// One memtable: a thousand quiet blocks. A larger block makes it grow, then be flushed.
-const MEMTABLE_BYTES: usize = MIB / 2;
+const WRITE_BUFFER_BYTES: usize = MIB / 2;
+/// One memtable: some hundred quiet blocks. A larger block makes it grow, then be flushed.
+const MEMTABLE_BYTES: usize = MIB / 4;
 /// The write-ahead log; above it the memtables that hold it back are flushed.
 const WAL_BYTES: u64 = 8 << 20;
 /// One table file.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Report, Supervisor, describe, start, stop_all};
+use super::{Report, Supervisor, describe, prepare, stop_all};
 use crate::control::{self, Action, Added, ChildState, Done, Processes, Request, Waiting};
 use crate::failure::{Context, Exit, Failure};
 use crate::plan::{PlanError, Settings};
@@ -67,7 +67,7 @@ impl Supervisor {
         let sockets: Vec<_> =
             indices.iter().map(|index| plan.node(*index)).flat_map(|place| [place.listen, place.http]).collect();
         ports::all_free(&sockets).map_err(|error| Failure::new(Exit::InUse, error.to_string()))?;
-        start::init_nodes(&plan, &self.binaries, &indices, &Report::default()).await?;
+        prepare::init_nodes(&plan, &self.binaries, &indices, &Report::default()).await?;
         write_settings(&plan.settings, &plan.dir)?;
         self.plan = plan;
         for index in &indices {
