@@ -4,8 +4,8 @@
 mod client;
 mod console;
 mod failure;
-mod fault;
 mod faucet;
+mod fault;
 mod genesis;
 mod keys;
 mod logging;
@@ -29,7 +29,13 @@ use self::failure::{Exit, Failure};
 
 /// The Sotto chain: found it, produce its blocks, look at stakes, move coins
 #[derive(Debug, Parser)]
-#[command(name = "sotto-chain", version, propagate_version = true, disable_help_subcommand = true, max_term_width = 100)]
+#[command(
+    name = "sotto-chain",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
 struct Arguments {
     #[command(flatten)]
     globals: Globals,
@@ -60,7 +66,14 @@ struct Globals {
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
     color: Color,
     /// How log lines look
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text", env = "SOTTO_CHAIN_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "SOTTO_CHAIN_LOG_FORMAT"
+    )]
     log_format: LogFormat,
     /// Log to this file, which is rotated by size, instead of standard error
     #[arg(long, global = true, value_name = "FILE", env = "SOTTO_CHAIN_LOG_FILE")]

@@ -147,8 +147,14 @@ impl Follower {
     #[must_use]
     pub fn view(&self) -> NetworkView {
         let limit = self.final_height();
-        let mut snapshots: Vec<_> =
-            self.links.iter().rev().filter(|link| link.state.height() <= limit).map(|link| &link.snapshot).cloned().collect();
+        let mut snapshots: Vec<_> = self
+            .links
+            .iter()
+            .rev()
+            .filter(|link| link.state.height() <= limit)
+            .map(|link| &link.snapshot)
+            .cloned()
+            .collect();
         if snapshots.is_empty() {
             snapshots.extend(self.links.front().map(|link| Arc::clone(&link.snapshot)));
         }
@@ -271,7 +277,9 @@ impl Follower {
         let mut gone = vec![*root];
         while let Some(hash) = gone.pop() {
             self.side.remove(&hash);
-            gone.extend(self.side.iter().filter(|(_, block)| block.header.header.previous == hash).map(|(hash, _)| *hash));
+            gone.extend(
+                self.side.iter().filter(|(_, block)| block.header.header.previous == hash).map(|(hash, _)| *hash),
+            );
         }
     }
 
@@ -279,7 +287,8 @@ impl Follower {
         let oldest = self.oldest();
         self.side.retain(|_, block| block.height() > oldest);
         while self.side.len() > SIDE_BLOCKS {
-            let Some(lowest) = self.side.iter().min_by_key(|(hash, block)| (block.height(), **hash)).map(|(hash, _)| *hash)
+            let Some(lowest) =
+                self.side.iter().min_by_key(|(hash, block)| (block.height(), **hash)).map(|(hash, _)| *hash)
             else {
                 return;
             };

@@ -8,9 +8,7 @@ mod tree;
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use sotto_proto::chain::{
-    Account, Buckets, Cooldown, Genesis, LockedStake, Params, ServiceNode, SwarmValue, Waiting,
-};
+use sotto_proto::chain::{Account, Buckets, Cooldown, Genesis, LockedStake, Params, ServiceNode, SwarmValue, Waiting};
 use sotto_proto::id::{Amount, BlockHash, ChainId, Hash, Height, NodeId, PublicKey, SwarmId};
 use sotto_proto::network::{NodeList, Snapshot};
 use sotto_proto::proof::{StateProof, StateProofError, Table};

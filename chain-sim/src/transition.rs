@@ -190,7 +190,8 @@ impl Transition {
     fn recommission_if_due(&mut self, id: &NodeId) {
         let Some(node) = self.state.nodes.get(id) else { return };
         // Decommissions come before the transactions of their block.
-        let proved = node.proved_at >= node.since && node.proved_epoch == epoch_of(self.state.height, self.state.params());
+        let proved =
+            node.proved_at >= node.since && node.proved_epoch == epoch_of(self.state.height, self.state.params());
         let passed =
             !self.storage_tests_on() || node.tests.passes_and_fails().0 >= self.state.params().deciding_testers;
         if node.record.state == NodeState::Decommissioned && proved && passed {

@@ -399,6 +399,15 @@ mod tests {
         assert!(matches!(Settings::default().lay_file(&path), Err(ConfigError::TooLarge(_))));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_any_setting_panic(index in 0..SETTINGS.len(), text: String) {
+            let mut settings = Settings::default();
+            settings.set(&SETTINGS[index], text, Origin::Default);
+            let _ = Config::from_settings(&settings);
+        }
+    }
+
     #[test]
     fn sizes_have_units() {
         assert_eq!(parse_size("10M"), Ok(10 << 20));

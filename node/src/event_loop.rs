@@ -14,7 +14,7 @@ mod serving;
 mod status;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sotto_behaviours::network::{
     Event as NetEvent, FetchId, FetchOutcome, GossipId, Network, ReplyTo, RequestError, RequestId, SendError, Verdict,
@@ -42,6 +42,9 @@ use crate::{metrics, process};
 pub const READS: usize = 16;
 /// Things the storage thread may have said and the loop not heard; the thread waits when there are more.
 const STORED: usize = 64;
+
+/// Between two warnings of what peers do.
+const WARN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where a lot of blocks came from, to tell its source what became of it.
 #[derive(Debug)]
@@ -101,6 +104,7 @@ pub struct EventLoop {
     tip: Height,
     listening: Option<NodeAddr>,
     standing: Option<Standing>,
+    warned_at: Option<Instant>,
 }
 
 impl std::fmt::Debug for EventLoop {
@@ -137,6 +141,7 @@ impl EventLoop {
             tip: Height::ZERO,
             listening: None,
             standing: None,
+            warned_at: None,
         }
     }
 
@@ -188,9 +193,7 @@ impl EventLoop {
             }
             NetEvent::PeerConnected { node, registered } => {
                 tracing::debug!(node = node.short(), registered, "connected");
-                if registered {
-                    self.tell(Input::Connected(node));
-                }
+                self.tell(Input::Connected(node));
                 self.tell_network();
             }
             NetEvent::PeerDisconnected { node } => {
@@ -244,7 +247,7 @@ impl EventLoop {
                     Outcome::Inserted | Outcome::TooOld | Outcome::Halted => FetchOutcome::Inserted { tip },
                     Outcome::NeedsParent { .. } => FetchOutcome::NeedsParent,
                     Outcome::Invalid(reason) => {
-                        tracing::warn!(reason, "a peer served an invalid block");
+                        self.warn_of_peer(&reason, "an invalid block was served");
                         FetchOutcome::Invalid
                     }
                 };
@@ -259,7 +262,7 @@ impl EventLoop {
                         Verdict::Ignore
                     }
                     Outcome::Invalid(reason) => {
-                        tracing::warn!(from = from.short(), reason, "an invalid block was gossiped");
+                        self.warn_of_peer(&reason, "an invalid block was gossiped");
                         Verdict::Reject
                     }
                 };
@@ -302,6 +305,15 @@ impl EventLoop {
                 tracing::info!("stopping, as asked over the admin socket");
                 shutdown.cancel();
             }
+        }
+    }
+
+    /// Logs what peers do wrong, once in a while: they must not fill the log.
+    fn warn_of_peer(&mut self, reason: &str, what: &str) {
+        let now = Instant::now();
+        if self.warned_at.is_none_or(|at| now.duration_since(at) >= WARN_INTERVAL) {
+            self.warned_at = Some(now);
+            tracing::warn!(reason, "{what}");
         }
     }
 

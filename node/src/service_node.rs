@@ -147,7 +147,7 @@ impl ServiceNode {
             keys,
             rng: ChaCha20Rng::from_seed(**seed),
             chain: None,
-            peers: Peers::default(),
+            peers: Peers::new(now.monotonic),
             submitter: Submitter::default(),
             commands: BTreeMap::new(),
             key_step: None,
@@ -214,9 +214,12 @@ impl ServiceNode {
         match input {
             Input::Chain(update) => self.on_chain(update, now),
             Input::Connected(node) => self.peers.connected(node),
-            Input::Disconnected(node) => self.peers.disconnected(&node, now.monotonic),
+            Input::Disconnected(node) => self.peers.disconnected(&node),
             Input::OtherGenesis(_) => self.peers.stranger(),
-            Input::Network { counts, clock } => (self.counts, self.clock) = (counts, clock),
+            Input::Network { counts, clock } => {
+                self.peers.count(counts.nodes, now.monotonic);
+                (self.counts, self.clock) = (counts, clock);
+            }
             Input::Received { from, message: Incoming::Request { reply, request } } => {
                 let me = self.node_id();
                 let message = requests::answer(&me, self.chain.as_deref(), reply, request, now.wall);
@@ -390,7 +393,9 @@ impl ServiceNode {
             self.asked_at = now.monotonic;
             self.peers.forget_tips();
         }
-        for node in self.peers.to_ask() {
+        let Some(chain) = &self.chain else { return };
+        let producer = chain.tip.founding().producer;
+        for node in self.peers.to_ask(|peer| *peer == producer || chain.view.is_registered(peer)) {
             let tag = Tag(self.number());
             self.peers.asked(node, tag);
             let request = Request::Chain(ChainRequest::Tip);

@@ -49,8 +49,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Truncated`] if fewer are left.
     pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
-        let (head, tail) =
-            self.0.split_at_checked(count).ok_or(DecodeError::Truncated { missing: count.saturating_sub(self.0.len()) })?;
+        let (head, tail) = self
+            .0
+            .split_at_checked(count)
+            .ok_or(DecodeError::Truncated { missing: count.saturating_sub(self.0.len()) })?;
         self.0 = tail;
         Ok(head)
     }

@@ -134,7 +134,8 @@ impl X25519Key {
     /// order, where every agreement gives zeros (RFC 7748, section 6.1).
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        let below_prime = self.0[31] < 0x7f || (self.0[31] == 0x7f && (self.0[1..31] != [0xff; 30] || self.0[0] < 0xed));
+        let below_prime =
+            self.0[31] < 0x7f || (self.0[31] == 0x7f && (self.0[1..31] != [0xff; 30] || self.0[0] < 0xed));
         let eight_times = curve25519_dalek::MontgomeryPoint(self.0) * curve25519_dalek::Scalar::from(8_u8);
         below_prime && eight_times.0 != [0; 32]
     }

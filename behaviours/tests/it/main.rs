@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, as tests do")]
 
 mod admission;
+mod fifty;
 mod floods;
 mod malformed;
 mod meeting;

@@ -124,13 +124,7 @@ pub(super) fn run(globals: &Globals, arguments: Arguments, console: &Console) ->
     }
 }
 
-fn create(
-    globals: &Globals,
-    preset: PresetName,
-    out: &Path,
-    found: Found,
-    console: &Console,
-) -> Result<(), Failure> {
+fn create(globals: &Globals, preset: PresetName, out: &Path, found: Found, console: &Console) -> Result<(), Failure> {
     if fs::exists(out).unwrap_or(false) {
         let out = out.display();
         console.confirm(&format!("{out} exists: replace it? Who runs with the old file is on another chain"))?;

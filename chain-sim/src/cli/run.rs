@@ -129,7 +129,7 @@ fn drive(config: Config, exit_on_stdin_eof: bool) -> Result<(), Failure> {
         if exit_on_stdin_eof {
             end_with_stdin(&cancel)?;
         }
-        produce(config, cancel).await.map_err(|error| stopped(&error))
+        Box::pin(produce(config, cancel)).await.map_err(|error| stopped(&error))
     })
 }
 

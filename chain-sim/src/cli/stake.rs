@@ -32,7 +32,10 @@ fn short(key: &str) -> &str {
 }
 
 fn table(stakes: &Stakes) -> String {
-    let mut text = format!("{:<9} {:<9} {:<15} {:<19} {:>8} {:>7} {:>8}\n", "NODE", "OPERATOR", "STATE", "SWARM", "STAKE", "CREDIT", "REWARDS");
+    let mut text = format!(
+        "{:<9} {:<9} {:<15} {:<19} {:>8} {:>7} {:>8}\n",
+        "NODE", "OPERATOR", "STATE", "SWARM", "STAKE", "CREDIT", "REWARDS"
+    );
     for node in &stakes.nodes {
         let swarm = node.swarm.as_deref().unwrap_or("-");
         let _ = writeln!(
@@ -59,7 +62,13 @@ fn table(stakes: &Stakes) -> String {
             "-"
         );
     }
-    let _ = writeln!(text, "\n{} nodes, {} locked stakes at block {}", stakes.nodes.len(), stakes.locked.len(), stakes.height);
+    let _ = writeln!(
+        text,
+        "\n{} nodes, {} locked stakes at block {}",
+        stakes.nodes.len(),
+        stakes.locked.len(),
+        stakes.height
+    );
     let _ = writeln!(text, "\nOPERATOR  BALANCE");
     for (operator, balance) in &stakes.operators {
         let _ = writeln!(text, "{:<9} {balance}", short(operator));

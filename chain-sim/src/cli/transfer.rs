@@ -40,7 +40,8 @@ pub(super) fn run(globals: &Globals, arguments: &Arguments, console: &Console) -
         .parse()
         .map_err(|error| Failure::new(Exit::Io, "unreadable", format!("the producer's chain id: {error}")))?;
     let &Arguments { to, amount, fee, .. } = arguments;
-    let body = TxBody { signer: key.public(), nonce: account.next_nonce, fee, payload: Payload::Transfer { to, amount } };
+    let body =
+        TxBody { signer: key.public(), nonce: account.next_nonce, fee, payload: Payload::Transfer { to, amount } };
     let transaction = Transaction::sign(body, &key, None, &chain);
     let submitted = client.post("/tx", &json!({ "tx": hex::encode(transaction.encode()) }))?;
     wait::report(&client, console, &submitted, &format!("{amount} coins to {}", to.short()), !arguments.no_wait)

@@ -44,7 +44,7 @@ pub enum Job<R> {
         asker: R,
     },
     /// Write a snapshot, then prune.
-    Snapshot(State),
+    Snapshot(Box<State>),
 }
 
 /// What was done.
@@ -110,7 +110,11 @@ impl<R: Send + 'static> Disk<R> {
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub fn start(log: BlockLog, snapshots: Snapshots, prune: Option<u64>) -> io::Result<(Self, thread::JoinHandle<()>)> {
+    pub fn start(
+        log: BlockLog,
+        snapshots: Snapshots,
+        prune: Option<u64>,
+    ) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let (jobs, inbox) = mpsc::channel(QUEUE);
         let (outbox, done) = mpsc::channel(QUEUE);
         let worker = Worker { log, snapshots, prune };

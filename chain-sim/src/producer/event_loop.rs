@@ -152,7 +152,7 @@ impl EventLoop {
         let oldest = self.machine.chain().oldest();
         if oldest.height() >= self.progress.snapshot.plus(snapshots::INTERVAL) {
             self.progress.snapshot = oldest.height();
-            if self.disk.send(Job::Snapshot(oldest.clone()))?.is_some() {
+            if self.disk.send(Job::Snapshot(Box::new(oldest.clone())))?.is_some() {
                 tracing::warn!("the disk is too slow for a snapshot; the next one will do");
             }
         }

@@ -68,9 +68,10 @@ impl Faucet {
             return Err(FaucetError::Amount(amount));
         }
         self.refill(now);
-        self.left = self.left.checked_sub(1).ok_or(FaucetError::RateLimited {
-            retry_after: REFILL.saturating_sub(now.since(self.since)),
-        })?;
+        self.left = self
+            .left
+            .checked_sub(1)
+            .ok_or(FaucetError::RateLimited { retry_after: REFILL.saturating_sub(now.since(self.since)) })?;
         Ok(())
     }
 

@@ -121,8 +121,7 @@ impl Verify for SealedHere {
 /// [`RecoveryError`]; nothing but a torn end is changed on disk then.
 pub fn recover(dir: &Path, genesis: &Genesis, cut_damage: bool) -> Result<Recovered, RecoveryError> {
     let chain = genesis.chain_id();
-    let (log, torn) =
-        if cut_damage { BlockLog::open_cutting_damage(dir, chain)? } else { BlockLog::open(dir, chain)? };
+    let (log, torn) = if cut_damage { BlockLog::open_cutting_damage(dir, chain)? } else { BlockLog::open(dir, chain)? };
     let snapshots = Snapshots::open(dir.join(SNAPSHOTS))?;
     let tip = log.tip();
     let heights = snapshots.heights()?;

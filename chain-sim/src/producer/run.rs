@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use axum::serve::Listener;
 use prometheus_client::registry::Registry;
-use sotto_behaviours::network::{BuildError, ConnectionLimits, Network, NetworkConfig, Peer, Role, Timeouts, WallClock};
+use sotto_behaviours::network::{
+    BuildError, ConnectionLimits, Network, NetworkConfig, Peer, Role, Timeouts, WallClock,
+};
 use sotto_proto::chain::{GenesisFile, Preset};
 use sotto_proto::id::PublicKey;
 use sotto_proto::net_addr::NodeAddr;
@@ -112,8 +114,7 @@ pub async fn run(config: Config, cancel: CancellationToken) -> Result<(), StartE
     metrics.register(&mut registry);
     let (view, watched) = watch::channel(Arc::new(machine.view()));
     let network = Network::new(network_config(&config), watched, Some(&mut registry))?;
-    let (disk, thread) =
-        Disk::start(recovered.log, recovered.snapshots, config.prune).map_err(RunError::Io)?;
+    let (disk, thread) = Disk::start(recovered.log, recovered.snapshots, config.prune).map_err(RunError::Io)?;
 
     let (commands, inbox) = Commands::channel();
     let block_time_ms = genesis.params.block_time_ms;
@@ -121,7 +122,7 @@ pub async fn run(config: Config, cancel: CancellationToken) -> Result<(), StartE
     let servers = serve_http(&config, api, &cancel).await?;
     let progress = Progress::default();
     let event_loop = EventLoop { machine, network, disk, commands: inbox, view, clock, metrics, started, progress };
-    let result = event_loop.run(cancel.clone()).await;
+    let result = Box::pin(event_loop.run(cancel.clone())).await;
 
     cancel.cancel();
     servers.close();
@@ -185,8 +186,8 @@ async fn serve_http(config: &Config, api: Api, cancel: &CancellationToken) -> Re
         spawn(&servers, listener, http::public(api.clone()), cancel);
     }
     let socket = config.datadir.path().join(SOCKET);
-    let listener = http::bind(&socket)
-        .map_err(|source| StartError::Listen { at: socket.display().to_string(), source })?;
+    let listener =
+        http::bind(&socket).map_err(|source| StartError::Listen { at: socket.display().to_string(), source })?;
     spawn(&servers, listener, http::admin(api), cancel);
     Ok(servers)
 }

@@ -18,8 +18,8 @@ use sotto_proto::hash::hash;
 use sotto_proto::id::{ChainId, Hash, Height};
 use sotto_proto::sign::Ed25519;
 
-use crate::{SnapshotError, State};
 use crate::producer::files::{replace_file, sync_dir};
+use crate::{SnapshotError, State};
 
 const MAGIC: [u8; 8] = *b"sottosnp";
 const VERSION: u32 = 1;

@@ -26,10 +26,11 @@ impl Transition {
         }
         let decommissioned = decommissioned_by_home(parent);
         for (swarm, members) in parent.swarms.iter() {
-            let eligible: Vec<NodeId> =
-                members.iter().copied().filter(|node| is_settled(parent, node)).collect();
+            let eligible: Vec<NodeId> = members.iter().copied().filter(|node| is_settled(parent, node)).collect();
             let waiting = decommissioned.get(&swarm).map_or(&[][..], Vec::as_slice);
-            let Some(pairs) = storage_test::pairs(&parent.chain, &parent.tip, swarm, &eligible, waiting) else { continue };
+            let Some(pairs) = storage_test::pairs(&parent.chain, &parent.tip, swarm, &eligible, waiting) else {
+                continue;
+            };
             for pair in std::iter::once(pairs.regular).chain(pairs.returning) {
                 let due = DueTest { tester: pair.tester, reported: false };
                 self.state.tests.insert((height, swarm, pair.testee), due);
@@ -111,8 +112,7 @@ impl Transition {
 /// still in the map but no longer counts: it could else be drawn to test itself.
 fn is_settled(state: &State, node: &NodeId) -> bool {
     state.service_node(node).is_some_and(|node| {
-        node.record.state == NodeState::Active
-            && state.height.since(node.member_since) >= state.params().epoch_blocks
+        node.record.state == NodeState::Active && state.height.since(node.member_since) >= state.params().epoch_blocks
     })
 }
 
@@ -138,4 +138,3 @@ fn decommissioned_by_home(state: &State) -> BTreeMap<SwarmId, Vec<NodeId>> {
     homes.values_mut().for_each(|nodes| nodes.sort_unstable());
     homes
 }
-

@@ -10,7 +10,7 @@ use sotto_proto::net_addr::NodeAddr;
 use sotto_proto::proof::Table;
 use sotto_proto::sign::Verify;
 
-use super::{Transition, TransactionError};
+use super::{TransactionError, Transition};
 use crate::state::{WAITING_KEY, epoch_of};
 
 impl Transition {

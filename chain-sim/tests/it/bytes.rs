@@ -22,7 +22,10 @@ fn every_flipped_bit_of_a_block_is_refused() {
     for bit in (0..bytes.len() * 8).step_by(11) {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        assert!(Block::decode(&flipped).is_err_and(|_| true) || apply(parent, &Block::decode(&flipped).unwrap(), &Ed25519).is_err());
+        assert!(
+            Block::decode(&flipped).is_err_and(|_| true)
+                || apply(parent, &Block::decode(&flipped).unwrap(), &Ed25519).is_err()
+        );
     }
 }
 

@@ -21,7 +21,10 @@ fn a_test_genesis_is_the_same_for_the_same_seed_and_time_and_its_keys_are_privat
         assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
     }
     let shown = succeeds(&one.command(&["genesis", "show"]).arg(one.genesis_path()).output().unwrap());
-    assert!(shown.contains(&one.genesis().genesis.chain_id().to_string()) && shown.contains("block_time_ms"), "{shown}");
+    assert!(
+        shown.contains(&one.genesis().genesis.chain_id().to_string()) && shown.contains("block_time_ms"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -59,7 +62,8 @@ fn parameters_funds_and_addresses_can_be_chosen_and_exported() {
     assert_eq!(file.genesis.balances[&key.parse().unwrap()].to_string(), "12.5");
     assert_eq!((file.producer_addresses.len(), file.bootstrap.len()), (1, 1));
     let mut export = place.command(&["genesis", "export"]);
-    let text = succeeds(&export.arg(place.genesis_path()).args(["--producer-address", "9.9.9.9:443"]).output().unwrap());
+    let text =
+        succeeds(&export.arg(place.genesis_path()).args(["--producer-address", "9.9.9.9:443"]).output().unwrap());
     let exported = sotto_proto::chain::GenesisFile::from_json(&text).unwrap();
     assert_eq!(exported.genesis, file.genesis);
     assert_eq!(exported.producer_addresses, ["9.9.9.9:443".parse().unwrap()]);

@@ -70,7 +70,10 @@ fn a_branch_that_starts_late_asks_for_what_is_missing() {
     let blocks = branch(&chain, 18, 3, 1);
     let parent = blocks[0].hash(&chain.state.chain());
     assert_eq!(insert_all(&mut follower, &blocks[1..2]), [Inserted::NeedsParent { height: Height(19), parent }]);
-    assert_eq!(insert_all(&mut follower, &blocks).last().map(|result| matches!(result, Inserted::Reorganised { .. })), Some(true));
+    assert_eq!(
+        insert_all(&mut follower, &blocks).last().map(|result| matches!(result, Inserted::Reorganised { .. })),
+        Some(true)
+    );
 }
 
 #[test]
@@ -180,7 +183,10 @@ fn the_view_is_three_blocks_behind_and_remembers_sixteen_maps() {
     let (_, follower) = chain_and_follower(40);
     let view = follower.view();
     assert_eq!((view.tip, view.current().height), (Height(40), Height(37)));
-    assert_eq!(view.recent().map(|snapshot| snapshot.height.0).collect::<Vec<_>>(), (22..=37).rev().collect::<Vec<_>>());
+    assert_eq!(
+        view.recent().map(|snapshot| snapshot.height.0).collect::<Vec<_>>(),
+        (22..=37).rev().collect::<Vec<_>>()
+    );
     let (_, young) = chain_and_follower(2);
     assert_eq!(young.view().current().height, Height(0));
 }

@@ -81,7 +81,8 @@ impl Chain {
 
     /// Signs with the next nonce, counting what waits for the next block.
     pub(crate) fn next(&self, payload: Payload, signer: &SigningKey) -> Transaction {
-        let waiting = self.pending.iter().filter(|tx| tx.body.signer == signer.public() && tx.body.payload.bears_nonce());
+        let waiting =
+            self.pending.iter().filter(|tx| tx.body.signer == signer.public() && tx.body.payload.bears_nonce());
         let nonce = self.state.account(&signer.public()).nonce + waiting.count() as u64;
         let nonce = if payload.bears_nonce() { nonce } else { 0 };
         self.sign(payload, signer, nonce)
@@ -121,9 +122,10 @@ impl Chain {
         let mut draft = BlockDraft::begin(&parent, time).unwrap();
         let epoch = parent.height().next().0 / parent.params().epoch_blocks;
         for (id, i) in &self.alive {
-            let due = draft.state().service_node(id).is_some_and(|node| {
-                node.proved_epoch < epoch && node.record.state != NodeState::Exiting
-            });
+            let due = draft
+                .state()
+                .service_node(id)
+                .is_some_and(|node| node.proved_epoch < epoch && node.record.state != NodeState::Exiting);
             if due {
                 let proof = self.sign(Payload::UptimeProof { epoch, version: 1 }, &node(*i), 0);
                 draft.try_add(proof, &Ed25519).unwrap();
@@ -166,7 +168,9 @@ impl Chain {
             }
         }
         for (swarm, members) in self.state.swarms().iter() {
-            assert!(members.iter().all(|id| self.state.nodes().get(id).is_none_or(|record| record.swarm == Some(swarm))));
+            assert!(
+                members.iter().all(|id| self.state.nodes().get(id).is_none_or(|record| record.swarm == Some(swarm)))
+            );
         }
         let list_root = sotto_proto::chain::list_root_of(&self.state.chain(), self.state.nodes());
         assert_eq!(self.state.list_root(), list_root);

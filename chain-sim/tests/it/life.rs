@@ -150,10 +150,7 @@ fn addresses_and_keys_change_at_most_once_in_half_an_epoch() {
     let height = chain.block().height();
     let record = chain.state.nodes().get(&node(0).node_id()).unwrap();
     assert_eq!((record.x25519, record.previous_x25519), (X25519Key::new([7; 32]), Some(first)));
-    assert_eq!(
-        chain.try_now(&chain.next(rotate(8), &node(0))),
-        Err(TransactionError::TooSoon(Height(height.0 + 30)))
-    );
+    assert_eq!(chain.try_now(&chain.next(rotate(8), &node(0))), Err(TransactionError::TooSoon(Height(height.0 + 30))));
     // The key before is still in use, the one before that is free again.
     assert_eq!(
         chain.try_now(&chain.next(Payload::RotateKey { x25519: first }, &node(1))),
@@ -315,10 +312,7 @@ fn an_uptime_proof_counts_once_and_for_its_epoch_only() {
     let proof = |epoch| Payload::UptimeProof { epoch, version: 1 };
     assert_eq!(chain.try_now(&chain.next(proof(0), &node(0))), Err(TransactionError::AlreadyProved));
     chain.until(60);
-    assert_eq!(
-        chain.try_now(&chain.next(proof(0), &node(0))),
-        Err(TransactionError::Epoch { expected: 1, actual: 0 })
-    );
+    assert_eq!(chain.try_now(&chain.next(proof(0), &node(0))), Err(TransactionError::Epoch { expected: 1, actual: 0 }));
     chain.submit(proof(1), &node(0));
     chain.block();
     assert_eq!(chain.try_now(&chain.next(proof(1), &node(0))), Err(TransactionError::AlreadyProved));

@@ -174,13 +174,16 @@ impl Witness {
     }
 
     fn register(&self, place: &Place) -> Transaction {
-        self.sign(0, Payload::Register {
-            node: node_key().node_id(),
-            x25519: X25519Key::new([5; 32]),
-            stake: Amount::coins(100),
-            region: "eu".parse().unwrap(),
-            addresses: vec![place.address(28_000)],
-        })
+        self.sign(
+            0,
+            Payload::Register {
+                node: node_key().node_id(),
+                x25519: X25519Key::new([5; 32]),
+                stake: Amount::coins(100),
+                region: "eu".parse().unwrap(),
+                addresses: vec![place.address(28_000)],
+            },
+        )
     }
 }
 
@@ -350,7 +353,8 @@ fn clients_can_check_headers_and_the_whole_list_of_a_final_height() {
         let ListResponse::Info(info) = witness.list(ListRequest::Info).await else { panic!() };
         assert!(info.final_height >= Height(27) && info.state.is_none());
         let height = info.final_height;
-        let ListResponse::Headers(headers) = witness.list(ListRequest::Headers { from: height, count: 64 }).await else {
+        let ListResponse::Headers(headers) = witness.list(ListRequest::Headers { from: height, count: 64 }).await
+        else {
             panic!()
         };
         let header = &headers[0];

@@ -143,9 +143,8 @@ fn a_test_without_samples_replaces_no_verdict() {
 fn a_report_outside_its_window_by_another_or_a_second_time_is_refused() {
     let mut chain = chain();
     let due = reportable(&chain)[0];
-    let attempt = |chain: &Chain, payload: Payload, signer: &NodeId| {
-        chain.try_now(&chain.next(payload, &key_of(signer)))
-    };
+    let attempt =
+        |chain: &Chain, payload: Payload, signer: &NodeId| chain.try_now(&chain.next(payload, &key_of(signer)));
     assert_eq!(attempt(&chain, report(&due, Outcome::Pass, 16), &due.3), Ok(()));
     assert_eq!(attempt(&chain, report(&due, Outcome::Pass, 16), &due.2), Err(TransactionError::NoSuchTest));
     assert_eq!(attempt(&chain, report(&due, Outcome::Fail, 0), &due.3), Err(TransactionError::Samples));

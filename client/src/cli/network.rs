@@ -56,10 +56,18 @@ fn read_genesis(global: &Global) -> Result<GenesisFile, Failure> {
 
 fn failure(error: FirstListError) -> Failure {
     let (code, exit, hint) = match &error {
-        FirstListError::Timeout(_) => ("timeout", exit::TIMEOUT, "is the network up? try again, or with a longer --timeout"),
-        FirstListError::NobodyToAsk => ("genesis", exit::FAILED, "take a genesis file with the addresses of bootstrap nodes"),
-        FirstListError::OtherGenesis { .. } => ("other_genesis", exit::FAILED, "is this the genesis file of the network you mean?"),
-        FirstListError::Time { .. } => ("clock", exit::FAILED, "check the date of this machine; if it is right, the network stands still"),
+        FirstListError::Timeout(_) => {
+            ("timeout", exit::TIMEOUT, "is the network up? try again, or with a longer --timeout")
+        }
+        FirstListError::NobodyToAsk => {
+            ("genesis", exit::FAILED, "take a genesis file with the addresses of bootstrap nodes")
+        }
+        FirstListError::OtherGenesis { .. } => {
+            ("other_genesis", exit::FAILED, "is this the genesis file of the network you mean?")
+        }
+        FirstListError::Time { .. } => {
+            ("clock", exit::FAILED, "check the date of this machine; if it is right, the network stands still")
+        }
         FirstListError::Forged { .. } | FirstListError::Incomplete { .. } | FirstListError::Record { .. } => {
             ("untrusted", exit::FAILED, "this bootstrap node lies or is broken: use another one")
         }

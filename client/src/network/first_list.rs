@@ -234,7 +234,9 @@ impl Session {
                 Event::OtherGenesis { .. } => return Err(FirstListError::OtherGenesis { node }),
                 Event::Response { id, result, .. } if id == request => {
                     return match result {
-                        Ok(Response::List(ListResponse::Error(source))) => Err(FirstListError::Refused { node, source }),
+                        Ok(Response::List(ListResponse::Error(source))) => {
+                            Err(FirstListError::Refused { node, source })
+                        }
                         Ok(Response::List(answer)) => Ok(answer),
                         Ok(_) => Err(FirstListError::Nonsense { node, what: "another protocol's answer" }),
                         Err(source) => Err(FirstListError::NoAnswer { node, source }),
@@ -257,11 +259,7 @@ impl Session {
             .ok_or(FirstListError::Nonsense { node, what: "another header" })
     }
 
-    async fn list(
-        &mut self,
-        height: Height,
-        progress: &mut impl FnMut(Step),
-    ) -> Result<NodeList, FirstListError> {
+    async fn list(&mut self, height: Height, progress: &mut impl FnMut(Step)) -> Result<NodeList, FirstListError> {
         let node = self.node;
         let mut missing: BTreeSet<u8> = (0..=u8::MAX).collect();
         let mut nodes = NodeList::new();
@@ -274,7 +272,8 @@ impl Session {
             let before = missing.len();
             for (bucket, bytes) in &buckets {
                 if of == height && missing.remove(bucket) {
-                    read_bucket(*bucket, bytes, &mut nodes).map_err(|source| FirstListError::Record { node, source })?;
+                    read_bucket(*bucket, bytes, &mut nodes)
+                        .map_err(|source| FirstListError::Record { node, source })?;
                 }
             }
             if missing.len() == before {

@@ -119,9 +119,9 @@ impl KeyRing {
         self.secrets().any(|(public, _)| public == key)
     }
 
-    /// Asks for a rotation now.
-    pub fn rotate_now(&mut self) {
-        self.wanted = true;
+    /// Asks for a rotation now. One that is under way is it.
+    pub const fn rotate_now(&mut self) {
+        self.wanted = self.next.is_none();
     }
 
     /// When the next rotation is due.

@@ -144,7 +144,7 @@ pub enum Refusal {
 pub enum Input {
     /// The chain has another tip, or is known for the first time.
     Chain(Box<ChainUpdate>),
-    /// The first connection with a registered node or the producer was made.
+    /// The first connection with a peer was made.
     Connected(NodeId),
     /// The last connection with a peer ended.
     Disconnected(NodeId),

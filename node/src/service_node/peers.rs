@@ -32,26 +32,36 @@ enum Heard {
     Tip(Height),
 }
 
-/// Connected nodes.
+/// Connected peers.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
+    /// As many as connections are allowed.
     connected: BTreeMap<NodeId, Heard>,
-    /// Since when nobody is connected; from the start on.
-    alone_since: Monotonic,
+    /// Since when no node is connected; from the start on.
+    alone_since: Option<Monotonic>,
     caught_up: bool,
     strangers: u32,
 }
 
 impl Peers {
-    pub(super) fn connected(&mut self, node: NodeId) {
-        self.connected.insert(node, Heard::Nothing);
-        self.strangers = 0;
+    pub(super) fn new(now: Monotonic) -> Self {
+        Self { alone_since: Some(now), ..Self::default() }
     }
 
-    pub(super) fn disconnected(&mut self, node: &NodeId, now: Monotonic) {
+    pub(super) fn connected(&mut self, node: NodeId) {
+        self.connected.insert(node, Heard::Nothing);
+    }
+
+    pub(super) fn disconnected(&mut self, node: &NodeId) {
         self.connected.remove(node);
-        if self.connected.is_empty() {
-            self.alone_since = now;
+    }
+
+    /// How many of them are nodes.
+    pub(super) fn count(&mut self, nodes: usize, now: Monotonic) {
+        if nodes > 0 {
+            (self.alone_since, self.strangers) = (None, 0);
+        } else {
+            self.alone_since.get_or_insert(now);
         }
     }
 
@@ -61,23 +71,23 @@ impl Peers {
     }
 
     /// Whether only peers of other genesis files answer.
-    pub(super) fn only_strangers(&self) -> bool {
-        self.connected.is_empty() && self.strangers > 0
+    pub(super) const fn only_strangers(&self) -> bool {
+        self.alone_since.is_some() && self.strangers > 0
     }
 
     pub(super) fn is_lonely(&self, now: Monotonic) -> bool {
-        self.connected.is_empty() && now.since(self.alone_since) >= LONELY
+        self.lonely_at().is_some_and(|at| now >= at)
     }
 
-    /// When [`Self::is_lonely`] may turn true.
+    /// When [`Self::is_lonely`] turns true.
     pub(super) fn lonely_at(&self) -> Option<Monotonic> {
-        self.connected.is_empty().then(|| self.alone_since.plus(LONELY))
+        self.alone_since.map(|since| since.plus(LONELY))
     }
 
-    /// Whom to ask for their tips now.
-    pub(super) fn to_ask(&self) -> Vec<NodeId> {
+    /// Whom to ask for their tips now; only nodes are.
+    pub(super) fn to_ask(&self, is_node: impl Fn(&NodeId) -> bool) -> Vec<NodeId> {
         let known = self.connected.values().filter(|heard| matches!(heard, Heard::Waiting(_) | Heard::Tip(_))).count();
-        let unknown = self.connected.iter().filter(|(_, heard)| **heard == Heard::Nothing);
+        let unknown = self.connected.iter().filter(|(node, heard)| **heard == Heard::Nothing && is_node(node));
         unknown.map(|(node, _)| *node).take(ASKED.saturating_sub(known)).collect()
     }
 
@@ -151,11 +161,11 @@ mod tests {
         let mut peers = Peers::default();
         assert!(!is_synced(&mut peers, 5), "nobody has said anything");
         (1..=5).for_each(|byte| peers.connected(node(byte)));
-        assert_eq!(peers.to_ask(), [node(1), node(2), node(3)]);
+        assert_eq!(peers.to_ask(|_| true), [node(1), node(2), node(3)]);
         for (tag, byte) in (1..).zip(1..=3) {
             peers.asked(node(byte), Tag(tag));
         }
-        assert!(peers.to_ask().is_empty());
+        assert!(peers.to_ask(|_| true).is_empty());
         for (tag, tip) in [(1, u64::MAX), (2, 100), (3, 101)] {
             assert!(peers.answered(Tag(tag), Some(Height(tip))));
         }
@@ -173,7 +183,7 @@ mod tests {
         assert!(is_synced(&mut peers, 10));
         peers.forget_tips();
         assert!(is_synced(&mut peers, 10), "no news is good news");
-        assert_eq!(peers.to_ask(), [node(1)]);
+        assert_eq!(peers.to_ask(|_| true), [node(1)]);
         peers.asked(node(1), Tag(2));
         peers.answered(Tag(2), Some(Height(20)));
         assert!(!is_synced(&mut peers, 10));
@@ -184,21 +194,31 @@ mod tests {
         let mut peers = Peers::default();
         (1..=4).for_each(|byte| peers.connected(node(byte)));
         (1..=3).for_each(|byte| peers.asked(node(byte), Tag(byte.into())));
-        assert!(peers.to_ask().is_empty());
+        assert!(peers.to_ask(|_| true).is_empty());
         assert!(peers.answered(Tag(1), None));
         assert!(!peers.answered(Tag(1), Some(Height(1))), "once only");
-        assert_eq!(peers.to_ask(), [node(4)]);
+        assert_eq!(peers.to_ask(|_| true), [node(4)]);
     }
 
     #[test]
-    fn loneliness_begins_after_a_while_and_ends_with_a_connection() {
-        let mut peers = Peers::default();
+    fn loneliness_begins_after_a_while_and_ends_with_a_node() {
+        let mut peers = Peers::new(at(0));
+        peers.count(0, at(10));
         assert!(!peers.is_lonely(at(14)) && peers.is_lonely(at(15)));
         peers.stranger();
         assert!(peers.only_strangers());
-        peers.connected(node(1));
+        peers.count(1, at(20));
         assert!(!peers.is_lonely(at(99)) && !peers.only_strangers());
-        peers.disconnected(&node(1), at(100));
+        peers.count(0, at(100));
         assert!(!peers.is_lonely(at(114)) && peers.is_lonely(at(115)));
+    }
+
+    #[test]
+    fn peers_that_are_no_nodes_are_not_asked() {
+        let mut peers = Peers::default();
+        (1..=4).for_each(|byte| peers.connected(node(byte)));
+        assert_eq!(peers.to_ask(|peer| *peer == node(3)), [node(3)]);
+        peers.disconnected(&node(3));
+        assert_eq!(peers.to_ask(|peer| *peer == node(3)), []);
     }
 }

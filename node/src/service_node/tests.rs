@@ -68,6 +68,7 @@ impl Bench {
     /// A producer is connected whose tip is the chain's.
     fn connect(&mut self) {
         self.tell(Input::Connected(key("producer", 0).node_id()));
+        self.tell(Input::Network { counts: Counts { nodes: 1, ..Counts::default() }, clock: None });
         self.answer_tips();
     }
 
@@ -163,8 +164,8 @@ impl Bench {
 
     fn registered() -> Self {
         let mut bench = Self::new();
-        bench.connect();
         bench.follow();
+        bench.connect();
         bench.blocks(6);
         bench
     }
@@ -185,6 +186,9 @@ fn a_node_registers_once_it_has_the_chain_and_not_before() {
     let mut bench = Bench::new();
     bench.follow();
     assert!(bench.transactions().is_empty(), "nobody has said how long the chain is");
+    bench.tell(Input::Connected(node(77)));
+    let sent = bench.take(|output| matches!(output, Output::Send { .. }).then_some(()));
+    assert!(sent.is_empty(), "a stranger is not asked");
     bench.connect();
     let payloads = bench.block();
     assert!(matches!(&payloads[..], [Payload::Register { node: registered, .. }] if *registered == node(0)));
@@ -197,8 +201,8 @@ fn a_node_registers_once_it_has_the_chain_and_not_before() {
 #[test]
 fn without_being_asked_to_a_node_does_not_register() {
     let mut bench = Bench::with(TestChain::new(), |settings| settings.register = false);
-    bench.connect();
     bench.follow();
+    bench.connect();
     assert!(bench.blocks(3).is_empty());
     assert_eq!(bench.report().problems[0].code, "unregistered");
 }
@@ -206,14 +210,14 @@ fn without_being_asked_to_a_node_does_not_register() {
 #[test]
 fn a_node_without_address_or_coins_says_so() {
     let mut bench = Bench::with(TestChain::new(), |settings| settings.addresses.clear());
-    bench.connect();
     bench.follow();
+    bench.connect();
     assert!(bench.block().is_empty());
     assert_eq!(bench.report().problems[0].code, "no-address");
 
     let mut bench = Bench::with(TestChain::new(), |settings| settings.stake = Some(Amount::coins(2_000_000)));
-    bench.connect();
     bench.follow();
+    bench.connect();
     assert!(bench.block().is_empty());
     assert_eq!(bench.report().problems[0].code, "coins");
 }
@@ -221,8 +225,8 @@ fn a_node_without_address_or_coins_says_so() {
 #[test]
 fn a_refused_registration_is_repeated_and_its_reason_shown() {
     let mut bench = Bench::new();
-    bench.connect();
     bench.follow();
+    bench.connect();
     let (tag, _) = bench.transactions().remove(0);
     bench.respond(tag, rejected("address in use"));
     assert!(bench.transactions().is_empty());
@@ -234,8 +238,8 @@ fn a_refused_registration_is_repeated_and_its_reason_shown() {
 #[test]
 fn a_transaction_that_no_block_brings_is_sent_again_with_the_same_content() {
     let mut bench = Bench::new();
-    bench.connect();
     bench.follow();
+    bench.connect();
     let (tag, first) = bench.transactions().remove(0);
     bench.respond(tag, Ok(Response::Chain(ChainResponse::Submitted)));
     bench.pass(3000);
@@ -290,8 +294,8 @@ fn changed_addresses_are_put_on_the_chain() {
 fn the_x25519_key_is_rotated_when_its_period_is_over() {
     let chain = TestChain::with(|params| params.key_rotation_s = 100);
     let mut bench = Bench::with(chain, |_| {});
-    bench.connect();
     bench.follow();
+    bench.connect();
     let mut rotations = Vec::new();
     for _ in 0..350 {
         for payload in bench.block() {
@@ -320,8 +324,8 @@ fn a_rotation_can_be_asked_for_and_survives_a_restart_before_it_is_announced() {
     bench.outputs.clear(); // the process dies with the transaction unsent
     let settings = bench.machine.settings.clone();
     bench.machine = machine(&bench.keys, settings, bench.now);
-    bench.connect();
     bench.follow();
+    bench.connect();
     let payloads = bench.blocks(5);
     assert!(matches!(&payloads[..], [Payload::RotateKey { .. }]), "{payloads:?}");
     bench.persist();
@@ -390,6 +394,19 @@ fn a_silent_chain_is_noticed_and_neighbours_are_asked_again() {
 }
 
 #[test]
+fn a_node_alone_says_so_and_one_among_strangers_what_kind_they_are() {
+    let mut bench = Bench::new();
+    bench.follow();
+    bench.pass(20_000);
+    assert_eq!(bench.report().problems[0].code, "alone");
+    bench.tell(Input::OtherGenesis(node(9)));
+    assert_eq!(bench.report().problems[0].code, "genesis");
+    bench.connect();
+    bench.block();
+    assert_eq!(bench.report().phase, Phase::Starting);
+}
+
+#[test]
 fn falling_behind_is_reported_as_catching_up() {
     let mut bench = Bench::registered();
     bench.chain.advance(50);
@@ -406,7 +423,7 @@ fn falling_behind_is_reported_as_catching_up() {
 fn a_clock_that_is_off_is_a_problem_and_nothing_stops() {
     let mut bench = Bench::registered();
     let clock = Some(ClockOffset { millis: 75_000, peers: 5, off: true });
-    bench.tell(Input::Network { counts: Counts::default(), clock });
+    bench.tell(Input::Network { counts: Counts { nodes: 5, ..Counts::default() }, clock });
     let report = bench.report();
     assert_eq!((report.phase, report.ready), (Phase::Problem, false));
     assert_eq!(report.summary, "the clock is 75 s behind the other nodes'");
@@ -483,8 +500,8 @@ fn before_the_chain_is_known_everybody_is_told_busy() {
 fn the_same_inputs_give_the_same_outputs() {
     let run = || {
         let mut bench = Bench::new();
-        bench.connect();
         bench.follow();
+        bench.connect();
         let (tag, _) = bench.transactions().remove(0);
         bench.respond(tag, Err(RequestError::Timeout));
         bench.pass(5000);
@@ -498,8 +515,8 @@ fn the_same_inputs_give_the_same_outputs() {
 fn a_node_that_left_does_not_register_again_by_itself() {
     let chain = TestChain::with(|params| params.lock_up_blocks = 5);
     let mut bench = Bench::with(chain, |_| {});
-    bench.connect();
     bench.follow();
+    bench.connect();
     bench.blocks(6);
     let exit = bench.chain.transaction(&key("operator", 0), Payload::RequestExit { node: node(0) }, None);
     bench.chain.produce(vec![exit]);

@@ -112,6 +112,22 @@ fn the_memory_store_conforms() {
     }
 }
 
+/// Any change, with heights that meet each other.
+#[cfg(feature = "rocksdb")]
+fn any_write() -> impl proptest::strategy::Strategy<Value = Write> {
+    use proptest::prelude::*;
+    let height = (0_u64..40).prop_map(Height);
+    prop_oneof![
+        6 => (height.clone(), 0_u8..3).prop_map(|(height, fork)| put(height.0, fork)),
+        1 => height.clone().prop_map(Write::DeleteBlocksFrom),
+        1 => height.clone().prop_map(Write::PruneBlocksBelow),
+        2 => (height.clone(), 0_u8..9).prop_map(|(height, byte)| Write::PutSnapshot { height, bytes: vec![byte; 50] }),
+        1 => height.clone().prop_map(Write::PruneSnapshotsBelow),
+        1 => height.prop_map(Write::DeleteSnapshot),
+        1 => any::<u8>().prop_map(|byte| Write::PutMeta(MetaKey::Rotation, vec![byte])),
+    ]
+}
+
 #[cfg(feature = "rocksdb")]
 mod rocks {
     use super::super::rocks::RocksStore;
@@ -124,6 +140,37 @@ mod rocks {
             let directory = tempfile::tempdir().unwrap();
             test(&mut RocksStore::open(directory.path()).unwrap());
         }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+        #[test]
+        fn both_stores_say_the_same_after_any_changes(
+            batches in proptest::collection::vec(proptest::collection::vec(any_write(), 0..12), 0..20),
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let (mut memory, mut rocks) = (MemoryStore::default(), RocksStore::open(directory.path()).unwrap());
+            for writes in batches {
+                let batch = Batch { writes };
+                // A height has one block: a fork is put only after what it replaces is deleted.
+                if batch.writes.iter().any(|write| is_fork(&memory, write)) {
+                    continue;
+                }
+                memory.write(&batch).unwrap();
+                rocks.write(&batch).unwrap();
+                proptest::prop_assert_eq!(memory.block_range().unwrap(), rocks.block_range().unwrap());
+                proptest::prop_assert_eq!(memory.meta(MetaKey::Rotation).unwrap(), rocks.meta(MetaKey::Rotation).unwrap());
+                for height in (0..41).map(Height) {
+                    proptest::prop_assert_eq!(memory.blocks(height, ALL).unwrap(), rocks.blocks(height, ALL).unwrap());
+                    proptest::prop_assert_eq!(memory.snapshot(height).unwrap(), rocks.snapshot(height).unwrap());
+                }
+            }
+        }
+    }
+
+    fn is_fork(store: &dyn Store, write: &Write) -> bool {
+        let Write::PutBlock { height, hash, .. } = write else { return false };
+        *hash != self::hash(height.0, 1) || store.block(*height).unwrap().is_some_and(|block| block.hash != *hash)
     }
 
     #[test]

@@ -108,7 +108,10 @@ impl Genesis {
         if self.balances.len() > usize::from(u16::MAX) {
             return Err(GenesisError::TooManyAccounts(self.balances.len()));
         }
-        self.balances.values().try_fold(Amount(0), |sum, balance| sum.checked_add(*balance)).ok_or(GenesisError::Supply)?;
+        self.balances
+            .values()
+            .try_fold(Amount(0), |sum, balance| sum.checked_add(*balance))
+            .ok_or(GenesisError::Supply)?;
         Ok(())
     }
 
@@ -129,7 +132,8 @@ pub(crate) mod tests {
             time: UnixMillis(1_790_000_000_000),
             authority: PublicKey::new([1; 32]),
             producer: NodeId::new([2; 32]),
-            balances: [(PublicKey::new([3; 32]), Amount::coins(1000)), (PublicKey::new([4; 32]), Amount::coins(5))].into(),
+            balances: [(PublicKey::new([3; 32]), Amount::coins(1000)), (PublicKey::new([4; 32]), Amount::coins(5))]
+                .into(),
             params: Params::preset(Preset::Testnet),
         }
     }
@@ -142,10 +146,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_chain_id_of_a_fixed_genesis_never_changes() {
-        assert_eq!(
-            genesis().chain_id().to_string(),
-            include_str!("../../tests/data/genesis_chain_id.txt").trim(),
-        );
+        assert_eq!(genesis().chain_id().to_string(), include_str!("../../tests/data/genesis_chain_id.txt").trim(),);
     }
 
     #[test]

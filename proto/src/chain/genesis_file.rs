@@ -151,7 +151,8 @@ impl GenesisFile {
         if stated != actual {
             return Err(GenesisFileError::ChainId { stated, actual });
         }
-        let address = |text: &String| text.parse().map_err(|_| GenesisFileError::Address(text.chars().take(80).collect()));
+        let address =
+            |text: &String| text.parse().map_err(|_| GenesisFileError::Address(text.chars().take(80).collect()));
         Ok(Self {
             genesis,
             producer_addresses: document.producer_addresses.iter().map(address).collect::<Result<_, _>>()?,

@@ -142,10 +142,7 @@ mod tests {
             "84ee9f9e253e54666efc7fdbb67e9e7e9740b44fdae1cc4114cc154a75e3cd97\
              b53f778d51289be80106ca1dc06960091bc20ba242938a19688775f5f75f2309"
         );
-        assert_eq!(
-            signed.hash(&chain).to_string(),
-            "7260004168adb4ff8010b6a53d72e14178670a1db94e176fe078f0e1a214b0a6"
-        );
+        assert_eq!(signed.hash(&chain).to_string(), "7260004168adb4ff8010b6a53d72e14178670a1db94e176fe078f0e1a214b0a6");
         assert!(signed.verify(&chain, &key.public(), &Ed25519));
         assert_eq!(SignedHeader::decode(&signed.encode()), Ok(signed.clone()));
         assert_eq!(signed.encode().len(), SignedHeader::LEN);

@@ -27,10 +27,7 @@ fn put(bytes: &mut Vec<u8>, values: &[u64]) {
     values.iter().for_each(|value| bytes.extend_from_slice(&value.to_be_bytes()));
 }
 
-fn exactly<T>(
-    bytes: &[u8],
-    read: impl FnOnce(&mut Reader<'_>) -> Result<T, DecodeError>,
-) -> Result<T, DecodeError> {
+fn exactly<T>(bytes: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     let mut reader = Reader::new(bytes);
     let value = read(&mut reader)?;
     reader.finish()?;
@@ -332,7 +329,9 @@ impl ServiceNode {
     pub fn credit_at(&self, height: Height, blocks_per_credit: u64, most: u64) -> u64 {
         let blocks = height.since(self.since);
         match self.record.state {
-            NodeState::Active => self.credit.saturating_add(blocks.checked_div(blocks_per_credit).unwrap_or(0)).min(most),
+            NodeState::Active => {
+                self.credit.saturating_add(blocks.checked_div(blocks_per_credit).unwrap_or(0)).min(most)
+            }
             NodeState::Decommissioned => self.credit.saturating_sub(blocks),
             NodeState::Exiting => self.credit,
         }
@@ -436,12 +435,8 @@ mod tests {
         let golden: Vec<&str> = include_str!("../../tests/data/state_values.txt").lines().collect();
         assert_eq!(digest(node().encode()), golden[0]);
         assert_eq!(hex::encode(Account { balance: Amount(5), nonce: 6 }.encode()), golden[1]);
-        let swarm = SwarmValue {
-            members: vec![NodeId::new([1; 32])],
-            last_decommission: Height(2),
-            tests: 3,
-            difficulty: 4,
-        };
+        let swarm =
+            SwarmValue { members: vec![NodeId::new([1; 32])], last_decommission: Height(2), tests: 3, difficulty: 4 };
         assert_eq!(hex::encode(swarm.encode()), golden[2]);
     }
 

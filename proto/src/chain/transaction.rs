@@ -457,8 +457,8 @@ pub(crate) mod tests {
             for bit in (0..bytes.len() * 8).step_by(7) {
                 let mut flipped = bytes.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);
-                let holds = SignedTransaction::decode(&flipped)
-                    .is_ok_and(|tx| tx.verify(&ChainId::new([9; 32]), &Ed25519));
+                let holds =
+                    SignedTransaction::decode(&flipped).is_ok_and(|tx| tx.verify(&ChainId::new([9; 32]), &Ed25519));
                 assert!(!holds, "{} bit {bit}", tx.body.payload.name());
             }
         }

@@ -1,7 +1,7 @@
 //! The tree over a block's transactions (RFC 6962 shape, own domains).
 
 use crate::domain;
-use crate::hash::{hash, Hasher};
+use crate::hash::{Hasher, hash};
 use crate::id::Hash;
 
 /// Root over the wire bytes of a block's transactions, in order.

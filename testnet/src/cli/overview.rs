@@ -68,6 +68,18 @@ impl Overview {
         }
     }
 
+    /// The nodes that are not as they should be, one a line, ten at most.
+    pub(super) fn unwell(&self) -> Vec<String> {
+        let reason = |(index, answer): (usize, &Option<NodeStatus>)| match answer {
+            None => Some(format!("node{index:02}  does not answer")),
+            Some(status) if !status.is_active() => {
+                Some(format!("node{index:02}  {}, final {}: {}", status.state, status.height, status.summary))
+            }
+            Some(_) => None,
+        };
+        self.answers.iter().enumerate().filter_map(reason).take(10).collect()
+    }
+
     /// Swarms and their members.
     pub(super) fn swarms(&self) -> Vec<SwarmRow> {
         agreement::swarms(&self.answers).into_iter().map(|(id, nodes)| SwarmRow { id, nodes }).collect()

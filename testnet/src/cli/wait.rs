@@ -99,8 +99,10 @@ fn timed_out(overview: &Overview, condition: Condition, deadline: Duration) -> F
         Condition::Swarms(count) => format!("in {count} swarms"),
     };
     let (_, summary) = overview.summary();
+    let mut unwell = overview.unwell();
+    unwell.push("sotto-testnet status    # shows every node".to_owned());
     Failure::new(Exit::Timeout, format!("not {wanted} within {}: {summary}", seconds(deadline)))
-        .hint("sotto-testnet status    # shows every node")
+        .hint(unwell.join("\n  "))
 }
 
 #[cfg(test)]

@@ -58,8 +58,11 @@ fn number(value: u64) -> String {
 
 fn document(file: &GenesisFile) -> serde_json::Value {
     let genesis = &file.genesis;
-    let params: serde_json::Map<_, _> =
-        Params::NAMES.iter().zip(genesis.params.values()).map(|(name, value)| ((*name).to_owned(), value.into())).collect();
+    let params: serde_json::Map<_, _> = Params::NAMES
+        .iter()
+        .zip(genesis.params.values())
+        .map(|(name, value)| ((*name).to_owned(), value.into()))
+        .collect();
     let balances: serde_json::Map<_, _> =
         genesis.balances.iter().map(|(key, balance)| (key.to_string(), balance.to_string().into())).collect();
     let bootstrap: Vec<_> = file

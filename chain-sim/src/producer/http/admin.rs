@@ -222,9 +222,7 @@ mod tests {
     use super::*;
 
     fn fault(json: &str) -> Result<Fault, ApiError> {
-        serde_json::from_str::<FaultRequest>(json)
-            .map_err(|error| ApiError::Malformed(error.to_string()))?
-            .fault(1000)
+        serde_json::from_str::<FaultRequest>(json).map_err(|error| ApiError::Malformed(error.to_string()))?.fault(1000)
     }
 
     #[test]

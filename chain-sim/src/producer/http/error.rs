@@ -44,9 +44,7 @@ impl ApiError {
                 | TransactionError::X25519
                 | TransactionError::Nonce { .. }
                 | TransactionError::Stake { .. } => (StatusCode::CONFLICT, "rejected", 10),
-                TransactionError::Signature | TransactionError::NotOperator => {
-                    (StatusCode::FORBIDDEN, "rejected", 11)
-                }
+                TransactionError::Signature | TransactionError::NotOperator => (StatusCode::FORBIDDEN, "rejected", 11),
                 _ => (StatusCode::CONFLICT, "rejected", 1),
             },
             Self::Refused(Refusal::Faucet(FaucetError::RateLimited { .. })) => {

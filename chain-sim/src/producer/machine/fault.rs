@@ -69,7 +69,11 @@ impl Machine {
                 let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
                 let (actual, least, most) = (millis(every), millis(least), millis(most));
                 let what = "milliseconds between blocks";
-                if (least..=most).contains(&actual) { Ok(()) } else { Err(Refusal::Range { what, actual, least, most }) }
+                if (least..=most).contains(&actual) {
+                    Ok(())
+                } else {
+                    Err(Refusal::Range { what, actual, least, most })
+                }
             }
             Fault::Reorg { depth, deep } => {
                 range("depth of a reorganisation", depth, if deep { MAX_REORG } else { FINAL_DEPTH })

@@ -247,13 +247,9 @@ impl Machine {
         let transactions = blocks.iter().flat_map(|sealed| &sealed.block.transactions);
         let ids = transactions.map(|transaction| transaction.id(&chain)).collect();
         out.push(Output::Persist(
-            blocks
-                .iter()
-                .map(|sealed| Entry { height: sealed.block.height(), block: sealed.block.encode() })
-                .collect(),
+            blocks.iter().map(|sealed| Entry { height: sealed.block.height(), block: sealed.block.encode() }).collect(),
         ));
-        self.in_flight =
-            Some(InFlight { parent: parent.height(), blocks, audience, side, replies, ids, tip });
+        self.in_flight = Some(InFlight { parent: parent.height(), blocks, audience, side, replies, ids, tip });
     }
 
     /// The blocks are on disk: they are the chain now, and others may see them.

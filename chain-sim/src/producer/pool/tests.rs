@@ -79,8 +79,7 @@ fn a_transaction_that_rests_on_another_of_the_block_is_taken_after_it() {
 fn what_stays_invalid_is_dropped_with_the_reason_but_not_while_the_block_is_full() {
     let (bad, good) = (transfer(1, 0, 9), transfer(2, 0, 1));
     let mut pool = pool_of(&[bad.clone(), good.clone()]);
-    let selection =
-        pool.select(|tx| if *tx == bad { Offer::Refused("bad") } else { Offer::NoRoom });
+    let selection = pool.select(|tx| if *tx == bad { Offer::Refused("bad") } else { Offer::NoRoom });
     assert!(selection.taken.is_empty() && selection.dropped.is_empty());
     assert_eq!(pool.len(), 2);
     let selection = pool.select(|tx| if *tx == bad { Offer::Refused("bad") } else { Offer::Taken });
