@@ -78,7 +78,9 @@ impl Net {
     }
 
     pub(crate) fn address(&self, seed: u8) -> NodeAddr {
-        NodeAddr::new([127, 60, self.subnet, seed + 1].into(), 20_000 + u16::from(self.subnet))
+        // Test runners give each test a process of its own, so the process tells them apart.
+        let port = 20_000 + u16::try_from(std::process::id() % 12_000).unwrap_or(0);
+        NodeAddr::new([127, 60, self.subnet, seed + 1].into(), port)
     }
 
     pub(crate) fn peer(&self, seed: u8) -> Peer {
