@@ -62,7 +62,10 @@ impl Thread {
     pub(crate) fn feed_again<'a>(&mut self, blocks: impl IntoIterator<Item = &'a Block>) {
         for block in blocks {
             let outcome = self.insert(vec![block.encode()]);
-            assert!(matches!(outcome, Outcome::Inserted | Outcome::TooOld | Outcome::NeedsParent { .. }), "{outcome:?}");
+            assert!(
+                matches!(outcome, Outcome::Inserted | Outcome::TooOld | Outcome::NeedsParent { .. }),
+                "{outcome:?}"
+            );
         }
     }
 
