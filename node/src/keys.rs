@@ -26,6 +26,9 @@ use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 pub const DIRECTORY: &str = "keys";
 /// Hex digits of a key file; a newline follows.
 const DIGITS: usize = 64;
+/// Extension of a file that is being written, and of one that is being destroyed.
+const UNFINISHED: &str = "new";
+const DEAD: &str = "dead";
 
 /// 32 secret bytes. Zeroized when dropped; on the heap, so that moving it leaves no copies.
 #[derive(Clone, ZeroizeOnDrop)]
@@ -262,6 +265,7 @@ impl KeyDirectory {
     /// # Errors
     /// When a file cannot be moved.
     pub fn promote_if_cut_short(&self) -> Result<(), KeyError> {
+        self.sweep()?;
         if self.path(Slot::X25519).exists() { Ok(()) } else { self.promote() }
     }
 
@@ -272,10 +276,28 @@ impl KeyDirectory {
     /// When the file cannot be overwritten or removed.
     pub fn destroy(&self, slot: Slot) -> Result<(), KeyError> {
         let path = self.path(slot);
-        match overwrite(&path).and_then(|()| fs::remove_file(&path)) {
+        // Under its name there is always a whole key or none, whenever the process dies.
+        let dead = path.with_extension(DEAD);
+        match fs::rename(&path, &dead).and_then(|()| overwrite(&dead)).and_then(|()| fs::remove_file(&dead)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(&path, error)),
             _ => self.sync(),
         }
+    }
+
+    /// Finishes what a process that died had begun: removes keys half destroyed and half written. Before anything is
+    /// read.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn sweep(&self) -> Result<(), KeyError> {
+        let listed = fs::read_dir(&self.path).map_err(|error| io_error(&self.path, error))?;
+        for entry in listed {
+            let path = entry.map_err(|error| io_error(&self.path, error))?.path();
+            if path.extension().is_some_and(|extension| extension == DEAD || extension == UNFINISHED) {
+                overwrite(&path).and_then(|()| fs::remove_file(&path)).map_err(|error| io_error(&path, error))?;
+            }
+        }
+        self.sync()
     }
 
     fn rename(&self, from: Slot, to: Slot) -> Result<(), KeyError> {
@@ -295,12 +317,17 @@ impl KeyDirectory {
 /// # Errors
 /// [`KeyError::Exists`] if there is one, and when it cannot be written.
 pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), KeyError> {
-    let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(KeyError::Exists(path.to_owned())),
-        Err(error) => return Err(io_error(path, error)),
+    if path.exists() {
+        return Err(KeyError::Exists(path.to_owned()));
+    }
+    // Written under another name first, so that under its own there is never half a key.
+    let unfinished = path.with_extension(UNFINISHED);
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        file.write_all(content).and_then(|()| file.sync_all())?;
+        fs::rename(&unfinished, path)
     };
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(|error| io_error(path, error))
+    write().map_err(|error: io::Error| io_error(path, error))
 }
 
 /// Refuses what other users may read, write or enter.
@@ -385,6 +412,21 @@ mod tests {
         assert_eq!(content(&keys, Slot::X25519), Some(2));
         assert_eq!(content(&keys, Slot::X25519Previous), Some(1));
         assert_eq!(content(&keys, Slot::X25519Next), None);
+    }
+
+    #[test]
+    fn keys_half_written_or_half_destroyed_are_swept_away_and_whole_ones_stay() {
+        let datadir = tempfile::tempdir().unwrap();
+        let keys = KeyDirectory::of(datadir.path());
+        keys.create().unwrap();
+        keys.write_new(Slot::X25519, &Seed::take(&mut [1; 32])).unwrap();
+        fs::write(keys.path(Slot::X25519Previous).with_extension(DEAD), [0; 65]).unwrap();
+        fs::write(keys.path(Slot::X25519Next).with_extension(UNFINISHED), b"").unwrap();
+        keys.promote_if_cut_short().unwrap();
+        let left: Vec<_> =
+            fs::read_dir(datadir.path().join("keys")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [keys.path(Slot::X25519)]);
+        assert_eq!(keys.read(Slot::X25519).unwrap().expose(), &[1; 32]);
     }
 
     #[test]

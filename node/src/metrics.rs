@@ -9,6 +9,10 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use sotto_behaviours::network::{Counts, Registry};
 use sotto_proto::id::Height;
+use tokio_util::sync::CancellationToken;
+
+/// How long samples of histograms may pile up.
+const UPKEEP: Duration = Duration::from_secs(10);
 
 const TIP: &str = "sotto_node_tip_height";
 const FINAL: &str = "sotto_node_final_height";
@@ -157,7 +161,15 @@ impl Page {
         Self { own, libp2p: Arc::new(Mutex::new(libp2p)) }
     }
 
-    /// The text. Histograms are tidied up here: it happens as often as somebody looks.
+    /// Sums up what histograms have collected, so that it does not pile up when nobody looks; until `shutdown`.
+    pub async fn keep_tidy(self, shutdown: CancellationToken) {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.own.run_upkeep();
+        }
+    }
+
+    /// The text.
     #[must_use]
     pub fn render(&self) -> String {
         if let Some(bytes) = crate::process::resident_bytes() {

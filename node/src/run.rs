@@ -129,7 +129,9 @@ pub fn run(start: &Start) -> Result<(), RunError> {
         let mut registry = Registry::default();
         let network = Network::new(network_config(start, node_seed), view_receiver, Some(&mut registry))?;
         let (control, questions) = Control::channel();
-        let servers = serve_all(start, &control, Page::new(metrics::install()?, registry), &shutdown).await?;
+        let page = Page::new(metrics::install()?, registry);
+        tokio::spawn(page.clone().keep_tidy(shutdown.clone()));
+        let servers = serve_all(start, &control, page, &shutdown).await?;
         stop_when_told(start.exit_on_stdin_eof, &shutdown)?;
         let Spawned { handle: chain, events: chain_events, thread: chain_thread } = disk.chain.spawn(view)?;
         let about = About { moniker: start.config.moniker.clone(), started };

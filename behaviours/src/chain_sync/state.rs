@@ -71,6 +71,8 @@ struct Fetch {
     since: Monotonic,
     /// The blocks have come and are being inserted.
     inserting: bool,
+    /// How many have come.
+    count: u64,
 }
 
 /// The state machine.
@@ -171,6 +173,7 @@ impl Sync {
         let wanted = fetch.generation == self.generation && fetch.from == self.cursor;
         if wanted && count > 0 {
             fetch.inserting = true;
+            fetch.count = count as u64;
             fetch.since = now;
             self.cursor = fetch.from.plus(count as u64);
             self.advance(now);
@@ -213,6 +216,15 @@ impl Sync {
         let current = fetch.generation == self.generation;
         self.quiet_since = now;
         match outcome {
+            FetchOutcome::Inserted { tip } if tip.next() < fetch.from.plus(fetch.count) => {
+                // They do not reach as far as they were said to: old blocks, copies, or a chain we halted before. To
+                // go on from there would ask honest peers for heights that nobody has.
+                self.local = tip;
+                self.peers.pause_after_failure(&fetch.node, BACKOFF_FIRST, now);
+                if current {
+                    self.restart();
+                }
+            }
             FetchOutcome::Inserted { tip } => {
                 self.peers.useful(&fetch.node);
                 self.local = tip;
@@ -360,7 +372,8 @@ impl Sync {
         let fetch = FetchId(self.next_fetch);
         self.next_fetch += 1;
         self.peers.asked(&node);
-        self.fetches.insert(fetch, Fetch { node, from, generation: self.generation, since: now, inserting: false });
+        self.fetches
+            .insert(fetch, Fetch { node, from, generation: self.generation, since: now, inserting: false, count: 0 });
         self.outputs.push_back(Output::Blocks { node, fetch, from, max_bytes: MAX_BYTES });
         self.wake(now.plus(SLOW));
     }

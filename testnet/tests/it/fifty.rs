@@ -13,9 +13,8 @@ use crate::testnet::Testnet;
 
 const PORTS: u16 = 23_000;
 const NODES: u16 = 50;
-/// How long nodes are killed and restarted. The promise is about two minutes; half of that keeps the whole suite
-/// within ten, and nothing in it depends on the length.
-const CHURN: Duration = Duration::from_secs(60);
+/// How long nodes are killed and restarted.
+const CHURN: Duration = Duration::from_secs(120);
 /// Nodes down at a time: ten in a hundred.
 const DOWN_AT_ONCE: u64 = 5;
 
@@ -34,7 +33,7 @@ const CHECKS: &[Check] = &[
     ("blocks asked for at once are followed by all", produced_at_once),
     ("one restarted node is back at once", one_restart),
     ("a frozen node catches up", frozen_node),
-    ("all agree within ten seconds after a minute of killing and restarting a tenth of the nodes", churn),
+    ("all agree within ten seconds after two minutes of killing and restarting a tenth of the nodes", churn),
     ("all fifty restart and agree", all_restart),
 ];
 
