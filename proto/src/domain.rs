@@ -108,10 +108,16 @@ domains! {
     INTROSET = "sotto/v1/introset";
     /// Checksum of a stored state.
     SNAPSHOT = "sotto/v1/snapshot";
+    /// Checksums and names of what a node keeps on its disk.
+    STORED = "sotto/v1/stored";
     /// Prologue of a path's Noise handshake.
     PATH = "sotto/path/1";
     /// Prologue of a tunnel's Noise handshake.
     TUNNEL = "sotto/tunnel/1";
+    /// Prologue of an envelope's seal.
+    SEAL = "sotto/seal/1";
+    /// Prologue of the sender's authentication inside the seal.
+    AUTH = "sotto/auth/1";
 }
 
 #[cfg(test)]

@@ -31,6 +31,20 @@ pub const HEADER_LEN: usize = ENVELOPE_HEADER;
 /// (Limits count the content's first byte, its kind, to the seal; here it is content.)
 pub const SEAL_OVERHEAD: usize = SEAL_LAYER - 1;
 
+/// Bytes of an envelope that its seal is bound to: version, address, timestamp, TTL.
+pub const SEALED_HEADER_LEN: usize = HEADER_LEN - 8 - 4;
+
+/// What a seal is bound to: the first 46 bytes of `E`. The anchor is not among them, so that new work needs no new seal.
+#[must_use]
+pub fn sealed_header(address: Address, timestamp: UnixSeconds, ttl: Ttl) -> [u8; SEALED_HEADER_LEN] {
+    let mut header = [0; SEALED_HEADER_LEN];
+    header[0] = VERSION;
+    header[1..34].copy_from_slice(&address.to_bytes());
+    header[34..42].copy_from_slice(&timestamp.0.to_be_bytes());
+    header[42..].copy_from_slice(&ttl.0.to_be_bytes());
+    header
+}
+
 /// The smallest of the six data lengths that holds `content` bytes once sealed; `None` if they need more than one
 /// envelope.
 ///
@@ -148,10 +162,7 @@ impl Envelope {
     #[expect(clippy::cast_possible_truncation, reason = "`new` holds data to the six lengths")]
     pub fn header(&self) -> [u8; HEADER_LEN] {
         let mut header = [0; HEADER_LEN];
-        header[0] = VERSION;
-        header[1..34].copy_from_slice(&self.address.to_bytes());
-        header[34..42].copy_from_slice(&self.timestamp.0.to_be_bytes());
-        header[42..46].copy_from_slice(&self.ttl.0.to_be_bytes());
+        header[..SEALED_HEADER_LEN].copy_from_slice(&sealed_header(self.address, self.timestamp, self.ttl));
         header[46..54].copy_from_slice(&self.anchor.0.to_be_bytes());
         header[54..].copy_from_slice(&(self.data.len() as u32).to_be_bytes());
         header

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::address::Address;
+use crate::domain;
+use crate::hash::Hasher;
+
 /// A text that is not the lower- or upper-case hex of the expected number of bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} hex digits, got {actual:?}")]
@@ -101,6 +105,24 @@ bytes32! {
     TxId;
     /// Id of an envelope (B4): covers all but the nonce.
     RecordId;
+    /// Item of a reconciliation set (B10): a record's id, or the hash that stands for its tombstone.
+    ItemId;
+}
+
+impl From<RecordId> for ItemId {
+    /// A record is known in the set by its own id.
+    fn from(record: RecordId) -> Self {
+        Self(record.0)
+    }
+}
+
+impl ItemId {
+    /// The tombstone of `record` at `address`: an item of its own, because a set in which a record and its tombstone
+    /// were the same item would look equal with either.
+    #[must_use]
+    pub fn tombstone(address: &Address, record: &RecordId) -> Self {
+        Self(Hasher::new(domain::TOMBSTONE).chain(address.to_bytes()).chain(record).finish().0)
+    }
 }
 
 impl From<NodeId> for PublicKey {
@@ -136,7 +158,9 @@ impl X25519Key {
     pub fn is_usable(&self) -> bool {
         let below_prime =
             self.0[31] < 0x7f || (self.0[31] == 0x7f && (self.0[1..31] != [0xff; 30] || self.0[0] < 0xed));
-        let eight_times = curve25519_dalek::MontgomeryPoint(self.0) * curve25519_dalek::Scalar::from(8_u8);
+        // Eight in four bits: a whole scalar's 255 would take as long as checking a signature.
+        let eight_times =
+            curve25519_dalek::MontgomeryPoint(self.0).mul_bits_be([true, false, false, false].into_iter());
         below_prime && eight_times.0 != [0; 32]
     }
 }
@@ -321,6 +345,18 @@ mod tests {
         let order_eight = "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800";
         for small in ["00".repeat(32), format!("01{}", "00".repeat(31)), order_eight.to_owned()] {
             assert!(!small.parse::<X25519Key>().unwrap().is_usable(), "{small}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn eight_in_four_bits_is_the_scalar_eight(bytes in proptest::prelude::any::<[u8; 32]>()) {
+            use curve25519_dalek::{MontgomeryPoint, Scalar};
+            let point = MontgomeryPoint(bytes);
+            let short = point.mul_bits_be([true, false, false, false].into_iter());
+            proptest::prop_assert_eq!(short, point * Scalar::from(8_u8));
         }
     }
 

@@ -16,6 +16,7 @@
 //! | [`storage_test`] | who tests whom, and the answer (B9) |
 //! | [`network`] | the view of the network that everything above the chain works with |
 //! | [`request`], [`wire`] | protobuf requests and typed errors |
+//! | [`content`] | what a sealed message says (B12) |
 //! | [`limits`] | every bound of the protocol, with its reason |
 
 pub mod account;
@@ -23,6 +24,7 @@ pub mod address;
 pub mod cell;
 pub mod chain;
 pub mod codec;
+pub mod content;
 pub mod domain;
 pub mod envelope;
 pub mod hash;

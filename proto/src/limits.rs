@@ -42,6 +42,13 @@ pub const DIFFICULTY_MAX: u32 = 1 << 20;
 /// Largest difficulty a node asks for an address that is nearly full: the chain's times 2^8.
 pub const SURCHARGED_DIFFICULTY_MAX: u32 = 1 << 28;
 
+// ---- Content (B12) ----
+
+/// Bytes of a message's content, whatever carries it: what the largest envelope holds of an initial message.
+pub const CONTENT_MAX: usize = budget::content_bytes(ENVELOPE_DATA_SIZES[ENVELOPE_DATA_SIZES.len() - 1]);
+/// Bytes of a text: 60 KiB, so that fields which later versions add still have room.
+pub const TEXT_MAX: usize = 60 * KIB;
+
 // ---- Signed requests (B3) ----
 
 /// How far the time of a signed retrieve, subscribe or delete may be from the node's clock, either way: long enough
@@ -118,8 +125,8 @@ pub const LIST_REQUEST_MAX: usize = KIB;
 pub const LIST_HEADERS: usize = 64;
 /// Buckets of the node list: one for each first byte of a node key.
 pub const LIST_BUCKETS: usize = 256;
-/// Bytes of records in one answer; what does not fit is asked for again.
-pub const LIST_ANSWER_BYTES: usize = MIB;
+/// Bytes of records in one answer, which must fit a tunnel's largest; what does not fit is asked for again.
+pub const LIST_ANSWER_BYTES: usize = 960 * KIB;
 /// A `list` answer with its frame.
 pub const LIST_RESPONSE_MAX: usize = LIST_ANSWER_BYTES + FRAMING;
 /// A `status` request or answer: two numbers.
@@ -141,6 +148,39 @@ pub const CLOCK_SAMPLES: usize = 3;
 pub const REQUEST_MAX: usize = request_bytes(TUNNEL_CELLS);
 /// An answer in a tunnel: the largest of [`ANSWER_CELLS`].
 pub const RESPONSE_MAX: usize = answer_bytes(ANSWER_CELLS[ANSWER_CELLS.len() - 1]);
+/// Records in one answer: the largest holds fewer of the smallest.
+pub const ANSWER_RECORDS: usize = 600;
+
+// ---- Repair and hand-over (B10) ----
+
+/// A set ends this long before the initiator's clock: what is younger is still on its way by gossip.
+pub const REPAIR_UNTIL_SECONDS: u64 = 10;
+/// And leaves out what expires within this time: members drop it at moments of their own clocks.
+pub const REPAIR_CUTOFF_SECONDS: u64 = 120;
+/// How far the times of a scope may be from the responder's: neighbours' clocks, with room for a slow answer.
+pub const REPAIR_CLOCK_SECONDS: u64 = 300;
+/// Bytes of one negentropy message.
+pub const RECONCILE_FRAME: usize = 32 * KIB;
+/// Messages of one session; a difference that takes more (hundreds of thousands of items) takes another session.
+pub const RECONCILE_MESSAGES: usize = 32;
+/// How often a member compares itself with another one, drawn by lot.
+pub const REPAIR_INTERVAL: Duration = Duration::from_secs(30);
+/// Items one page may ask for or hold.
+pub const PAGE_ITEMS: usize = 512;
+/// Bytes of items of one page: a joiner takes a hundred thousand small records in some hundred pages.
+pub const PAGE_BYTES: usize = 512 * KIB;
+/// Items one offer may name, and one hand-over may make durable.
+pub const OFFER_ITEMS: usize = 1024;
+/// Confirmations by different members of the owning swarm without which nothing is erased there (all, if it has fewer).
+pub const HANDOVER_CONFIRMATIONS: usize = 2;
+/// A `repair` request: a page of items with its frame.
+pub const REPAIR_REQUEST_MAX: usize = PAGE_BYTES + FRAMING;
+/// A `repair` answer: the same.
+pub const REPAIR_RESPONSE_MAX: usize = PAGE_BYTES + FRAMING;
+/// An `offer` request: the same.
+pub const OFFER_REQUEST_MAX: usize = PAGE_BYTES + FRAMING;
+/// An `offer` answer: the ids of everything that one request may name.
+pub const OFFER_RESPONSE_MAX: usize = OFFER_ITEMS * 32 + 64;
 
 // ---- Gossip (B1) ----
 
@@ -203,6 +243,8 @@ pub const PATH_IDLE: Duration = Duration::from_secs(120);
 pub const PATH_KEEP_ALIVE_SECONDS: RangeInclusive<u64> = 25..=35;
 /// Backward DROP cells come at most this often.
 pub const BACKWARD_DROP_INTERVAL: Duration = Duration::from_secs(5);
+/// Backward DROP cells that may come closer together than they were sent: links bunch what they carry.
+pub const BACKWARD_DROP_BURST: u32 = 2;
 
 // ---- Streams of a path (B5) ----
 
@@ -222,6 +264,9 @@ pub const WINDOW_CELLS: RangeInclusive<u16> = 1..=CREDIT_MAX;
 pub const CREDIT_BUDGET: usize = 32 * MIB;
 /// DATA on closed streams that a path forgives: cells that were under way when the stream ended.
 pub const LATE_DATA: usize = 64;
+/// Cells without credit that a path forgives for each stream it had: END, RESET, and as many WINDOWs as return its
+/// largest credit.
+pub const LATE_CONTROL: usize = 2 + (CREDIT_MAX / CREDIT_RETURN) as usize;
 
 // ---- Tunnels (B6) ----
 
@@ -229,6 +274,20 @@ pub const LATE_DATA: usize = 64;
 pub const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// Bytes a node buffers of first messages before any key is checked; over it new tunnels are reset.
 pub const UNAUTHENTICATED_BYTES: usize = 16 * MIB;
+/// Tunnels a node has from one other node: half of what an exit may have open altogether.
+pub const TUNNELS_PER_NEIGHBOUR: usize = 256;
+/// Tunnels a node has from all others.
+pub const TUNNELS: usize = 4096;
+/// Tunnels a second that a node takes from one other node, before it computes anything.
+pub const TUNNELS_PER_SECOND: u32 = 50;
+/// Tunnels at once after a pause.
+pub const TUNNEL_BURST: u32 = 200;
+/// A node ends a tunnel at this age: the path that carries it has ended before.
+pub const TUNNEL_AGE: Duration = Duration::from_secs(16 * 60);
+/// Answers that a node has waiting for one tunnel whose other end does not read; with more the tunnel is reset.
+pub const TUNNEL_ANSWERS: usize = 16;
+/// How long a host that stops lets its paths say so.
+pub const DRAIN: Duration = Duration::from_secs(1);
 /// Dials to servers a path may ask for in [`SERVER_DIAL_SPAN`]: an exit is no port scanner.
 pub const SERVER_DIALS: u32 = 2;
 /// See [`SERVER_DIALS`].
@@ -255,8 +314,19 @@ pub const PENDING_OUTGOING: usize = 16;
 /// Streams of one Yamux connection. At exactly this number rust-yamux has no spare budget, so that no window grows
 /// beyond 256 KiB, however late the peer answers its round-trip probes. Our own limits are far below.
 pub const YAMUX_STREAMS: usize = 4096;
-/// Streams that may be negotiating their protocol on one connection.
-pub const NEGOTIATING_STREAMS: usize = 128;
+/// Streams that may be negotiating their protocol on one connection: ours carry all of it in their first bytes.
+pub const NEGOTIATING_STREAMS: usize = 16;
+/// Streams of one connection that nobody has taken yet, because so many are negotiating; each may hold 256 KiB.
+pub const WAITING_STREAMS: usize = 8;
+/// Those of all connections of a host, the first of each left out: 32 MiB.
+pub const WAITING_STREAMS_OF_ALL: usize = 128;
+/// Streams of requests, gossip and pings that a peer has open on one connection: five protocols of
+/// [`REQUESTS_PER_PEER`], two of gossip, one of pings, and some that are just ending.
+pub const REQUEST_STREAMS: usize = 48;
+/// Streams that a node has open on its connection with another.
+pub const INBOUND_STREAMS_OF_NODE: usize = PATHS_PER_NEIGHBOUR + TUNNELS_PER_NEIGHBOUR + REQUEST_STREAMS;
+/// The same of whoever is no node.
+pub const INBOUND_STREAMS_OF_STRANGER: usize = PATHS_PER_CLIENT + REQUEST_STREAMS;
 /// Requests of one protocol open with one peer, counted apart for each direction.
 pub const REQUESTS_PER_PEER: usize = 8;
 /// Neighbours a node draws from the list by its own key: they connect the swarms.
@@ -270,10 +340,22 @@ const _: () = {
     assert!(CHAIN_ANSWER_BLOCKS * 4 + 64 <= FRAMING, "framing of the blocks of an answer");
     assert!(LIST_BUCKETS * 16 + 64 <= FRAMING, "framing of the buckets of an answer");
     assert!(LIST_HEADERS * (145 + 64 + 4) <= LIST_ANSWER_BYTES, "headers fit their answer");
+    assert!(TEXT_MAX + 1024 <= CONTENT_MAX, "a text, and a kibibyte for everything beside it");
     assert!(NMIN <= NTARGET && NTARGET <= NMAX);
     assert!(RECENT_MAPS as u64 > FINAL_DEPTH, "a reorganisation stays within the states at hand");
     assert!(STREAMS_PER_EXIT * INITIAL_CREDIT as usize * FRAME == 32 * MIB, "initial credits of an exit");
     assert!(CREDIT_RETURN < INITIAL_CREDIT, "credit comes back before it is used up");
     assert!(SIGNED_DELETE_MAX <= REQUEST_MAX, "a delete fits a request");
-    assert!(2 * PATHS_PER_NEIGHBOUR + PATHS_PER_CLIENT < YAMUX_STREAMS, "our limits bite before Yamux'");
+    assert!(LIST_RESPONSE_MAX + 8 <= RESPONSE_MAX, "a list answer fits a tunnel");
+    assert!(LIST_REQUEST_MAX + 8 <= REQUEST_MAX, "a list request fits a tunnel");
+    assert!(budget::RECORDS_BASE + budget::stored_record_bytes(RECORD_MAX) <= answer_bytes(TUNNEL_CELLS), "any record");
+    assert!(ANSWER_RECORDS * budget::SMALLEST_RECORD >= RESPONSE_MAX, "the bytes of an answer bite first");
+    assert!(PAGE_ITEMS * 16 + 128 <= FRAMING, "framing of the items of a page");
+    assert!(RECONCILE_FRAME + 64 <= PAGE_BYTES && PAGE_ITEMS * 32 + 64 <= PAGE_BYTES, "messages below a page");
+    assert!(OFFER_ITEMS * 32 + 64 <= OFFER_REQUEST_MAX, "an offer fits its request");
+    assert!(RECORD_MAX <= PAGE_BYTES && SIGNED_DELETE_MAX <= PAGE_BYTES, "any item fits a page");
+    assert!(DELETE_IDS <= OFFER_ITEMS, "any delete's tombstones fit an answer");
+    assert!(2 * INBOUND_STREAMS_OF_NODE < YAMUX_STREAMS, "our limits bite before Yamux'");
+    assert!(5 * REQUESTS_PER_PEER + 3 < REQUEST_STREAMS, "who keeps to the limits of requests is never refused");
+    assert!(NEGOTIATING_STREAMS + WAITING_STREAMS <= INBOUND_STREAMS_OF_STRANGER);
 };

@@ -105,10 +105,11 @@ impl NodeAddr {
     /// are scanners of private networks. Asked by the chain's rules, by every dialer, and by exits about the *resolved*
     /// address that is then dialled. That an address is not the asker's own is for the asker to check.
     ///
-    /// `private_allowed` is the genesis parameter that the testnet preset sets; it lifts the whole rule.
+    /// `private_allowed` is the genesis parameter that the testnet preset sets; it lifts the whole rule but for port 0,
+    /// where nobody can listen.
     #[must_use]
     pub fn dialable(&self, private_allowed: bool) -> bool {
-        private_allowed || self.refusal().is_none()
+        self.port != 0 && (private_allowed || self.refusal().is_none())
     }
 
     /// Why the address may not be dialled where private addresses are not allowed, or `None` if it may.

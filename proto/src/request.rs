@@ -5,7 +5,9 @@
 //! | `chain` | `chain`: blocks from a height, a transaction to submit, the tip | anybody |
 //! | `list` | `list`: a node's own standing, signed headers, the node list | anybody |
 //! | `status` | `status`: clock and final height, every 30 s | registered nodes |
-//! | `swarm` | in tunnels: store, retrieve, delete, subscribe | clients |
+//! | `repair` | `repair`: members of a swarm come to hold the same | members of one swarm |
+//! | `offer` | `offer`: a former owner hands over | registered nodes, nodes whose stake is locked |
+//! | `swarm`, `swarm_response` | in tunnels: store, retrieve, delete, subscribe, the node list | clients |
 //! | `signed` | what is signed in them and about them, as canonical bytes (B3) | |
 //! | `error` | why a request was not served | |
 //!
@@ -15,9 +17,12 @@
 mod chain;
 mod error;
 mod list;
+mod offer;
+mod repair;
 mod signed;
 mod status;
 mod swarm;
+mod swarm_response;
 
 use std::fmt;
 
@@ -26,11 +31,14 @@ use prost::Message as _;
 pub use self::chain::{ChainRequest, ChainResponse};
 pub use self::error::{Error, ErrorKind};
 pub use self::list::{Info, ListRequest, ListResponse};
+pub use self::offer::{OfferRequest, OfferResponse, Wanted};
+pub use self::repair::{Fingerprint, Item, RepairRequest, RepairResponse, Scope, Summary};
 pub use self::signed::{
     Authorization, Cursor, Delete, DeletedRecord, Purpose, Read, Receipt, Retrieve, SignedDelete, SignedRead, Subscribe,
 };
 pub use self::status::{StatusRequest, StatusResponse};
 pub use self::swarm::{PublishOrder, SwarmRequest};
+pub use self::swarm_response::{Records, StoredRecord, SwarmResponse};
 use crate::codec::DecodeError;
 
 /// Why bytes are not the message they should be, or a value cannot be sent as one.
@@ -95,6 +103,18 @@ const fn at_most(field: &'static str, limit: usize, actual: usize) -> Result<(),
 /// Exactly `N` bytes, as a key, hash or signature.
 fn fixed<const N: usize, T: From<[u8; N]>>(field: &'static str, bytes: &[u8]) -> Result<T, DecodeError> {
     <[u8; N]>::try_from(bytes).map(T::from).map_err(|_| DecodeError::Value(field))
+}
+
+/// Ids one after the other, as a single field: a tag for each would add a sixteenth.
+fn joined(ids: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    ids.iter().flat_map(|id| id.as_ref()).copied().collect()
+}
+
+/// Reads what [`joined`] wrote: at most `limit` ids.
+fn split<T: From<[u8; 32]>>(field: &'static str, limit: usize, bytes: &[u8]) -> Result<Vec<T>, DecodeError> {
+    let (ids, rest) = bytes.as_chunks::<32>();
+    at_most(field, limit, ids.len())?;
+    if rest.is_empty() { Ok(ids.iter().copied().map(T::from).collect()) } else { Err(DecodeError::Value(field)) }
 }
 
 /// One line of printable text of at most `MAX` bytes, so that what a stranger sends can be shown on a terminal.

@@ -16,7 +16,7 @@
 use std::fmt;
 use std::num::NonZeroU16;
 
-use super::{exactly, padded, zeros};
+use super::{exactly, zeros};
 use crate::codec::{DecodeError, Reader};
 use crate::id::NodeId;
 use crate::limits::{BODY, BODY_DATA, MULTIADDR_MAX, WINDOW_CELLS};
@@ -163,12 +163,22 @@ impl<'a> Body<'a> {
     /// # Errors
     /// [`DecodeError`] if it holds more than fits, or what [`Body::read`] would refuse; `out` is then as it was.
     pub fn write(&self, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        let start = out.len();
+        out.resize(start + BODY, 0);
+        self.write_to(&mut out[start..]).inspect_err(|_| out.truncate(start))
+    }
+
+    /// Writes the body's 1,997 bytes where they are to be sealed.
+    ///
+    /// # Errors
+    /// As [`Body::write`], and for another length of `out`, which is then as it was.
+    pub fn write_to(&self, out: &mut [u8]) -> Result<(), DecodeError> {
         match *self {
-            Self::Drop => write(out, DROP, 0, &[&[]]),
+            Self::Drop => write(out, DROP, 0, &[]),
             Self::Open { stream, destination, first } => write_open(out, stream, destination, first),
             Self::Data { data: [], .. } => Err(DecodeError::Value("len")),
             Self::Data { stream, data } => write(out, DATA, stream.number(), &[data]),
-            Self::End { stream } => write(out, END, stream.number(), &[&[]]),
+            Self::End { stream } => write(out, END, stream.number(), &[]),
             Self::Reset { stream, reason } => write(out, RESET, stream.number(), &[&[reason.byte()]]),
             Self::Window { stream, cells } if WINDOW_CELLS.contains(&cells) => {
                 write(out, WINDOW, stream.number(), &[&cells.to_be_bytes()])
@@ -236,12 +246,7 @@ fn window(data: &[u8]) -> Result<u16, DecodeError> {
     if WINDOW_CELLS.contains(&cells) { Ok(cells) } else { Err(DecodeError::Value("window")) }
 }
 
-fn write_open(
-    out: &mut Vec<u8>,
-    stream: StreamId,
-    destination: Destination<'_>,
-    first: &[u8],
-) -> Result<(), DecodeError> {
+fn write_open(out: &mut [u8], stream: StreamId, destination: Destination<'_>, first: &[u8]) -> Result<(), DecodeError> {
     let (form, address) = match &destination {
         Destination::Node(node) => (TO_NODE, node.as_ref()),
         Destination::Server(multiaddr) => (TO_SERVER, *multiaddr),
@@ -253,18 +258,21 @@ fn write_open(
     write(out, OPEN, stream.number(), &[&[form], &length.to_be_bytes(), address, first])
 }
 
-fn write(out: &mut Vec<u8>, kind: u8, stream: u16, parts: &[&[u8]]) -> Result<(), DecodeError> {
+fn write(out: &mut [u8], kind: u8, stream: u16, parts: &[&[u8]]) -> Result<(), DecodeError> {
+    exactly("body", BODY, out)?;
     let len: usize = parts.iter().map(|part| part.len()).sum();
     let too_long = DecodeError::TooLong { field: "data", limit: BODY_DATA, actual: len };
     let encoded = u16::try_from(len).ok().filter(|_| len <= BODY_DATA).ok_or(too_long)?;
-    out.reserve(BODY);
-    out.push(kind);
-    out.extend_from_slice(&stream.to_be_bytes());
-    out.extend_from_slice(&encoded.to_be_bytes());
+    let (head, mut rest) = out.split_at_mut(BODY - BODY_DATA);
+    let ([a, b], [c, d]) = (stream.to_be_bytes(), encoded.to_be_bytes());
+    head.copy_from_slice(&[kind, a, b, c, d]);
     for part in parts {
-        out.extend_from_slice(part);
+        let (place, behind) = rest.split_at_mut(part.len());
+        place.copy_from_slice(part);
+        rest = behind;
     }
-    padded("padding", out, &[], BODY_DATA - len)
+    rest.fill(0);
+    Ok(())
 }
 
 /// Why a stream was reset. It never counts against the path: most of it is the destination's doing.

@@ -25,6 +25,15 @@ pub enum Forward<'a> {
 }
 
 impl<'a> Forward<'a> {
+    /// The command, for sealing a cell where it lies.
+    #[must_use]
+    pub const fn byte(&self) -> u8 {
+        match self {
+            Self::Relay(_) => RELAY,
+            Self::Drop => DROP,
+        }
+    }
+
     /// Reads what the hop at `position` opened.
     ///
     /// # Errors
@@ -46,7 +55,7 @@ impl<'a> Forward<'a> {
         match self {
             Self::Relay(rest) => relay(position, rest, out),
             Self::Drop => {
-                out.push(DROP);
+                out.push(self.byte());
                 padded("padding", out, &[], position.rest_len())
             }
         }
@@ -63,6 +72,15 @@ pub enum Backward<'a> {
 }
 
 impl<'a> Backward<'a> {
+    /// The command, for sealing a cell where it lies.
+    #[must_use]
+    pub const fn byte(&self) -> u8 {
+        match self {
+            Self::Relay(_) => RELAY,
+            Self::Destroy(_) => DESTROY,
+        }
+    }
+
     /// Reads what the client opened of the layer of the hop at `position`.
     ///
     /// # Errors
@@ -89,7 +107,7 @@ impl<'a> Backward<'a> {
         match self {
             Self::Relay(rest) => relay(position, rest, out),
             Self::Destroy(reason) => {
-                out.push(DESTROY);
+                out.push(self.byte());
                 padded("padding", out, &[reason.byte()], position.rest_len())
             }
         }

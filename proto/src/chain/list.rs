@@ -23,7 +23,7 @@ pub fn bucket_hash<'a>(chain: &ChainId, bucket: u8, records: impl IntoIterator<I
     let mut bytes = Vec::new();
     let mut count = 0_u32;
     for record in records {
-        bytes.extend_from_slice(&record.encode());
+        record.write(&mut bytes);
         count = count.saturating_add(1);
     }
     Hasher::new(domain::LIST_BUCKET).chain(chain).chain([bucket]).chain(count.to_be_bytes()).chain(bytes).finish()

@@ -149,15 +149,20 @@ impl NodeRecord {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(192);
+        self.write(&mut bytes);
+        bytes
+    }
+
+    /// Appends the canonical bytes.
+    pub fn write(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(self.node.as_ref());
         bytes.extend_from_slice(self.x25519.as_ref());
         bytes.extend_from_slice(self.previous_x25519.map_or([0; 32], |key| *key.as_bytes()).as_ref());
         bytes.extend_from_slice(self.operator.as_ref());
         bytes.push(self.state.code());
         bytes.extend_from_slice(&self.swarm.unwrap_or(SwarmId::NONE).0.to_be_bytes());
-        write_region(&self.region, &mut bytes);
-        write_addresses(&self.addresses, &mut bytes);
-        bytes
+        write_region(&self.region, bytes);
+        write_addresses(&self.addresses, bytes);
     }
 
     /// Reads one record from the front of `reader`.

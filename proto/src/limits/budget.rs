@@ -122,6 +122,23 @@ pub const fn store_request_bytes(data: usize) -> usize {
     field(field(ENVELOPE_HEADER + data + RECORD_TRAILER) + 2)
 }
 
+// ---- Records in answers ----
+
+/// The shortest record: the smallest data, no write signature.
+pub const SMALLEST_RECORD: usize = ENVELOPE_HEADER + ENVELOPE_DATA_SIZES[0] + 9;
+/// Bytes of a `u64` field with a number below 16, at most.
+const NUMBER: usize = 1 + 10;
+/// Bytes of a `bool` field with a number below 16, at most.
+const FLAG: usize = 2;
+/// What an answer with records holds beside them at most: epoch, next number, two flags, and the field around it all.
+pub const RECORDS_BASE: usize = 1 + 3 + 2 * NUMBER + 2 * FLAG;
+
+/// What a record of `length` bytes adds to an answer at most: its number, its bytes, and the field around both.
+#[must_use]
+pub const fn stored_record_bytes(length: usize) -> usize {
+    field(NUMBER + field(length))
+}
+
 // ---- Content (B12) ----
 
 /// What the outer seal takes of the data: `e`, tag, length, kind of content.
@@ -155,6 +172,11 @@ const _: () = {
     assert!(ENVELOPE_HEADER == 58);
     assert!(store_request_bytes(ENVELOPE_DATA_SIZES[0]) == 1664 + 131 + 8);
     assert!(store_request_bytes(ENVELOPE_DATA_SIZES[5]) == 63_424 + 131 + 10);
+    assert!(
+        RECORDS_BASE + stored_record_bytes(ENVELOPE_HEADER + ENVELOPE_DATA_SIZES[0] + RECORD_TRAILER)
+            <= answer_bytes(1),
+        "a record of one cell is handed out in one cell"
+    );
 
     let mut step = 0;
     while step < ENVELOPE_DATA_SIZES.len() {

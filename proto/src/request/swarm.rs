@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Authorization, Message, MessageError, Retrieve, SignedDelete, SignedRead, Subscribe, at_most};
+use super::{
+    Authorization, ListRequest, Message, MessageError, Retrieve, SignedDelete, SignedRead, Subscribe, at_most,
+};
 use crate::codec::DecodeError;
 use crate::limits::{RECORD_MAX, REQUEST_MAX};
 use crate::wire;
@@ -25,6 +27,8 @@ pub enum SwarmRequest {
     Delete(SignedDelete),
     /// Hand out what is kept at an address, and what arrives there later.
     Subscribe(SignedRead<Subscribe>),
+    /// The node itself, headers, the node list: what `list` serves to neighbours, for clients that must not be known.
+    List(ListRequest),
 }
 
 /// A sender stores at three members and numbers them, so that its record is gossiped once and not three times.
@@ -99,6 +103,7 @@ impl From<SwarmRequest> for wire::SwarmRequest {
                 let (key, signature) = Authorization::to_fields(signed.authorization(), &signed.read().address);
                 Kind::Subscribe(wire::SubscribeRequest { request: signed.read().to_bytes(), key, signature })
             }
+            SwarmRequest::List(request) => Kind::List(request.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -119,6 +124,7 @@ impl TryFrom<wire::SwarmRequest> for SwarmRequest {
             Kind::Subscribe(wire) => {
                 Self::Subscribe(SignedRead::from_fields(&wire.request, &wire.key, &wire.signature)?)
             }
+            Kind::List(request) => Self::List(request.try_into()?),
         })
     }
 }

@@ -206,6 +206,36 @@ pub struct TipResponse {
     #[prost(bytes = "vec", tag = "2")]
     pub hash: ::prost::alloc::vec::Vec<u8>,
 }
+/// What a person says: the inside of a sealed and authenticated message. Nobody but the two ends ever sees it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Content {
+    /// Sixteen random bytes, the same however often the message is stored: it is shown once.
+    #[prost(bytes = "vec", tag = "1")]
+    pub message_id: ::prost::alloc::vec::Vec<u8>,
+    /// The sender's clock when it was written, Unix time in milliseconds. Envelopes carry whole seconds only.
+    #[prost(uint64, tag = "2")]
+    pub sent_ms: u64,
+    /// What it is. A receiver that does not know it shows that a newer version is needed.
+    #[prost(oneof = "content::Body", tags = "3")]
+    pub body: ::core::option::Option<content::Body>,
+}
+/// Nested message and enum types in `Content`.
+pub mod content {
+    /// What it is. A receiver that does not know it shows that a newer version is needed.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Body {
+        /// A text.
+        #[prost(message, tag = "3")]
+        Text(super::Text),
+    }
+}
+/// A text.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Text {
+    /// UTF-8, 1 to 61,440 bytes.
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
+}
 /// What anybody may ask a node about itself and the node list: all that a light client needs. Protocol `list`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRequest {
@@ -358,6 +388,219 @@ impl NodeState {
         }
     }
 }
+/// What members of a swarm ask each other until they hold the same records and tombstones. Protocol `repair`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RepairRequest {
+    /// The question.
+    #[prost(oneof = "repair_request::Kind", tags = "1, 2, 3, 4")]
+    pub kind: ::core::option::Option<repair_request::Kind>,
+}
+/// Nested message and enum types in `RepairRequest`.
+pub mod repair_request {
+    /// The question.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        /// Whether both hold the same, in 56 bytes.
+        #[prost(message, tag = "1")]
+        Summary(super::SummaryRequest),
+        /// A round of finding the differences.
+        #[prost(message, tag = "2")]
+        Reconcile(super::ReconcileRequest),
+        /// Items the other side has.
+        #[prost(message, tag = "3")]
+        Fetch(super::FetchRequest),
+        /// Items the other side lacks.
+        #[prost(message, tag = "4")]
+        Give(super::GiveRequest),
+    }
+}
+/// Asks whether the responder's set is the same.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SummaryRequest {
+    /// Canonical bytes, 56: scope, count of items, fingerprint.
+    #[prost(bytes = "vec", tag = "1")]
+    pub summary: ::prost::alloc::vec::Vec<u8>,
+}
+/// One message of a reconciliation. The responder keeps nothing between two of them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReconcileRequest {
+    /// Canonical bytes, 32: height, swarm, until, cutoff.
+    #[prost(bytes = "vec", tag = "1")]
+    pub scope: ::prost::alloc::vec::Vec<u8>,
+    /// The negentropy message.
+    #[prost(bytes = "vec", tag = "2")]
+    pub message: ::prost::alloc::vec::Vec<u8>,
+}
+/// Asks for items.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchRequest {
+    /// As in ReconcileRequest: only items of this set are handed out.
+    #[prost(bytes = "vec", tag = "1")]
+    pub scope: ::prost::alloc::vec::Vec<u8>,
+    /// Item ids, 32 bytes each, one after the other.
+    #[prost(bytes = "vec", tag = "2")]
+    pub ids: ::prost::alloc::vec::Vec<u8>,
+    /// Bytes of items the asker takes. A first item that is larger comes all the same.
+    #[prost(uint32, tag = "3")]
+    pub max_bytes: u32,
+}
+/// Hands items over that the responder lacks.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GiveRequest {
+    /// As in ReconcileRequest.
+    #[prost(bytes = "vec", tag = "1")]
+    pub scope: ::prost::alloc::vec::Vec<u8>,
+    /// The items.
+    #[prost(message, repeated, tag = "2")]
+    pub items: ::prost::alloc::vec::Vec<Item>,
+}
+/// Something that a member keeps.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Item {
+    /// What it is.
+    #[prost(oneof = "item::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<item::Kind>,
+}
+/// Nested message and enum types in `Item`.
+pub mod item {
+    /// What it is.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// A record: envelope, nonce, write signature.
+        #[prost(bytes, tag = "1")]
+        Record(::prost::alloc::vec::Vec<u8>),
+        /// A signed delete: canonical bytes, key, signature. It stands for a tombstone of each record it names.
+        #[prost(bytes, tag = "2")]
+        Delete(::prost::alloc::vec::Vec<u8>),
+    }
+}
+/// The answer to a RepairRequest.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RepairResponse {
+    /// The answer.
+    #[prost(oneof = "repair_response::Kind", tags = "1, 2, 3, 4, 15")]
+    pub kind: ::core::option::Option<repair_response::Kind>,
+}
+/// Nested message and enum types in `RepairResponse`.
+pub mod repair_response {
+    /// The answer.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        /// To SummaryRequest.
+        #[prost(message, tag = "1")]
+        Summary(super::SummaryResponse),
+        /// To ReconcileRequest.
+        #[prost(message, tag = "2")]
+        Reconcile(super::ReconcileResponse),
+        /// To FetchRequest.
+        #[prost(message, tag = "3")]
+        Items(super::ItemsResponse),
+        /// To GiveRequest: the items were taken and are looked at.
+        #[prost(message, tag = "4")]
+        Give(super::GiveResponse),
+        /// To any: why not.
+        #[prost(message, tag = "15")]
+        Error(super::Error),
+    }
+}
+/// Whether the sets are the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SummaryResponse {
+    /// They are.
+    #[prost(bool, tag = "1")]
+    pub equal: bool,
+}
+/// The responder's part of a round.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReconcileResponse {
+    /// The negentropy message.
+    #[prost(bytes = "vec", tag = "1")]
+    pub message: ::prost::alloc::vec::Vec<u8>,
+}
+/// Items that were asked for; those that are gone meanwhile are missing.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ItemsResponse {
+    /// The items.
+    #[prost(message, repeated, tag = "1")]
+    pub items: ::prost::alloc::vec::Vec<Item>,
+    /// Further ones of those asked for did not fit.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+}
+/// The items were taken.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GiveResponse {}
+/// What a node that holds items of a swarm it is no member of asks a member. Protocol `offer`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OfferRequest {
+    /// The question.
+    #[prost(oneof = "offer_request::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<offer_request::Kind>,
+}
+/// Nested message and enum types in `OfferRequest`.
+pub mod offer_request {
+    /// The question.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        /// Which of some items the member lacks.
+        #[prost(message, tag = "1")]
+        Offer(super::OfferedItems),
+        /// Items it wanted.
+        #[prost(message, tag = "2")]
+        Hand(super::HandRequest),
+    }
+}
+/// Ids of items that the offering node holds.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OfferedItems {
+    /// Item ids, 32 bytes each, one after the other.
+    #[prost(bytes = "vec", tag = "1")]
+    pub ids: ::prost::alloc::vec::Vec<u8>,
+}
+/// Items for the member to keep.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HandRequest {
+    /// The items.
+    #[prost(message, repeated, tag = "1")]
+    pub items: ::prost::alloc::vec::Vec<Item>,
+}
+/// The answer to an OfferRequest.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OfferResponse {
+    /// The answer.
+    #[prost(oneof = "offer_response::Kind", tags = "1, 2, 15")]
+    pub kind: ::core::option::Option<offer_response::Kind>,
+}
+/// Nested message and enum types in `OfferResponse`.
+pub mod offer_response {
+    /// The answer.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// To OfferedItems.
+        #[prost(message, tag = "1")]
+        Wanted(super::WantedItems),
+        /// To HandRequest.
+        #[prost(message, tag = "2")]
+        Durable(super::DurableItems),
+        /// To any: why not.
+        #[prost(message, tag = "15")]
+        Error(super::Error),
+    }
+}
+/// Which of the items offered the member lacks; all others it holds on disk.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WantedItems {
+    /// One bit for each id, in the same order: the lowest bit of the first byte is the first id's.
+    #[prost(bytes = "vec", tag = "1")]
+    pub bitmap: ::prost::alloc::vec::Vec<u8>,
+}
+/// Which of the items handed over are on disk now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DurableItems {
+    /// Item ids, 32 bytes each, one after the other.
+    #[prost(bytes = "vec", tag = "1")]
+    pub ids: ::prost::alloc::vec::Vec<u8>,
+}
 /// What registered nodes tell their neighbours every 30 seconds: a clock that is off and a node that is behind show.
 /// Protocol `status`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -386,7 +629,7 @@ pub struct StatusResponse {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SwarmRequest {
     /// The question.
-    #[prost(oneof = "swarm_request::Kind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "swarm_request::Kind", tags = "1, 2, 3, 4, 5")]
     pub kind: ::core::option::Option<swarm_request::Kind>,
 }
 /// Nested message and enum types in `SwarmRequest`.
@@ -406,6 +649,9 @@ pub mod swarm_request {
         /// Hand out what arrives at an address, from now on.
         #[prost(message, tag = "4")]
         Subscribe(super::SubscribeRequest),
+        /// The node itself, headers, the node list.
+        #[prost(message, tag = "5")]
+        List(super::ListRequest),
     }
 }
 /// Asks to keep an envelope until it expires.
@@ -456,4 +702,79 @@ pub struct DeleteRequest {
     /// The signature, 64 bytes.
     #[prost(bytes = "vec", tag = "3")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
+}
+/// The answer to a SwarmRequest. To a SubscribeRequest further ones follow as records arrive.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SwarmResponse {
+    /// The answer.
+    #[prost(oneof = "swarm_response::Kind", tags = "1, 2, 3, 5, 15")]
+    pub kind: ::core::option::Option<swarm_response::Kind>,
+}
+/// Nested message and enum types in `SwarmResponse`.
+pub mod swarm_response {
+    /// The answer.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        /// To StoreRequest.
+        #[prost(message, tag = "1")]
+        Store(super::StoreResponse),
+        /// To RetrieveRequest and SubscribeRequest.
+        #[prost(message, tag = "2")]
+        Records(super::RecordsResponse),
+        /// To DeleteRequest.
+        #[prost(message, tag = "3")]
+        Delete(super::DeleteResponse),
+        /// To ListRequest.
+        #[prost(message, tag = "5")]
+        List(super::ListResponse),
+        /// To any: why not.
+        #[prost(message, tag = "15")]
+        Error(super::Error),
+    }
+}
+/// The envelope is kept, as safely as the node keeps anything.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StoreResponse {
+    /// Canonical bytes of the receipt, 113: node, address, id, expiry, final height.
+    #[prost(bytes = "vec", tag = "1")]
+    pub receipt: ::prost::alloc::vec::Vec<u8>,
+    /// The node's signature over it, 64 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
+}
+/// Records of an address after a cursor, in the order in which they came to this node.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RecordsResponse {
+    /// The database that the numbers belong to.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// The records.
+    #[prost(message, repeated, tag = "2")]
+    pub records: ::prost::alloc::vec::Vec<StoredRecord>,
+    /// Where to go on reading: a cursor of this number skips nothing.
+    #[prost(uint64, tag = "3")]
+    pub next_seq: u64,
+    /// There are more right now.
+    #[prost(bool, tag = "4")]
+    pub more: bool,
+    /// The node is still taking over from others: records may be missing here that they have.
+    #[prost(bool, tag = "5")]
+    pub syncing: bool,
+}
+/// A record and its number at this node.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StoredRecord {
+    /// The number of its arrival.
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+    /// The record: envelope, nonce, write signature.
+    #[prost(bytes = "vec", tag = "2")]
+    pub record: ::prost::alloc::vec::Vec<u8>,
+}
+/// The records are gone, except for those the node did not have.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteResponse {
+    /// Ids of those it did not have, 32 bytes each, one after the other.
+    #[prost(bytes = "vec", tag = "1")]
+    pub unknown: ::prost::alloc::vec::Vec<u8>,
 }

@@ -145,6 +145,14 @@ fn an_ipv4_address_in_ipv6_disguise_is_judged_as_what_it_is() {
 }
 
 #[test]
+fn port_0_is_refused_everywhere() {
+    for ip in ["8.8.8.8", "127.0.0.1", "2600::1", "::1"] {
+        let address = NodeAddr::new(ip.parse().unwrap(), 0);
+        assert!(!address.dialable(true) && !address.dialable(false), "{ip}");
+    }
+}
+
+#[test]
 fn ports_below_1024_are_refused_but_443() {
     for (port, dialable) in [
         (0, false),
@@ -168,6 +176,7 @@ fn a_testnet_dials_everything() {
         assert!(at(first.parse::<IpAddr>().unwrap()).dialable(true), "{first}");
     }
     assert!(NodeAddr::new(Ipv4Addr::LOCALHOST.into(), 80).dialable(true));
+    assert!(NodeAddr::new(Ipv4Addr::LOCALHOST.into(), 1).dialable(true));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Requests between hosts: what encodes, decodes and is refused, and what is signed in them.
 
+mod members;
 mod properties;
 mod signed;
 
@@ -12,7 +13,7 @@ use sotto_proto::address::{Address, AddressKind};
 use sotto_proto::chain::{Header, NodeState, SignedHeader};
 use sotto_proto::domain::{self, Domain};
 use sotto_proto::hash::hash;
-use sotto_proto::id::{ChainId, Height, NodeId, RecordId, SwarmId};
+use sotto_proto::id::{ChainId, Height, ItemId, NodeId, RecordId, SwarmId};
 use sotto_proto::limits::budget::store_request_bytes;
 use sotto_proto::limits::{
     CHAIN_ANSWER_BLOCKS, CHAIN_ANSWER_BYTES, DELETE_IDS, ENVELOPE_DATA_SIZES, LIST_ANSWER_BYTES, MAX_BLOCK_BYTES,

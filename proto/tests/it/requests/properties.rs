@@ -2,6 +2,10 @@
 
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
+use sotto_proto::request::{
+    Item, OfferRequest, OfferResponse, Records, RepairRequest, RepairResponse, Scope, StoredRecord, Summary,
+    SwarmResponse, Wanted,
+};
 
 use super::*;
 
@@ -85,6 +89,90 @@ fn swarm_request() -> impl Strategy<Value = SwarmRequest> {
             let delete = Delete::new(address, UnixSeconds(1), deleted(count, ttl)).unwrap();
             SwarmRequest::Delete(SignedDelete::sign(delete, &mailbox_key(), &chain()))
         }),
+        list_request().prop_map(SwarmRequest::List),
+    ]
+}
+
+fn swarm_response() -> impl Strategy<Value = SwarmResponse> {
+    let receipt =
+        (any::<[u8; 32]>(), any::<[u8; 32]>(), any::<(u64, u64)>()).prop_map(|(node, id, (expiry, height))| {
+            let receipt = Receipt {
+                node: node.into(),
+                address: ACCOUNT.parse().unwrap(),
+                id: id.into(),
+                expiry: UnixSeconds(expiry),
+                height: Height(height),
+            };
+            SwarmResponse::Stored { receipt, signature: receipt.sign(&mailbox_key(), &chain()) }
+        });
+    let numbered = btree_map(1..u64::MAX, vec(any::<u8>(), 1..300), 0..9);
+    let records = (numbered, any::<(u64, u64, bool, bool)>()).prop_map(|(records, (epoch, next, more, syncing))| {
+        let last = records.last_key_value().map_or(0, |(seq, _)| *seq);
+        let records = records.into_iter().map(|(seq, record)| StoredRecord { seq, record }).collect();
+        SwarmResponse::Records(Records { epoch, records, next_seq: last.max(next), more, syncing })
+    });
+    prop_oneof![
+        receipt,
+        records,
+        vec(any::<[u8; 32]>(), 0..9)
+            .prop_map(|unknown| SwarmResponse::Deleted { unknown: unknown.into_iter().map(RecordId::new).collect() }),
+        list_response().prop_map(SwarmResponse::List),
+        proptest::sample::select(errors()).prop_map(SwarmResponse::Error),
+    ]
+}
+
+fn scope() -> impl Strategy<Value = Scope> {
+    any::<(u64, u64, u64, u64)>().prop_map(|(height, swarm, until, cutoff)| Scope {
+        height: Height(height),
+        swarm: SwarmId(swarm),
+        until: UnixSeconds(until),
+        cutoff: UnixSeconds(cutoff),
+    })
+}
+
+fn item_ids() -> impl Strategy<Value = Vec<ItemId>> {
+    vec(any::<[u8; 32]>(), 1..20).prop_map(|ids| ids.into_iter().map(ItemId::new).collect())
+}
+
+fn items() -> impl Strategy<Value = Vec<Item>> {
+    let bytes = || vec(any::<u8>(), 1..300);
+    vec(prop_oneof![bytes().prop_map(Item::Record), bytes().prop_map(Item::Delete)], 1..9)
+}
+
+fn repair_request() -> impl Strategy<Value = RepairRequest> {
+    prop_oneof![
+        (scope(), any::<u64>(), any::<[u8; 16]>()).prop_map(|(scope, count, fingerprint)| {
+            RepairRequest::Summary(Summary { scope, count, fingerprint: fingerprint.into() })
+        }),
+        (scope(), vec(any::<u8>(), 1..300)).prop_map(|(scope, message)| RepairRequest::Reconcile { scope, message }),
+        (scope(), item_ids(), any::<u32>()).prop_map(|(scope, ids, max_bytes)| RepairRequest::Fetch {
+            scope,
+            ids,
+            max_bytes
+        }),
+        (scope(), items()).prop_map(|(scope, items)| RepairRequest::Give { scope, items }),
+    ]
+}
+
+fn repair_response() -> impl Strategy<Value = RepairResponse> {
+    prop_oneof![
+        any::<bool>().prop_map(|equal| RepairResponse::Summary { equal }),
+        vec(any::<u8>(), 1..300).prop_map(|message| RepairResponse::Reconcile { message }),
+        (items(), any::<bool>()).prop_map(|(items, more)| RepairResponse::Items { items, more }),
+        Just(RepairResponse::Taken),
+        proptest::sample::select(errors()).prop_map(RepairResponse::Error),
+    ]
+}
+
+fn offer_request() -> impl Strategy<Value = OfferRequest> {
+    prop_oneof![item_ids().prop_map(OfferRequest::Offer), items().prop_map(OfferRequest::Hand)]
+}
+
+fn offer_response() -> impl Strategy<Value = OfferResponse> {
+    prop_oneof![
+        vec(any::<bool>(), 0..40).prop_map(|wanted| OfferResponse::Wanted(Wanted::new(wanted))),
+        item_ids().prop_map(OfferResponse::Durable),
+        proptest::sample::select(errors()).prop_map(OfferResponse::Error),
     ]
 }
 
@@ -116,6 +204,11 @@ fn survives_all(bytes: &[u8]) {
     survives::<StatusRequest>(bytes);
     survives::<StatusResponse>(bytes);
     survives::<SwarmRequest>(bytes);
+    survives::<SwarmResponse>(bytes);
+    survives::<RepairRequest>(bytes);
+    survives::<RepairResponse>(bytes);
+    survives::<OfferRequest>(bytes);
+    survives::<OfferResponse>(bytes);
 }
 
 proptest! {
@@ -138,8 +231,21 @@ proptest! {
     }
 
     #[test]
-    fn swarm_requests_round_trip(request in swarm_request()) {
+    fn swarm_messages_round_trip(request in swarm_request(), response in swarm_response()) {
         round_trip(request);
+        round_trip(response);
+    }
+
+    #[test]
+    fn repair_messages_round_trip(request in repair_request(), response in repair_response()) {
+        round_trip(request);
+        round_trip(response);
+    }
+
+    #[test]
+    fn offer_messages_round_trip(request in offer_request(), response in offer_response()) {
+        round_trip(request);
+        round_trip(response);
     }
 
     #[test]
@@ -149,14 +255,20 @@ proptest! {
         let _ = Delete::decode(&bytes);
         let _ = SignedDelete::decode(&bytes);
         let _ = Receipt::decode(&bytes);
+        let _ = Summary::decode(&bytes);
     }
 
     #[test]
     fn damaged_messages_never_panic(
-        chain in chain_response(), list in list_response(), swarm in swarm_request(),
-        changes in vec(any::<(usize, u8)>(), 0..4), cut in any::<usize>(),
+        chain in chain_response(), list in list_response(), swarm in swarm_request(), answer in swarm_response(),
+        repair in repair_request(), repaired in repair_response(), offer in offer_request(),
+        offered in offer_response(), changes in vec(any::<(usize, u8)>(), 0..4), cut in any::<usize>(),
     ) {
-        for message in [chain.encode(), list.encode(), swarm.encode()] {
+        let encoded = [
+            chain.encode(), list.encode(), swarm.encode(), answer.encode(), repair.encode(), repaired.encode(),
+            offer.encode(), offered.encode(),
+        ];
+        for message in encoded {
             survives_all(&damaged(message.unwrap(), &changes, cut));
         }
     }
