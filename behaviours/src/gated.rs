@@ -26,10 +26,14 @@ use crate::peer;
 /// Who is admitted. Asked when a connection is made and when the gate is told that the answers may have changed.
 pub type Admission = Box<dyn Fn(&NodeId) -> bool + Send>;
 
+/// Told whose connection the behaviour inside is about to hear from.
+pub type Watcher = Box<dyn Fn(&PeerId) + Send>;
+
 /// A behaviour behind a gate.
 pub struct Gated<B> {
     inner: B,
     admission: Admission,
+    watcher: Option<Watcher>,
     links: BTreeMap<PeerId, Link>,
     /// Peers whose connections are to be closed; at most one entry for each of `links`.
     closing: VecDeque<PeerId>,
@@ -46,7 +50,16 @@ impl<B: NetworkBehaviour> Gated<B> {
     /// Nobody passes until [`Gated::set_admission`] says who may.
     #[must_use]
     pub fn new(inner: B) -> Self {
-        Self { inner, admission: Box::new(|_| false), links: BTreeMap::new(), closing: VecDeque::new() }
+        let admission: Admission = Box::new(|_| false);
+        Self { inner, admission, watcher: None, links: BTreeMap::new(), closing: VecDeque::new() }
+    }
+
+    /// Has `watcher` told of each peer right before the behaviour inside hears from one of its connections: some
+    /// behaviours have hooks that are not told whom they are about.
+    #[must_use]
+    pub fn watched_by(mut self, watcher: Watcher) -> Self {
+        self.watcher = Some(watcher);
+        self
     }
 
     /// Replaces the rule and closes the connections of every peer for whom the answer is now another.
@@ -180,7 +193,12 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gated<B> {
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
         match event {
-            Either::Left(event) => self.inner.on_connection_handler_event(peer, connection, event),
+            Either::Left(event) => {
+                if let Some(watcher) = &self.watcher {
+                    watcher(&peer);
+                }
+                self.inner.on_connection_handler_event(peer, connection, event);
+            }
             Either::Right(never) => libp2p::core::util::unreachable(never),
         }
     }

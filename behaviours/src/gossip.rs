@@ -7,24 +7,28 @@
 //! Swarms have at most ten members and each node has about as many links on the chain topic, so meshes are small. The
 //! author sends to everybody it is connected with at once; forwarding fills the gaps.
 
+mod intake;
+
 use std::time::Duration;
 
 use libp2p::gossipsub::{
-    self, ConfigBuilder, IdentityTransform, MaxCountSubscriptionFilter, Message, MessageAuthenticity, MessageId,
-    MetricsConfig, TopicHash, TopicSubscriptionFilter, ValidationMode, Version,
+    self, ConfigBuilder, MaxCountSubscriptionFilter, Message, MessageAuthenticity, MessageId, MetricsConfig,
+    PeerScoreParams, PeerScoreThresholds, TopicHash, TopicSubscriptionFilter, ValidationMode, Version,
 };
 use libp2p::metrics::Registry;
-use sotto_proto::chain::SignedHeader;
+use sotto_proto::chain::{Header, SignedHeader};
 use sotto_proto::domain;
+use sotto_proto::envelope::HEADER_LEN;
 use sotto_proto::hash::{Hasher, hash};
-use sotto_proto::id::ChainId;
+use sotto_proto::id::{ChainId, Height};
 use sotto_proto::limits;
 
+pub use self::intake::Intake;
 use crate::names::Names;
 use crate::network::BuildError;
 
 /// A gossip instance.
-pub type Behaviour = gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<Whitelist>>;
+pub type Behaviour = gossipsub::Behaviour<Intake, MaxCountSubscriptionFilter<Whitelist>>;
 
 /// Mesh neighbours aimed at, and when to look for more or fewer. Fewer than three would let one silent neighbour cut a
 /// node off from forwarded messages; every one more costs a copy of each message.
@@ -51,6 +55,11 @@ const SWARM_QUEUE: usize = 256;
 /// Messages in one frame.
 const MESSAGES_PER_FRAME: usize = 500;
 
+/// First byte of a gossiped record.
+const RECORD: u8 = 1;
+/// Bytes of a record after its envelope: nonce and length of the write signature, and the signature where there is one.
+const RECORD_TRAILERS: [usize; 2] = [8 + 1, 8 + 1 + 64];
+
 /// Which topics peers may subscribe to. Others are not even remembered.
 #[derive(Clone, Debug)]
 pub enum Whitelist {
@@ -70,34 +79,85 @@ impl TopicSubscriptionFilter for Whitelist {
     }
 }
 
+/// Peers with this score are left out when something is published; see [`allow_leaving_out`].
+pub const LEFT_OUT: f64 = -2.0;
+/// Every other peer's.
+pub const HEARD: f64 = 0.0;
+
+/// From now on peers can be left out of what `behaviour` publishes, by giving them the score [`LEFT_OUT`] meanwhile.
+/// Nothing a peer does changes its score: all weights but that of the application are nil.
+///
+/// # Errors
+/// [`BuildError::Gossip`] when gossipsub refuses the settings.
+pub fn allow_leaving_out(behaviour: &mut Behaviour) -> Result<(), BuildError> {
+    let params = PeerScoreParams {
+        app_specific_weight: 1.0,
+        ip_colocation_factor_weight: 0.0,
+        behaviour_penalty_weight: 0.0,
+        slow_peer_weight: 0.0,
+        ..PeerScoreParams::default()
+    };
+    let thresholds = PeerScoreThresholds {
+        publish_threshold: LEFT_OUT / 2.0,
+        gossip_threshold: LEFT_OUT / 2.0,
+        // What they send is listened to all the same.
+        graylist_threshold: 2.0 * LEFT_OUT,
+        accept_px_threshold: 0.0,
+        opportunistic_graft_threshold: 0.0,
+    };
+    behaviour.with_peer_score(params, thresholds).map_err(BuildError::Gossip)
+}
+
 /// The instance for blocks.
 ///
 /// # Errors
 /// [`BuildError::Gossip`] when gossipsub refuses the settings.
-pub fn chain(chain: ChainId, names: &Names, registry: Option<&mut Registry>) -> Result<Behaviour, BuildError> {
+pub fn chain(
+    chain: ChainId,
+    names: &Names,
+    intake: Intake,
+    registry: Option<&mut Registry>,
+) -> Result<Behaviour, BuildError> {
     let settings = Settings {
         protocol: names.chain_gossip().to_string(),
         max_message: limits::CHAIN_GOSSIP_MAX,
         queue: CHAIN_QUEUE,
+        // A block that passes a node by is fetched when a neighbour says how high it is, a second or two later than an
+        // advert would bring it, so that one neighbour a second is told is enough.
+        adverts: 1,
         id: Box::new(move |message| block_message_id(&chain, &message.data)),
     };
-    build(settings, Whitelist::Chain(names.chain_topic().hash()), registry)
+    build(settings, intake, registry)
 }
 
 /// The instance for the own swarm.
 ///
 /// # Errors
 /// [`BuildError::Gossip`] when gossipsub refuses the settings.
-pub fn swarm(names: &Names, registry: Option<&mut Registry>) -> Result<Behaviour, BuildError> {
+pub fn swarm(
+    chain: ChainId,
+    names: &Names,
+    intake: Intake,
+    registry: Option<&mut Registry>,
+) -> Result<Behaviour, BuildError> {
     let settings = Settings {
         protocol: names.swarm_gossip().to_string(),
         max_message: limits::SWARM_GOSSIP_MAX,
         queue: SWARM_QUEUE,
-        // Records and deletes travel here once nodes store; until then every message is known by its own hash, which
-        // is what deletes will keep.
-        id: Box::new(|message| message_id(&message.data)),
+        adverts: MESH,
+        id: Box::new(move |message| swarm_message_id(&chain, &message.data)),
     };
-    build(settings, Whitelist::Swarms(names.clone()), registry)
+    build(settings, intake, registry)
+}
+
+/// The height of a gossiped block, if its header can be read and something follows it.
+pub(crate) fn height_of(block: &[u8]) -> Option<Height> {
+    let (header, body) = block.split_at_checked(SignedHeader::LEN)?;
+    const { assert!(SignedHeader::LEN > Header::LEN) };
+    if body.is_empty() {
+        return None;
+    }
+    SignedHeader::decode(header).ok().map(|signed| signed.header.height)
 }
 
 /// The id of a gossiped block: the first bytes of its hash, so that it is the same whoever encoded it.
@@ -107,9 +167,28 @@ fn block_message_id(chain: &ChainId, data: &[u8]) -> MessageId {
             let block_hash = Hasher::new(domain::BLOCK).chain(chain).chain(signed_header).finish();
             MessageId::new(&block_hash.as_bytes()[..limits::GOSSIP_ID])
         }
-        // Too short to be a block: refused as soon as it comes up, but it needs an id of its own until then.
+        // Too short to be a block: one of our own, which gossipsub gives an id before anybody refuses it.
         None => message_id(data),
     }
+}
+
+/// The id of a gossiped record: the first bytes of its own, so that it is the same whatever nonce it carries. Deletes,
+/// and what is neither, have an id of their own.
+fn swarm_message_id(chain: &ChainId, data: &[u8]) -> MessageId {
+    match data.split_first().and_then(|(kind, record)| (*kind == RECORD).then(|| envelope(record))?) {
+        Some(envelope) => {
+            let record_id = Hasher::new(domain::ENVELOPE).chain(chain).chain(envelope).finish();
+            MessageId::new(&record_id.as_bytes()[..limits::GOSSIP_ID])
+        }
+        None => message_id(data),
+    }
+}
+
+/// The envelope at the front of a record that is as long as it says.
+fn envelope(record: &[u8]) -> Option<&[u8]> {
+    let length = record.get(HEADER_LEN - 4..HEADER_LEN)?.try_into().map(u32::from_be_bytes).ok()?;
+    let (envelope, rest) = record.split_at_checked(HEADER_LEN.checked_add(usize::try_from(length).ok()?)?)?;
+    RECORD_TRAILERS.contains(&rest.len()).then_some(envelope)
 }
 
 fn message_id(data: &[u8]) -> MessageId {
@@ -120,11 +199,13 @@ struct Settings {
     protocol: String,
     max_message: usize,
     queue: usize,
+    /// Peers outside the mesh that are told each second of messages they may have missed.
+    adverts: usize,
     id: Box<dyn Fn(&Message) -> MessageId + Send + Sync>,
 }
 
-fn build(settings: Settings, topics: Whitelist, registry: Option<&mut Registry>) -> Result<Behaviour, BuildError> {
-    let Settings { protocol, max_message, queue, id } = settings;
+fn build(settings: Settings, intake: Intake, registry: Option<&mut Registry>) -> Result<Behaviour, BuildError> {
+    let Settings { protocol, max_message, queue, adverts, id } = settings;
     let config = ConfigBuilder::default()
         // A name of our own means version 1.1 of the protocol, without IDONTWANT, which costs more than it saves here.
         .protocol_id(protocol, Version::V1_1)
@@ -136,7 +217,8 @@ fn build(settings: Settings, topics: Whitelist, registry: Option<&mut Registry>)
         .mesh_n_high(MESH_HIGH)
         .mesh_outbound_min(MESH_OUTBOUND)
         .flood_publish(true)
-        .gossip_lazy(MESH)
+        .gossip_lazy(adverts)
+        .gossip_factor(0.0)
         .heartbeat_interval(Duration::from_secs(1))
         .heartbeat_initial_delay(Duration::from_secs(1))
         // Adverts reach five seconds back, validation may take ten; longer gaps are for sync and repair.
@@ -154,17 +236,13 @@ fn build(settings: Settings, topics: Whitelist, registry: Option<&mut Registry>)
         .build()
         .map_err(|error| BuildError::Gossip(error.to_string()))?;
     let filter = MaxCountSubscriptionFilter {
-        filter: topics,
+        filter: intake.topics(),
         max_subscribed_topics: TOPICS_PER_PEER,
         max_subscriptions_per_request: 2 * TOPICS_PER_PEER,
     };
-    let behaviour = Behaviour::new_with_subscription_filter_and_transform(
-        MessageAuthenticity::Anonymous,
-        config,
-        filter,
-        IdentityTransform,
-    )
-    .map_err(|error| BuildError::Gossip(error.to_owned()))?;
+    let behaviour =
+        Behaviour::new_with_subscription_filter_and_transform(MessageAuthenticity::Anonymous, config, filter, intake)
+            .map_err(|error| BuildError::Gossip(error.to_owned()))?;
     Ok(match registry {
         Some(registry) => behaviour.with_metrics(registry, MetricsConfig::default()),
         None => behaviour,
@@ -173,20 +251,36 @@ fn build(settings: Settings, topics: Whitelist, registry: Option<&mut Registry>)
 
 #[cfg(test)]
 mod tests {
-    use sotto_proto::chain::{Block, Header};
-    use sotto_proto::id::{BlockHash, Hash, Height, SwarmId};
+    use sotto_proto::address::{Address, AddressKind};
+    use sotto_proto::chain::Block;
+    use sotto_proto::envelope::{Envelope, Record, Ttl};
+    use sotto_proto::id::{BlockHash, Hash, SwarmId};
+    use sotto_proto::pow::Nonce;
     use sotto_proto::sign::SigningKey;
-    use sotto_proto::time::UnixMillis;
+    use sotto_proto::time::{UnixMillis, UnixSeconds};
 
     use super::*;
+    use crate::clock::Clock;
+    use crate::network::WallClock;
     use crate::test_support::CHAIN;
 
     #[test]
     fn both_instances_can_be_built() {
         let names = Names::new(&CHAIN);
         let mut registry = Registry::default();
-        assert!(chain(CHAIN, &names, Some(&mut registry)).is_ok());
-        assert!(swarm(&names, None).is_ok());
+        let clock = Clock::new(WallClock::system());
+        let (blocks, records) = (Intake::of_blocks(&names, clock.clone()), Intake::of_swarm(&names, clock));
+        assert!(chain(CHAIN, &names, blocks, Some(&mut registry)).is_ok());
+        assert!(swarm(CHAIN, &names, records, None).is_ok());
+    }
+
+    #[test]
+    fn peers_can_be_left_out_once_that_is_allowed() {
+        let names = Names::new(&CHAIN);
+        let intake = Intake::of_blocks(&names, Clock::new(WallClock::system()));
+        let mut blocks = chain(CHAIN, &names, intake, None).unwrap();
+        assert!(allow_leaving_out(&mut blocks).is_ok());
+        assert!(allow_leaving_out(&mut blocks).is_err(), "scores would be forgotten");
     }
 
     #[test]
@@ -210,6 +304,27 @@ mod tests {
     fn what_is_too_short_to_be_a_block_has_an_id_of_its_own() {
         assert_ne!(block_message_id(&CHAIN, b""), block_message_id(&CHAIN, b"a"));
         assert_eq!(block_message_id(&CHAIN, b"a").0.len(), limits::GOSSIP_ID);
+    }
+
+    #[test]
+    fn a_record_is_known_by_the_beginning_of_its_id_whatever_its_nonce() {
+        let address = Address::new(AddressKind::Mailbox, [3; 32]);
+        let ttl = Ttl::new(600).unwrap();
+        let envelope = Envelope::new(address, UnixSeconds(9), ttl, Height(60), vec![1; 1664]).unwrap();
+        let id = envelope.id(&CHAIN);
+        let message = |nonce| {
+            let record = Record::new(envelope.clone(), Nonce(nonce), None).unwrap();
+            [vec![RECORD], record.encode()].concat()
+        };
+        assert_eq!(swarm_message_id(&CHAIN, &message(1)).0, id.as_bytes()[..20]);
+        assert_eq!(swarm_message_id(&CHAIN, &message(1)), swarm_message_id(&CHAIN, &message(2)));
+        // What is no record as it stands has an id of its own, and cannot stand in the record's way.
+        for wrong in [vec![], vec![RECORD], message(1)[..message(1).len() - 1].to_vec(), [message(1), vec![0]].concat()]
+        {
+            assert_eq!(swarm_message_id(&CHAIN, &wrong), message_id(&wrong));
+        }
+        let delete = [vec![2], message(1)[1..].to_vec()].concat();
+        assert_eq!(swarm_message_id(&CHAIN, &delete), message_id(&delete));
     }
 
     #[test]

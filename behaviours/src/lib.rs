@@ -11,27 +11,36 @@
 //!      publish, request, respond, judge │ ▲ Event
 //!                                       ▼ │
 //!   ┌───────────────────── network::Network ───────────────────────┐
-//!   │ membership::State   chain_sync::State    status::ClockOffset │   pure rules
+//!   │ membership::State  chain_sync::State  status, bans, Intake   │   pure rules
 //!   │ libp2p Swarm<behaviour>:                                      │
 //!   │   connection limits ─ membership ─ ping                       │
 //!   │   Gated<gossipsub chain>   registered nodes, producer         │
 //!   │   Gated<gossipsub swarm>   members of the own swarm           │
-//!   │   request-response: chain, list (anybody), status (registered)│
+//!   │   request-response: chain, list (anybody),                    │
+//!   │     status, offer (registered), repair (members)              │
 //!   └──────────────────── TCP + Noise + Yamux ─────────────────────┘
 //! ```
+//!
+//! Paths ([`onion`]) and the tunnels through them ([`tunnel`]) are pure code, too, down to the last key ([`noise`]).
 
+pub mod bans;
 pub mod chain_sync;
-mod clock;
+pub mod clock;
 pub mod gated;
 pub mod gossip;
 pub mod host;
 pub mod limits;
 pub mod membership;
 mod metrics;
+mod muxing;
 pub mod names;
 pub mod network;
+pub mod noise;
+pub mod onion;
 pub mod peer;
+pub mod replication;
 pub mod status;
 #[cfg(test)]
 mod test_support;
 pub mod transport;
+pub mod tunnel;

@@ -7,7 +7,7 @@
 //!
 //! Must be the first of all behaviours: what it refuses, no other behaviour has heard of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::task::{Context, Poll};
@@ -42,6 +42,9 @@ pub enum Refusal {
     /// This address has too many connections.
     #[error("too many connections from this address")]
     PerAddress,
+    /// This peer is banned for a while.
+    #[error("this peer is banned")]
+    Banned,
     /// This peer has too many connections.
     #[error("too many connections with this peer")]
     PerPeer,
@@ -62,6 +65,7 @@ impl Refusal {
             Self::PendingOutgoing => "pending_outgoing",
             Self::PendingPerAddress => "pending_per_address",
             Self::PerAddress => "per_address",
+            Self::Banned => "banned",
             Self::PerPeer => "per_peer",
             Self::Nodes => "nodes",
             Self::Clients => "clients",
@@ -138,6 +142,13 @@ impl Ledger {
         self.held.insert(id, Held::Established { peer, from: from.map(network), is_node });
     }
 
+    fn address_of(&self, id: ConnectionId) -> Option<IpAddr> {
+        match self.held.get(&id) {
+            Some(Held::Established { from, .. }) if self.limits.per_address_enabled => *from,
+            _ => None,
+        }
+    }
+
     fn ended(&mut self, id: ConnectionId) {
         self.held.remove(&id);
     }
@@ -155,12 +166,18 @@ pub type IsNode = Box<dyn Fn(&NodeId) -> bool + Send>;
 pub struct Behaviour {
     ledger: Ledger,
     is_node: IsNode,
+    banned: BTreeSet<PeerId>,
     metrics: Metrics,
 }
 
 impl Behaviour {
     pub(crate) fn new(limits: ConnectionLimits, metrics: Metrics) -> Self {
-        Self { ledger: Ledger { limits, held: BTreeMap::new() }, is_node: Box::new(|_| false), metrics }
+        Self {
+            ledger: Ledger { limits, held: BTreeMap::new() },
+            is_node: Box::new(|_| false),
+            banned: BTreeSet::new(),
+            metrics,
+        }
     }
 
     /// Replaces the answer to who is a node. Connections keep the kind they had, until they end.
@@ -168,11 +185,22 @@ impl Behaviour {
         self.is_node = is_node;
     }
 
+    /// Replaces the list of those with whom no connection is made, whoever dials. Those there are are not closed here.
+    pub fn set_banned(&mut self, banned: BTreeSet<PeerId>) {
+        self.banned = banned;
+    }
+
     /// Inbound and outbound connections in their handshakes.
     #[must_use]
     pub fn pending(&self) -> (usize, usize) {
         let incoming = self.ledger.count(|held| matches!(held, Held::Incoming { .. }));
         (incoming, self.ledger.count(|held| *held == Held::Outgoing))
+    }
+
+    /// Where an inbound connection comes from, an IPv4 address or an IPv6 /64, if addresses are told apart.
+    #[must_use]
+    pub fn address_of(&self, connection: ConnectionId) -> Option<IpAddr> {
+        self.ledger.address_of(connection)
     }
 
     fn is_node(&self, peer: &PeerId) -> bool {
@@ -187,8 +215,13 @@ impl Behaviour {
     }
 
     fn establish(&self, peer: &PeerId) -> Result<dummy::ConnectionHandler, ConnectionDenied> {
+        self.check(self.not_banned(peer))?;
         self.check(self.ledger.may_establish(peer, self.is_node(peer)))?;
         Ok(dummy::ConnectionHandler)
+    }
+
+    fn not_banned(&self, peer: &PeerId) -> Result<(), Refusal> {
+        if self.banned.contains(peer) { Err(Refusal::Banned) } else { Ok(()) }
     }
 
     fn on_established(&mut self, established: ConnectionEstablished<'_>) {
@@ -228,10 +261,13 @@ impl NetworkBehaviour for Behaviour {
     fn handle_pending_outbound_connection(
         &mut self,
         id: ConnectionId,
-        _: Option<PeerId>,
+        peer: Option<PeerId>,
         _: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        if let Some(peer) = peer {
+            self.check(self.not_banned(&peer))?;
+        }
         let result = self.ledger.outgoing(id);
         self.check(result)?;
         Ok(Vec::new())

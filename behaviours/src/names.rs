@@ -36,6 +36,30 @@ impl Names {
         self.protocol("status")
     }
 
+    /// Paths: for clients at their guard, and between registered nodes.
+    #[must_use]
+    pub fn path(&self) -> StreamProtocol {
+        self.protocol("path")
+    }
+
+    /// Tunnels from exits; for registered nodes.
+    #[must_use]
+    pub fn tunnel(&self) -> StreamProtocol {
+        self.protocol("tunnel")
+    }
+
+    /// Comparing and exchanging records; for members of one swarm.
+    #[must_use]
+    pub fn repair(&self) -> StreamProtocol {
+        self.protocol("repair")
+    }
+
+    /// Handing records over to the swarm that owns them now; for registered nodes.
+    #[must_use]
+    pub fn offer(&self) -> StreamProtocol {
+        self.protocol("offer")
+    }
+
     /// Gossip of blocks; for registered nodes and the producer.
     #[must_use]
     pub fn chain_gossip(&self) -> StreamProtocol {
@@ -82,6 +106,8 @@ mod tests {
     fn every_name_carries_the_chain() {
         let names = Names::new(&ChainId::new([0xab; 32]));
         assert_eq!(names.chain().as_ref(), "/sotto/abababab/chain/1");
+        assert_eq!(names.path().as_ref(), "/sotto/abababab/path/1");
+        assert_eq!(names.tunnel().as_ref(), "/sotto/abababab/tunnel/1");
         assert_eq!(names.chain_gossip().as_ref(), "/sotto/abababab/gossip/chain/1");
         assert_eq!(names.swarm_gossip().as_ref(), "/sotto/abababab/gossip/swarm/1");
         assert_eq!(names.chain_topic().hash().as_str(), "/sotto/abababab/chain");

@@ -11,6 +11,8 @@
 //! | `gossiping` | publishing, judging, topics |
 //! | `asking`, `outbox` | own requests |
 //! | `answering`, `inbox` | requests of peers |
+//! | `members` | repair and hand-over, which only some may use |
+//! | `pathing` | own paths, being a hop of others', requests from tunnels |
 //! | `config`, `event`, `error` | the types of the interface |
 
 mod answering;
@@ -22,7 +24,9 @@ mod error;
 mod event;
 mod gossiping;
 mod inbox;
+mod members;
 mod outbox;
+mod pathing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -35,13 +39,13 @@ pub use libp2p::metrics::Registry;
 use libp2p::{PeerId, Swarm, TransportError, ping};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
-use sotto_proto::id::{Height, NodeId, SwarmId};
+use sotto_proto::id::{ChainId, Height, NodeId, SwarmId};
 use sotto_proto::limits::MAX_TX_BYTES;
 use sotto_proto::net_addr::NodeAddr;
 use sotto_proto::network::NetworkView;
 use sotto_proto::sign::SigningKey;
 use sotto_proto::time::Monotonic;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Sleep;
 
 use self::asking::Submission;
@@ -51,16 +55,21 @@ pub use self::error::{BuildError, RequestError, SendError};
 pub use self::event::{Counts, Event, FetchId, FetchOutcome, GossipId, ReplyTo, Request, RequestId, Response, Verdict};
 use self::inbox::Inbox;
 use self::outbox::{Outbox, Purpose};
+use self::pathing::Paths;
+use crate::bans::Bans;
 use crate::chain_sync::route::Route;
 use crate::chain_sync::state::Sync;
 use crate::clock::Clock;
-use crate::gated::Gated;
+use crate::gated::{Gated, Watcher};
+use crate::gossip::Intake;
 use crate::host::{self, HostTransport};
 use crate::metrics::Metrics;
 use crate::names::Names;
+use crate::onion::handler::Protocols;
 use crate::status::{ClockOffset, Status};
 use crate::transport::{BoundTcp, multiaddr};
-use crate::{gossip, limits, membership};
+use crate::tunnel::server::TunnelEvent;
+use crate::{gossip, limits, membership, onion};
 
 /// How often what has no timer of its own is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -69,6 +78,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct Network {
     swarm: Swarm<Behaviour>,
     own: NodeId,
+    chain: ChainId,
     role: Role,
     producer: NodeId,
     bootstrap: Vec<NodeId>,
@@ -92,10 +102,22 @@ pub struct Network {
     /// Peers reported to be of another network, and when.
     foreign: BTreeMap<NodeId, Monotonic>,
 
+    /// Blocks of each source that wait for their verdicts.
+    judging: BTreeMap<PeerId, usize>,
+    chain_intake: Intake,
+    swarm_intake: Intake,
+    bans: Bans,
+    /// When a ban was last logged.
+    ban_said: Option<Monotonic>,
+
     outbox: Outbox,
     inbox: Inbox,
     submissions: BTreeMap<RequestId, Submission>,
     next_request: u64,
+
+    paths: Paths,
+    /// From the tasks of tunnels.
+    tunnel_events: mpsc::Receiver<TunnelEvent>,
 
     /// At most a few for each thing that happened since the last one was taken.
     events: VecDeque<Event>,
@@ -119,8 +141,12 @@ impl Network {
         registry: Option<&mut Registry>,
     ) -> Result<Self, BuildError> {
         let tcp = BoundTcp::new(config.listen.map(|address| address.ip), config.private_addresses);
-        let transport = host::secure(tcp, &identity(&config)?, &config.timeouts).map_err(BuildError::identity)?;
-        Self::with_transport(config, view, registry, transport)
+        let metrics = Metrics::default();
+        let (own, is_node) = (identity(&config)?, config.knows_nodes_of(view.clone()));
+        let refused = metrics.streams_beyond.clone();
+        let transport =
+            host::secure_counted(tcp, &own, &config.timeouts, is_node, refused).map_err(BuildError::identity)?;
+        Self::build(config, view, registry, transport, metrics)
     }
 
     /// The same on another transport, which must authenticate as `config.identity`: for tests and simulations.
@@ -130,14 +156,23 @@ impl Network {
     pub fn with_transport(
         config: NetworkConfig,
         view: watch::Receiver<Arc<NetworkView>>,
-        mut registry: Option<&mut Registry>,
+        registry: Option<&mut Registry>,
         transport: HostTransport,
     ) -> Result<Self, BuildError> {
+        Self::build(config, view, registry, transport, Metrics::default())
+    }
+
+    fn build(
+        config: NetworkConfig,
+        view: watch::Receiver<Arc<NetworkView>>,
+        mut registry: Option<&mut Registry>,
+        transport: HostTransport,
+        metrics: Metrics,
+    ) -> Result<Self, BuildError> {
         let own = SigningKey::from_seed(&config.identity).node_id();
-        let (role, producer) = (config.role, config.producer.node);
+        let (chain, role, producer) = (config.chain, config.role, config.producer.node);
         let clock = Clock::new(config.clock.clone());
         let now = clock.monotonic();
-        let metrics = Metrics::default();
         let libp2p_metrics = registry.as_deref_mut().map(|registry| {
             metrics.register(registry);
             libp2p::metrics::Metrics::new(registry)
@@ -146,10 +181,21 @@ impl Network {
         let timeouts = config.timeouts.clone();
         let (listen, names, identity) = (config.listen, Names::new(&config.chain), identity(&config)?);
 
-        let behaviour = compose(config, own, &names, clock.clone(), metrics.clone(), registry)?;
+        let chain_intake = Intake::of_blocks(&names, clock.clone());
+        let swarm_intake = Intake::of_swarm(&names, clock.clone());
+        let intakes = (&chain_intake, &swarm_intake);
+        let protocols = Protocols { path: names.path(), tunnel: names.tunnel() };
+        let warm = timeouts.paths.warm;
+        let (mut onion, control) = onion::behaviour::Behaviour::new(protocols, config.limits.paths.clone(), warm);
+        let (paths, tunnel_events) = Paths::new(&config, own, control, view.clone(), &clock, &metrics)?;
+        if let Some(hop) = &paths.hop {
+            onion.listen(Arc::clone(hop));
+        }
+        let behaviour = compose(config, &names, intakes, clock.clone(), metrics.clone(), registry, onion)?;
         let mut network = Self {
             swarm: host::swarm(transport, behaviour, &identity, &timeouts),
             own,
+            chain,
             role,
             producer,
             bootstrap,
@@ -166,10 +212,17 @@ impl Network {
             status: Status::default(),
             clock_off: false,
             foreign: BTreeMap::new(),
+            judging: BTreeMap::new(),
+            chain_intake,
+            swarm_intake,
+            bans: Bans::default(),
+            ban_said: None,
             outbox: Outbox::default(),
-            inbox: Inbox::default(),
+            inbox: Inbox::new(now),
             submissions: BTreeMap::new(),
             next_request: 0,
+            paths,
+            tunnel_events,
             events: VecDeque::new(),
             timer: Box::pin(tokio::time::sleep(TICK)),
             next_tick: now.plus(TICK),
@@ -289,7 +342,9 @@ impl Network {
         RequestId(self.next_request)
     }
 
-    fn is_node(&self, node: &NodeId) -> bool {
+    /// Whether `node` is one of the network's: registered, the producer, or a bootstrap node.
+    #[must_use]
+    pub fn is_node(&self, node: &NodeId) -> bool {
         *node == self.producer || self.bootstrap.contains(node) || self.view.borrow().is_registered(node)
     }
 
@@ -309,15 +364,22 @@ fn identity(config: &NetworkConfig) -> Result<Keypair, BuildError> {
     Keypair::ed25519_from_bytes(&mut seed[..]).map_err(BuildError::identity)
 }
 
+fn hears(intake: &Intake) -> Watcher {
+    let intake = intake.clone();
+    Box::new(move |peer| intake.hears(peer))
+}
+
 fn compose(
     config: NetworkConfig,
-    own: NodeId,
     names: &Names,
+    (chain_intake, swarm_intake): (&Intake, &Intake),
     clock: Clock,
     metrics: Metrics,
     mut registry: Option<&mut Registry>,
+    onion: onion::behaviour::Behaviour,
 ) -> Result<Behaviour, BuildError> {
     let NetworkConfig { chain, role, timeouts, .. } = config;
+    let own = SigningKey::from_seed(&config.identity).node_id();
     let settings = membership::Settings {
         own,
         role,
@@ -333,11 +395,15 @@ fn compose(
     let (mut chain_gossip, mut swarm_gossip) = (None, None);
     if role != Role::Client {
         let shown = registry.as_deref_mut().map(|registry| registry.sub_registry_with_prefix("gossip_chain"));
-        let mut blocks = gossip::chain(chain, names, shown)?;
+        let mut blocks = gossip::chain(chain, names, chain_intake.clone(), shown)?;
         blocks.subscribe(&names.chain_topic()).map_err(|error| BuildError::Gossip(error.to_string()))?;
-        chain_gossip = Some(Gated::new(blocks));
+        if role == Role::Producer {
+            gossip::allow_leaving_out(&mut blocks)?;
+        }
+        chain_gossip = Some(Gated::new(blocks).watched_by(hears(chain_intake)));
         let shown = registry.map(|registry| registry.sub_registry_with_prefix("gossip_swarm"));
-        swarm_gossip = Some(Gated::new(gossip::swarm(names, shown)?));
+        let records = gossip::swarm(chain, names, swarm_intake.clone(), shown)?;
+        swarm_gossip = Some(Gated::new(records).watched_by(hears(swarm_intake)));
     }
     Ok(Behaviour {
         limits: limits::Behaviour::new(config.limits, metrics),
@@ -347,6 +413,9 @@ fn compose(
         swarm_gossip: swarm_gossip.into(),
         chain: exchange(names.chain(), role, &timeouts),
         list: exchange(names.list(), role, &timeouts),
-        status: behaviour::status(names, role, &timeouts),
+        status: behaviour::gated((role != Role::Client).then(|| names.status()), role, &timeouts),
+        repair: behaviour::gated((role == Role::Node).then(|| names.repair()), role, &timeouts),
+        offer: behaviour::gated((role == Role::Node).then(|| names.offer()), role, &timeouts),
+        onion,
     })
 }

@@ -64,7 +64,7 @@ impl Transport for BoundTcp {
         let Some(remote) = node_addr(&address) else {
             return Err(TransportError::MultiaddrNotSupported(address));
         };
-        if remote.port == 0 || remote.ip.is_unspecified() || !remote.dialable(self.private_allowed) {
+        if remote.ip.is_unspecified() || !remote.dialable(self.private_allowed) {
             let refusal = remote.refusal().map_or_else(|| "unspecified address or port".into(), |why| why.to_string());
             return Err(TransportError::Other(io::Error::new(io::ErrorKind::PermissionDenied, refusal)));
         }

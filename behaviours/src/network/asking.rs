@@ -3,8 +3,9 @@
 use libp2p::PeerId;
 use libp2p::request_response::{OutboundFailure, OutboundRequestId, ResponseChannel};
 use sotto_proto::id::NodeId;
-use sotto_proto::request::{ChainRequest, ChainResponse, Error};
+use sotto_proto::request::{ChainRequest, ChainResponse, Error, Message};
 
+use super::behaviour::GatedExchange;
 use super::outbox::{Protocol, Purpose};
 use super::{Event, Network, Request, RequestError, RequestId, Response, SendError};
 use crate::chain_sync::route::Route;
@@ -18,7 +19,7 @@ const SUBMISSIONS: usize = 256;
 #[derive(Debug)]
 pub(super) struct Submission {
     /// The peer that handed it over; `None`: this process made it.
-    origin: Option<(PeerId, ResponseChannel<ChainResponse>)>,
+    origin: Option<ResponseChannel<ChainResponse>>,
     route: Route,
     bytes: Vec<u8>,
 }
@@ -56,12 +57,9 @@ impl Network {
         let id = match request {
             Request::Chain(request) => Some(behaviour.chain.send_request(&peer, Ok(request))),
             Request::List(request) => Some(behaviour.list.send_request(&peer, Ok(request))),
-            // Behind a closed gate there is no connection, and the behaviour would dial for one.
-            Request::Status(request) => behaviour
-                .status
-                .as_mut()
-                .filter(|gate| gate.is_open(&peer))
-                .map(|gate| gate.inner_mut().send_request(&peer, Ok(request))),
+            Request::Status(request) => send_gated(&mut behaviour.status, &peer, request),
+            Request::Repair(request) => send_gated(&mut behaviour.repair, &peer, request),
+            Request::Offer(request) => send_gated(&mut behaviour.offer, &peer, request),
         };
         match id {
             Some(id) => self.outbox.sent(to, purpose, protocol, id),
@@ -110,12 +108,12 @@ impl Network {
     pub(super) fn submit(
         &mut self,
         id: RequestId,
-        origin: Option<(PeerId, ResponseChannel<ChainResponse>)>,
+        origin: Option<ResponseChannel<ChainResponse>>,
         route: Route,
         bytes: Vec<u8>,
     ) -> Result<(), SendError> {
         if self.submissions.len() >= SUBMISSIONS {
-            if let Some((_, channel)) = origin {
+            if let Some(channel) = origin {
                 self.answer_chain(channel, ChainResponse::Error(Error::Busy));
             }
             return Err(SendError::Busy);
@@ -153,7 +151,7 @@ impl Network {
 
     fn submitted(&mut self, from: NodeId, id: RequestId, answer: Result<ChainResponse, RequestError>) {
         match self.submissions.remove(&id).map(|submission| submission.origin) {
-            Some(Some((_, channel))) => {
+            Some(Some(channel)) => {
                 let response = answer.unwrap_or(ChainResponse::Error(Error::Busy));
                 self.answer_chain(channel, response);
             }
@@ -165,9 +163,22 @@ impl Network {
     }
 }
 
+/// Sends over a connection that the gate let through. Behind a closed gate there is none, and the behaviour inside
+/// would dial for one.
+fn send_gated<Q, A>(gate: &mut GatedExchange<Q, A>, peer: &PeerId, request: Q) -> Option<OutboundRequestId>
+where
+    Q: Message + Send + 'static,
+    A: Message + Send + 'static,
+{
+    let gate = gate.as_mut().filter(|gate| gate.is_open(peer))?;
+    Some(gate.inner_mut().send_request(peer, Ok(request)))
+}
+
 fn chain_answer(result: Result<Response, RequestError>) -> Result<ChainResponse, RequestError> {
     match result? {
         Response::Chain(response) => Ok(response),
-        Response::List(_) | Response::Status(_) => Err(RequestError::Malformed("an answer of another protocol".into())),
+        Response::List(_) | Response::Status(_) | Response::Repair(_) | Response::Offer(_) => {
+            Err(RequestError::Malformed("an answer of another protocol".into()))
+        }
     }
 }

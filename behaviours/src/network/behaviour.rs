@@ -5,20 +5,22 @@
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{gossipsub, ping};
+use libp2p::{StreamProtocol, gossipsub, ping};
 use sotto_proto::limits;
 use sotto_proto::request::{
-    ChainRequest, ChainResponse, ListRequest, ListResponse, Message, StatusRequest, StatusResponse,
+    ChainRequest, ChainResponse, ListRequest, ListResponse, Message, OfferRequest, OfferResponse, RepairRequest,
+    RepairResponse, StatusRequest, StatusResponse,
 };
 
 use super::{Role, Timeouts};
 use crate::chain_sync::protocol::{Codec, Received};
 use crate::gated::Gated;
-use crate::names::Names;
-use crate::{gossip, limits as connection_limits, membership};
+use crate::{gossip, limits as connection_limits, membership, onion};
 
 /// A request-response protocol of ours.
 pub(super) type Exchange<Q, A> = request_response::Behaviour<Codec<Q, A>>;
+/// One that not everybody may use, at a host that serves it.
+pub(super) type GatedExchange<Q, A> = Toggle<Gated<Exchange<Q, A>>>;
 /// What happens on it.
 pub(super) type ExchangeEvent<Q, A> = request_response::Event<Received<Q>, A>;
 
@@ -37,7 +39,13 @@ pub(super) struct Behaviour {
     /// Anybody.
     pub(super) list: Exchange<ListRequest, ListResponse>,
     /// Registered nodes and the producer.
-    pub(super) status: Toggle<Gated<Exchange<StatusRequest, StatusResponse>>>,
+    pub(super) status: GatedExchange<StatusRequest, StatusResponse>,
+    /// Members of the own swarm.
+    pub(super) repair: GatedExchange<RepairRequest, RepairResponse>,
+    /// Registered nodes.
+    pub(super) offer: GatedExchange<OfferRequest, OfferResponse>,
+    /// Paths and tunnels. The last one: it keeps books of connections that others may refuse.
+    pub(super) onion: onion::behaviour::Behaviour,
 }
 
 /// What comes out of the parts.
@@ -50,13 +58,16 @@ pub(super) enum Out {
     Chain(ExchangeEvent<ChainRequest, ChainResponse>),
     List(ExchangeEvent<ListRequest, ListResponse>),
     Status(ExchangeEvent<StatusRequest, StatusResponse>),
+    Repair(ExchangeEvent<RepairRequest, RepairResponse>),
+    Offer(ExchangeEvent<OfferRequest, OfferResponse>),
+    Onion(onion::behaviour::Event),
 }
 
 /// Streams of one protocol on one connection, both directions together.
 const STREAMS: usize = 2 * limits::REQUESTS_PER_PEER;
 
 /// One of the protocols. Clients ask and do not even advertise that they could answer.
-pub(super) fn exchange<Q, A>(name: libp2p::StreamProtocol, role: Role, timeouts: &Timeouts) -> Exchange<Q, A>
+pub(super) fn exchange<Q, A>(name: StreamProtocol, role: Role, timeouts: &Timeouts) -> Exchange<Q, A>
 where
     Q: Message + Send + 'static,
     A: Message + Send + 'static,
@@ -68,12 +79,13 @@ where
     Exchange::with_codec(Codec::new(timeouts.request / 2), [(name, support)], config)
 }
 
-pub(super) fn status(
-    names: &Names,
-    role: Role,
-    timeouts: &Timeouts,
-) -> Toggle<Gated<Exchange<StatusRequest, StatusResponse>>> {
-    (role != Role::Client).then(|| Gated::new(exchange(names.status(), role, timeouts))).into()
+/// One of the protocols behind a gate; `None` at a host that has no part in it.
+pub(super) fn gated<Q, A>(name: Option<StreamProtocol>, role: Role, timeouts: &Timeouts) -> GatedExchange<Q, A>
+where
+    Q: Message + Send + 'static,
+    A: Message + Send + 'static,
+{
+    name.map(|name| Gated::new(exchange(name, role, timeouts))).into()
 }
 
 impl From<std::convert::Infallible> for Out {
@@ -115,5 +127,23 @@ impl From<ExchangeEvent<ListRequest, ListResponse>> for Out {
 impl From<ExchangeEvent<StatusRequest, StatusResponse>> for Out {
     fn from(event: ExchangeEvent<StatusRequest, StatusResponse>) -> Self {
         Self::Status(event)
+    }
+}
+
+impl From<onion::behaviour::Event> for Out {
+    fn from(event: onion::behaviour::Event) -> Self {
+        Self::Onion(event)
+    }
+}
+
+impl From<ExchangeEvent<RepairRequest, RepairResponse>> for Out {
+    fn from(event: ExchangeEvent<RepairRequest, RepairResponse>) -> Self {
+        Self::Repair(event)
+    }
+}
+
+impl From<ExchangeEvent<OfferRequest, OfferResponse>> for Out {
+    fn from(event: ExchangeEvent<OfferRequest, OfferResponse>) -> Self {
+        Self::Offer(event)
     }
 }

@@ -2,13 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sotto_proto::id::{ChainId, NodeId};
 use sotto_proto::limits;
 use sotto_proto::net_addr::NodeAddr;
+use sotto_proto::network::NetworkView;
 use sotto_proto::time::UnixMillis;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
+
+use crate::clock;
+use crate::onion::{Caps, Deadlines, RelayConfig};
 
 /// What this process is on the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,8 @@ pub struct ConnectionLimits {
     pub nodes: usize,
     /// Connections with everybody else.
     pub clients: usize,
+    /// What runs over them: paths and tunnels.
+    pub paths: Caps,
 }
 
 impl Default for ConnectionLimits {
@@ -59,6 +66,7 @@ impl Default for ConnectionLimits {
             pending_outgoing: limits::PENDING_OUTGOING,
             nodes: limits::NODE_CONNECTIONS,
             clients: limits::CLIENT_CONNECTIONS,
+            paths: Caps::default(),
         }
     }
 }
@@ -77,6 +85,8 @@ pub struct Timeouts {
     pub ping_interval: Duration,
     /// How long a ping may take.
     pub ping: Duration,
+    /// Those of paths and tunnels.
+    pub paths: Deadlines,
 }
 
 impl Default for Timeouts {
@@ -85,8 +95,9 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(5),
             request: Duration::from_secs(10),
             idle: Duration::from_secs(60),
-            ping_interval: Duration::from_secs(15),
+            ping_interval: Duration::from_secs(30),
             ping: Duration::from_secs(10),
+            paths: Deadlines::default(),
         }
     }
 }
@@ -104,11 +115,7 @@ impl WallClock {
     /// The machine's clock.
     #[must_use]
     pub fn system() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the edge where the clock is read; the rules are told the time")]
-        Self::new(|| {
-            let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            UnixMillis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-        })
+        Self::new(clock::wall)
     }
 
     /// The time now.
@@ -147,6 +154,19 @@ pub struct NetworkConfig {
     pub timeouts: Timeouts,
     /// The wall clock.
     pub clock: WallClock,
+    /// What a node needs to be a hop of paths and a destination of tunnels; without it this host is neither.
+    pub relay: Option<RelayConfig>,
+}
+
+impl NetworkConfig {
+    /// Who is a node, as `view` says at the time of asking: a registered node, the producer or a bootstrap node.
+    pub fn knows_nodes_of(
+        &self,
+        view: watch::Receiver<Arc<NetworkView>>,
+    ) -> impl Fn(&NodeId) -> bool + Clone + Send + Unpin + 'static + use<> {
+        let configured: Vec<NodeId> = self.bootstrap.iter().chain([&self.producer]).map(|peer| peer.node).collect();
+        move |node| configured.contains(node) || view.borrow().is_registered(node)
+    }
 }
 
 impl fmt::Debug for NetworkConfig {
@@ -161,6 +181,7 @@ impl fmt::Debug for NetworkConfig {
             .field("limits", &self.limits)
             .field("private_addresses", &self.private_addresses)
             .field("timeouts", &self.timeouts)
+            .field("relay", &self.relay)
             .finish_non_exhaustive()
     }
 }
@@ -183,8 +204,9 @@ mod tests {
             private_addresses: true,
             timeouts: Timeouts::default(),
             clock: WallClock::system(),
+            relay: None,
         };
         let shown = format!("{config:?}");
-        assert!(!shown.contains("167") && !shown.contains("a7a7"), "{shown}");
+        assert!(!shown.contains("167, 167") && !shown.contains("a7a7"), "{shown}");
     }
 }

@@ -20,7 +20,7 @@ use super::outbox::{Protocol, Purpose};
 use super::{Event, FetchId, Network, Request, RequestError, Role, TICK};
 use crate::chain_sync::state::{Failure, Output};
 use crate::gated::Gated;
-use crate::{gossip, membership, peer, transport};
+use crate::{gossip, membership, onion, peer, transport};
 
 /// How often a peer is reported to be of another network.
 const SAY_AGAIN: Duration = Duration::from_secs(600);
@@ -44,6 +44,7 @@ impl Network {
                 Err(_) => self.view_ended = true,
             },
             () = &mut self.timer => self.on_timer(),
+            Some(event) = self.tunnel_events.recv() => self.on_tunnel(event),
             event = self.swarm.select_next_some() => self.on_swarm_event(event),
         }
     }
@@ -73,8 +74,17 @@ impl Network {
             let view = Arc::clone(&view);
             gate.set_admission(Box::new(move |node| view.shares_swarm(&own, node)));
         }
+        if let Some(gate) = behaviour.repair.as_mut() {
+            let view = Arc::clone(&view);
+            gate.set_admission(Box::new(move |node| view.shares_swarm(&own, node)));
+        }
+        if let Some(gate) = behaviour.offer.as_mut() {
+            let view = Arc::clone(&view);
+            gate.set_admission(Box::new(move |node| view.is_registered(&own) && view.is_registered(node)));
+        }
         behaviour.membership.set_view(Arc::clone(&view));
 
+        self.chain_intake.set_tip(view.tip);
         self.follow_swarm_topic(view.current().swarm_of(&own));
         let now = self.clock.monotonic();
         let connected: Vec<NodeId> = self.connected().filter(|node| self.is_node(node)).collect();
@@ -104,9 +114,11 @@ impl Network {
         self.watch_topics();
         self.ask_for_status(now);
         self.inbox.forget(now);
+        self.punish(now);
         for (node, purpose) in self.outbox.expired(now) {
             self.concluded(node, purpose, Err(RequestError::Unreachable));
         }
+        self.tick_paths();
         let (all, connected) = self.swarm.behaviour().membership.state().members();
         self.metrics.members(all, connected);
     }
@@ -240,6 +252,7 @@ impl Network {
         match out {
             Out::Membership(membership::Event::Unreachable(node)) => {
                 self.metrics.unreachable();
+                self.swarm.behaviour_mut().onion.unreachable(&node);
                 for waiting in self.outbox.take_waiting(&node) {
                     self.concluded(node, waiting.purpose, Err(RequestError::Unreachable));
                 }
@@ -253,6 +266,9 @@ impl Network {
             Out::Chain(event) => self.on_chain(event),
             Out::List(event) => self.on_list(event),
             Out::Status(event) => self.on_status_event(event),
+            Out::Repair(event) => self.on_repair(event),
+            Out::Offer(event) => self.on_offer(event),
+            Out::Onion(onion::behaviour::Event::Dial(node)) => self.on_dial_for_path(node),
         }
     }
 
@@ -281,6 +297,7 @@ impl Network {
 
     fn on_disconnected(&mut self, peer: &PeerId) {
         let Ok(node) = peer::node_id(peer) else { return };
+        self.judging.remove(peer);
         let now = self.clock.monotonic();
         if let Some(sync) = &mut self.sync {
             sync.disconnected(node, now);
@@ -290,8 +307,8 @@ impl Network {
 
     /// The peer does not even speak `chain`, which everybody answers who can be dialled.
     pub(super) fn on_foreign(&mut self, node: NodeId, protocol: Protocol) {
-        if protocol == Protocol::Status {
-            // Refused while one of both does not know of a registration yet.
+        if matches!(protocol, Protocol::Status | Protocol::Repair | Protocol::Offer) {
+            // Refused while one of both does not know of a registration, or of a change of swarms, yet.
             return;
         }
         self.swarm.behaviour_mut().membership.foreign(node);

@@ -18,6 +18,9 @@ pub enum BuildError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// The replay sets cannot be read or written.
+    #[error("replay sets: {0}")]
+    Replays(io::Error),
     /// The operating system gives no random numbers.
     #[error("no random numbers: {0}")]
     Random(getrandom::Error),

@@ -1,13 +1,18 @@
 //! What comes out of a [`Network`](super::Network), and the ids by which it is answered.
 
+use libp2p::PeerId;
 use libp2p::gossipsub::MessageId;
-use libp2p::{PeerId, request_response};
+use libp2p::request_response::{InboundRequestId, ResponseChannel};
 use sotto_proto::id::{Height, NodeId};
 use sotto_proto::net_addr::NodeAddr;
-use sotto_proto::request::{ChainRequest, ChainResponse, ListRequest, ListResponse, StatusRequest, StatusResponse};
+use sotto_proto::request::{
+    ChainRequest, ChainResponse, ListRequest, ListResponse, OfferRequest, OfferResponse, RepairRequest, RepairResponse,
+    StatusRequest, StatusResponse, SwarmRequest,
+};
 
 use super::RequestError;
 use crate::status::ClockOffset;
+use crate::tunnel::TunnelId;
 
 /// Something happened on the network.
 #[derive(Debug)]
@@ -78,6 +83,24 @@ pub enum Event {
         /// The answer, which may be a typed error of the peer; `Err` when there is none.
         result: Result<Response, RequestError>,
     },
+    /// A client asks through a tunnel. Answer with [`Network::tunnel_answer`](super::Network::tunnel_answer).
+    TunnelRequest {
+        /// Which tunnel. The next request of it comes after the last answer to this one; one that comes while a
+        /// subscription is answered ends that.
+        tunnel: TunnelId,
+        /// What.
+        request: SwarmRequest,
+    },
+    /// An answer with more to follow is on its way to the client: there is room for the next.
+    TunnelReady {
+        /// Which tunnel.
+        tunnel: TunnelId,
+    },
+    /// A tunnel that had asked has ended: nothing more can be answered.
+    TunnelClosed {
+        /// Which tunnel.
+        tunnel: TunnelId,
+    },
     /// The clock's distance from the peers' median crossed the limit, one way or the other.
     ClockJudged(ClockOffset),
 }
@@ -91,6 +114,10 @@ pub enum Request {
     List(ListRequest),
     /// Time and final height.
     Status(StatusRequest),
+    /// Comparing and exchanging what is stored; from members of the own swarm.
+    Repair(RepairRequest),
+    /// Handing over what the own swarm owns now; from registered nodes.
+    Offer(OfferRequest),
 }
 
 /// The answer to a [`Request`].
@@ -102,6 +129,10 @@ pub enum Response {
     List(ListResponse),
     /// To [`Request::Status`].
     Status(StatusResponse),
+    /// To [`Request::Repair`].
+    Repair(RepairResponse),
+    /// To [`Request::Offer`].
+    Offer(OfferResponse),
 }
 
 /// An own request.
@@ -116,11 +147,13 @@ pub struct FetchId(pub(crate) u64);
 #[derive(Debug)]
 pub struct ReplyTo(pub(crate) ReplyChannel);
 
-/// The protocol that is answered, with its channel.
+/// The protocol that is answered, with the request and its channel.
 #[derive(Debug)]
 pub(crate) enum ReplyChannel {
-    Chain(PeerId, request_response::ResponseChannel<ChainResponse>),
-    List(PeerId, request_response::ResponseChannel<ListResponse>),
+    Chain(InboundRequestId, ResponseChannel<ChainResponse>),
+    List(InboundRequestId, ResponseChannel<ListResponse>),
+    Repair(ResponseChannel<RepairResponse>),
+    Offer(ResponseChannel<OfferResponse>),
 }
 
 /// A gossiped message that waits for a verdict.

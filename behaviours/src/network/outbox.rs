@@ -18,6 +18,8 @@ pub(super) enum Protocol {
     Chain,
     List,
     Status,
+    Repair,
+    Offer,
 }
 
 impl Request {
@@ -26,6 +28,8 @@ impl Request {
             Self::Chain(_) => Protocol::Chain,
             Self::List(_) => Protocol::List,
             Self::Status(_) => Protocol::Status,
+            Self::Repair(_) => Protocol::Repair,
+            Self::Offer(_) => Protocol::Offer,
         }
     }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use sotto_behaviours::names::Names;
 use sotto_behaviours::network::{ConnectionLimits, Request, Response, Timeouts};
+use sotto_proto::limits::{NEGOTIATING_STREAMS, WAITING_STREAMS};
 use sotto_proto::request::{ChainRequest, ChainResponse};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::support::{Host, Hostile, Net, node_of, until};
+use crate::support::{Flood, Host, Hostile, Net, node_of, until};
 use crate::test_support::CHAIN;
 
 const FLOODER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 66, 6, 6));
@@ -79,8 +80,9 @@ async fn a_handshake_that_trickles_in_has_one_deadline_for_all_of_it() {
     let trickle = tokio::spawn(async move {
         let mut stream = connect(to).await.unwrap();
         // The first bytes of the negotiation, one every fifth of a second.
+        let mut pace = tokio::time::interval(Duration::from_millis(200));
         for byte in b"\x13/multistream/1.0.0\n\x07/noise\n".iter().cycle() {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            pace.tick().await;
             if stream.write_all(&[*byte]).await.is_err() {
                 return;
             }
@@ -122,6 +124,24 @@ async fn a_flood_of_streams_harms_only_its_own_connection() {
     }
     until(&mut hosts, "most were dropped", |_| flooder.see(|seen| seen.answers.len() > 1000 || seen.connections > 1))
         .await;
+    honest_client_is_served(&mut hosts).await;
+}
+
+#[tokio::test]
+async fn of_hundreds_of_streams_that_never_say_what_they_are_for_a_few_are_held() {
+    let (net, mut hosts) = scene();
+    listening(&mut hosts).await;
+    // The length of a message of the negotiation, and a part of it.
+    let data = [&[0xff, 0x7f][..], &[0; 10_000]].concat();
+    let target = (node_of(0), net.address(0));
+    let floods: Vec<_> = (50..54).map(|seed| Flood::start(seed, target, FLOODER, 400, data.clone())).collect();
+    let most = NEGOTIATING_STREAMS + WAITING_STREAMS;
+    until(&mut hosts, "all are open, and most were reset", |_| {
+        floods.iter().all(|flood| flood.opened() == 400 && flood.live() <= most)
+    })
+    .await;
+    assert!(floods.iter().all(|flood| flood.live() > 0), "the connections live");
+    assert!(hosts[0].metric("sotto_network_streams_beyond_total") >= 4 * (400 - most as u64));
     honest_client_is_served(&mut hosts).await;
 }
 

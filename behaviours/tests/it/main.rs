@@ -3,13 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, as tests do")]
 
 mod admission;
+mod bans;
 mod fifty;
 mod floods;
 mod malformed;
 mod meeting;
+mod members;
 mod outsiders;
+mod paths;
+mod relays;
 mod requests;
 mod support;
 mod sync;
 #[path = "../../src/test_support.rs"]
 mod test_support;
+mod unread;

@@ -136,3 +136,31 @@ async fn a_bootstrap_node_stands_in_for_the_producer() {
     let mut hosts = vec![net.host_with(newcomer, net.view(0, &[], &[])), net.host(2, view).with_blocks(120)];
     until(&mut hosts, "it has the chain", |hosts| hosts[0].tip() == 120).await;
 }
+
+#[tokio::test]
+async fn a_producer_can_show_different_blocks_to_different_nodes() {
+    let net = Net::new();
+    let view = net.view(1, &[1, 2], &[]);
+    // Neither node listens, so they do not reach each other and nothing is passed on.
+    let lonely = |seed| net.host_with(NetworkConfig { listen: None, ..net.config(seed) }, view.clone());
+    let mut hosts = vec![net.host(0, view.clone()), lonely(1), lonely(2)];
+    let mut height = 0;
+    until(&mut hosts, "both hear the producer", |hosts| {
+        height += 1;
+        hosts[0].network.publish_block(block(height));
+        hosts[1..].iter().all(|host| !host.gossiped_blocks.is_empty())
+    })
+    .await;
+    drive_for(&mut hosts, Duration::from_millis(500)).await;
+    hosts.iter_mut().for_each(|host| host.gossiped_blocks.clear());
+    for (own, other) in [(1_u8, 2_u8), (2, 1)] {
+        let shown = block(1_000_000 + u64::from(own));
+        hosts[0].network.publish_block_to(shown.clone(), |node| *node != node_of(other));
+        until(&mut hosts, "it is shown", |hosts| hosts[usize::from(own)].gossiped_blocks == [shown.clone()]).await;
+    }
+    drive_for(&mut hosts, Duration::from_millis(500)).await;
+    assert!(hosts[1..].iter().all(|host| host.gossiped_blocks.len() == 1), "each saw one");
+    // Nobody is left out for good.
+    hosts[0].network.publish_block(block(2_000_000));
+    until(&mut hosts, "both hear again", |hosts| hosts[1..].iter().all(|host| host.gossiped_blocks.len() == 2)).await;
+}

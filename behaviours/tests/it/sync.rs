@@ -7,7 +7,7 @@ use sotto_proto::id::NodeId;
 use sotto_proto::request::ChainResponse;
 use sotto_proto::time::UnixMillis;
 
-use crate::support::{Host, Net, block, drive_for, node_of, until};
+use crate::support::{Host, Net, block, drive_for, node_of, transaction, until};
 
 #[tokio::test]
 async fn a_new_node_fetches_the_chain_from_the_producer() {
@@ -64,9 +64,9 @@ async fn a_transaction_reaches_the_producer_directly_or_over_another_node() {
     let mut hosts = vec![net.host(0, without), net.host(1, view.clone()), net.host_with(cut_off, view)];
     until(&mut hosts, "connected", |hosts| hosts[1].is_connected(0) && hosts[2].is_connected(1)).await;
 
-    submitted(&mut hosts, 1, vec![1; 100], node_of(0)).await;
-    submitted(&mut hosts, 2, vec![2; 100], node_of(1)).await;
-    assert!(hosts[0].transactions.contains(&vec![1; 100]) && hosts[0].transactions.contains(&vec![2; 100]));
+    submitted(&mut hosts, 1, transaction(1), node_of(0)).await;
+    submitted(&mut hosts, 2, transaction(2), node_of(1)).await;
+    assert!(hosts[0].transactions.contains(&transaction(1)) && hosts[0].transactions.contains(&transaction(2)));
 }
 
 /// Submits until it is taken, as its maker would: while dials cross, a connection may go in between.

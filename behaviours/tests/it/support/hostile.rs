@@ -57,6 +57,8 @@ struct Order {
     bytes: Vec<u8>,
     /// Whether to end the own half after the bytes.
     finish: bool,
+    /// Whether to read what comes back.
+    read: bool,
 }
 
 impl Hostile {
@@ -70,8 +72,8 @@ impl Hostile {
         let seen = Arc::<Mutex<Seen>>::default();
         let timeouts = Timeouts::default();
         let transport = match from {
-            Some(ip) => host::secure(BoundTcp::new(Some(ip), true), &keypair(seed), &timeouts),
-            None => host::secure(MemoryNet::default(), &keypair(seed), &timeouts),
+            Some(ip) => host::secure(BoundTcp::new(Some(ip), true), &keypair(seed), &timeouts, |_| true),
+            None => host::secure(MemoryNet::default(), &keypair(seed), &timeouts, |_| true),
         };
         let behaviour = Behaviour { accepts, seen: Arc::clone(&seen), orders: VecDeque::new() };
         let mut swarm = host::swarm(transport.unwrap(), behaviour, &keypair(seed), &timeouts);
@@ -109,7 +111,16 @@ impl Hostile {
 
     /// Opens a stream, writes, and reads until the other side ends it.
     pub(crate) fn send(&self, to: NodeId, protocol: &StreamProtocol, bytes: Vec<u8>, finish: bool) {
-        self.orders.try_send(Order { to, protocol: protocol.clone(), bytes, finish }).unwrap();
+        self.order(Order { to, protocol: protocol.clone(), bytes, finish, read: true });
+    }
+
+    /// Opens a stream, writes, and never reads what comes back.
+    pub(crate) fn send_unread(&self, to: NodeId, protocol: &StreamProtocol, bytes: Vec<u8>) {
+        self.order(Order { to, protocol: protocol.clone(), bytes, finish: true, read: false });
+    }
+
+    fn order(&self, order: Order) {
+        self.orders.try_send(order).unwrap();
     }
 
     pub(crate) fn see<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
@@ -288,6 +299,9 @@ async fn speak(mut stream: Stream, order: Order, seen: Arc<Mutex<Seen>>) {
         stream.flush().await?;
         if order.finish {
             stream.close().await?;
+        }
+        if !order.read {
+            std::future::pending::<()>().await;
         }
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

@@ -11,7 +11,16 @@ use sotto_proto::net_addr::NodeAddr;
 
 /// Every IPv4 address and port is a port of the memory transport.
 #[derive(Default)]
-pub(crate) struct MemoryNet(MemoryTransport);
+pub(crate) struct MemoryNet(MemoryTransport, Vec<ListenerId>);
+
+impl Drop for MemoryNet {
+    /// A listener that is merely dropped keeps its port.
+    fn drop(&mut self) {
+        for id in self.1.drain(..) {
+            self.0.remove_listener(id);
+        }
+    }
+}
 
 fn to_memory(address: &Multiaddr) -> Option<Multiaddr> {
     let NodeAddr { ip: std::net::IpAddr::V4(ip), port } = node_addr(address)? else { return None };
@@ -36,7 +45,9 @@ impl Transport for MemoryNet {
 
     fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<Self::Error>> {
         let memory = to_memory(&address).ok_or(TransportError::MultiaddrNotSupported(address))?;
-        self.0.listen_on(id, memory)
+        self.0.listen_on(id, memory)?;
+        self.1.push(id);
+        Ok(())
     }
 
     fn remove_listener(&mut self, id: ListenerId) -> bool {

@@ -12,11 +12,14 @@ use sotto_behaviours::network::{
     ConnectionLimits, Event, FetchOutcome, Network, NetworkConfig, Peer, Registry, Request, RequestError, RequestId,
     Response, Role, Timeouts, Verdict, WallClock,
 };
-use sotto_proto::chain::Header;
-use sotto_proto::id::{BlockHash, ChainId, Hash, Height, NodeId, SwarmId};
+use sotto_proto::chain::{Header, Payload, Transaction, TxBody};
+use sotto_proto::id::{Amount, BlockHash, ChainId, Hash, Height, ItemId, NodeId, PublicKey, SwarmId};
 use sotto_proto::net_addr::NodeAddr;
 use sotto_proto::network::NetworkView;
-use sotto_proto::request::{ChainRequest, ChainResponse, Error, Info, Line, ListRequest, ListResponse};
+use sotto_proto::request::{
+    ChainRequest, ChainResponse, Error, Info, Line, ListRequest, ListResponse, OfferResponse, Records, RepairResponse,
+    StoredRecord, SwarmRequest, SwarmResponse,
+};
 use sotto_proto::sign::SigningKey;
 use sotto_proto::time::UnixMillis;
 use tokio::sync::watch;
@@ -48,6 +51,14 @@ pub(crate) fn block(height: u64) -> Vec<u8> {
     };
     let signed = header.sign(&SigningKey::from_seed(&[9; 32]), &CHAIN);
     [signed.encode(), vec![0; 4]].concat()
+}
+
+/// A transaction that the producer would look at: whoever passes it on can tell.
+pub(crate) fn transaction(nonce: u64) -> Vec<u8> {
+    let signer = SigningKey::from_seed(&[9; 32]);
+    let payload = Payload::Transfer { to: PublicKey::new([1; 32]), amount: Amount(1) };
+    let body = TxBody { signer: PublicKey::from(signer.node_id()), nonce, fee: Amount(1), payload };
+    Transaction::sign(body, &signer, None, &CHAIN).encode()
 }
 
 /// One test's part of the address space, and who is who in it. Host 0 is the producer.
@@ -109,6 +120,7 @@ impl Net {
             private_addresses: true,
             timeouts: self.timeouts.clone(),
             clock: WallClock::system(),
+            relay: None,
         }
     }
 
@@ -128,7 +140,8 @@ impl Net {
             Network::new(config, receiver, Some(&mut registry))
         } else {
             let identity = Keypair::ed25519_from_bytes(*config.identity).unwrap();
-            let transport = host::secure(MemoryNet::default(), &identity, &config.timeouts).unwrap();
+            let is_node = config.knows_nodes_of(receiver.clone());
+            let transport = host::secure(MemoryNet::default(), &identity, &config.timeouts, is_node).unwrap();
             Network::with_transport(config, receiver, Some(&mut registry), transport)
         };
         Host {
@@ -144,7 +157,10 @@ impl Net {
             disconnections: 0,
             clock_judged: Vec::new(),
             silent: false,
+            verdict: Some(Verdict::Accept),
             unanswered: Vec::new(),
+            tunnel_requests: 0,
+            tunnels_closed: 0,
         }
     }
 }
@@ -165,7 +181,12 @@ pub(crate) struct Host {
     pub(crate) clock_judged: Vec<bool>,
     /// Requests taken and not answered, if it is told to be silent.
     pub(crate) silent: bool,
+    /// What it says of every gossiped message, if anything.
+    pub(crate) verdict: Option<Verdict>,
     pub(crate) unanswered: Vec<sotto_behaviours::network::ReplyTo>,
+    /// Requests that came through tunnels; stores are answered with what was to be stored.
+    pub(crate) tunnel_requests: usize,
+    pub(crate) tunnels_closed: usize,
 }
 
 impl Host {
@@ -201,15 +222,19 @@ impl Host {
         line.and_then(|rest| rest.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
     }
 
-    fn on(&mut self, event: Event) {
+    pub(crate) fn on(&mut self, event: Event) {
         match event {
             Event::Block { gossip, bytes, .. } => {
                 self.gossiped_blocks.push(bytes);
-                self.network.judge(gossip, Verdict::Accept);
+                if let Some(verdict) = self.verdict {
+                    self.network.judge(gossip, verdict);
+                }
             }
             Event::SwarmMessage { gossip, bytes, .. } => {
                 self.swarm_messages.push(bytes);
-                self.network.judge(gossip, Verdict::Accept);
+                if let Some(verdict) = self.verdict {
+                    self.network.judge(gossip, verdict);
+                }
             }
             Event::Blocks { fetch, blocks, .. } => {
                 let first = self.tip() + 1;
@@ -229,7 +254,13 @@ impl Host {
             }
             Event::PeerDisconnected { .. } => self.disconnections += 1,
             Event::ClockJudged(offset) => self.clock_judged.push(offset.off),
-            Event::Listening(_) | Event::PeerConnected { .. } => {}
+            Event::TunnelRequest { .. } if self.silent => self.tunnel_requests += 1,
+            Event::TunnelRequest { tunnel, request } => {
+                self.tunnel_requests += 1;
+                self.network.tunnel_answer(tunnel, answer_tunnel(request), false);
+            }
+            Event::TunnelClosed { .. } => self.tunnels_closed += 1,
+            Event::TunnelReady { .. } | Event::Listening(_) | Event::PeerConnected { .. } => {}
         }
     }
 
@@ -258,8 +289,21 @@ impl Host {
                 state: None,
             })),
             Request::List(_) => Response::List(ListResponse::Error(Error::Busy)),
+            Request::Repair(_) => Response::Repair(RepairResponse::Taken),
+            Request::Offer(_) => Response::Offer(OfferResponse::Durable(vec![ItemId::new([5; 32])])),
             Request::Status(_) => unreachable!("answered inside"),
         }
+    }
+}
+
+/// A store is answered with its own record, everything else with *busy*.
+fn answer_tunnel(request: SwarmRequest) -> SwarmResponse {
+    match request {
+        SwarmRequest::Store { record, .. } => {
+            let records = vec![StoredRecord { seq: 1, record }];
+            SwarmResponse::Records(Records { epoch: 1, records, next_seq: 1, more: false, syncing: false })
+        }
+        _ => SwarmResponse::Error(Error::Busy),
     }
 }
 

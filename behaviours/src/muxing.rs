@@ -1,0 +1,334 @@
+//! Yamux with bounds on what a peer opens: a stream costs memory before anybody has read a byte of it.
+//!
+//! Into each stream that it opens a peer may send 256 KiB, whether anybody reads them or not, and libp2p keeps 256 such
+//! streams for each connection until somebody takes them. Here:
+//!
+//! | what | bound |
+//! | --- | --- |
+//! | streams of one connection that nobody has taken yet | [`limits::WAITING_STREAMS`] |
+//! | those of all connections, the first of each left out | [`limits::WAITING_STREAMS_OF_ALL`] |
+//! | streams that the peer has open | [`limits::INBOUND_STREAMS_OF_NODE`], [`limits::INBOUND_STREAMS_OF_STRANGER`] |
+//! | streams that ended while a node reads nothing | as many again, then the connection ends |
+//!
+//! What is beyond the first three is reset, and nothing else on the connection notices. The last is there because Yamux
+//! keeps a stream, and what comes in on it, until its reset is sent, which a peer that reads nothing can put off. From a
+//! stranger nothing is read while it does that. Between nodes this would not do: both could wait for each other.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker, ready};
+
+use futures::{AsyncRead, AsyncWrite, future};
+use libp2p::core::UpgradeInfo;
+use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
+use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
+use libp2p::yamux;
+use prometheus_client::metrics::counter::Counter;
+use sotto_proto::limits;
+
+/// What all connections of a host share.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    /// Places for streams that wait, beyond the first of each connection.
+    places: Arc<AtomicUsize>,
+    refused: Counter,
+}
+
+impl Shared {
+    /// `refused` counts the streams that were reset.
+    pub(crate) fn new(refused: Counter) -> Self {
+        Self { places: Arc::new(AtomicUsize::new(limits::WAITING_STREAMS_OF_ALL)), refused }
+    }
+
+    fn take_place(&self) -> Option<Place> {
+        let taken = self.places.fetch_update(Relaxed, Relaxed, |free| free.checked_sub(1));
+        taken.is_ok().then(|| Place(Arc::clone(&self.places)))
+    }
+}
+
+/// One of the places of [`Shared`], until it is dropped.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// Negotiates Yamux and puts the bounds on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    yamux: yamux::Config,
+    is_node: bool,
+    shared: Shared,
+}
+
+impl Config {
+    /// For a connection with a node, or with anybody else.
+    pub(crate) fn new(is_node: bool, shared: Shared) -> Self {
+        let mut yamux = yamux::Config::default();
+        yamux.set_max_num_streams(limits::YAMUX_STREAMS);
+        Self { yamux, is_node, shared }
+    }
+
+    fn bounded<C>(is_node: bool, shared: Shared, yamux: yamux::Muxer<Wire<C>>, tally: Arc<Tally>) -> Muxer<C> {
+        let open = if is_node { limits::INBOUND_STREAMS_OF_NODE } else { limits::INBOUND_STREAMS_OF_STRANGER };
+        Muxer { yamux, tally, open, shared, waiting: VecDeque::new(), taker: None }
+    }
+}
+
+impl UpgradeInfo for Config {
+    type Info = <yamux::Config as UpgradeInfo>::Info;
+    type InfoIter = <yamux::Config as UpgradeInfo>::InfoIter;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        self.yamux.protocol_info()
+    }
+}
+
+impl<C> InboundConnectionUpgrade<C> for Config
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    type Output = Muxer<C>;
+    type Error = io::Error;
+    type Future = future::Ready<io::Result<Muxer<C>>>;
+
+    fn upgrade_inbound(self, io: C, info: Self::Info) -> Self::Future {
+        let (wire, tally) = Wire::new(io, !self.is_node);
+        let yamux = self.yamux.upgrade_inbound(wire, info).into_inner();
+        future::ready(yamux.map(|yamux| Self::bounded(self.is_node, self.shared, yamux, tally)))
+    }
+}
+
+impl<C> OutboundConnectionUpgrade<C> for Config
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    type Output = Muxer<C>;
+    type Error = io::Error;
+    type Future = future::Ready<io::Result<Muxer<C>>>;
+
+    fn upgrade_outbound(self, io: C, info: Self::Info) -> Self::Future {
+        let (wire, tally) = Wire::new(io, !self.is_node);
+        let yamux = self.yamux.upgrade_outbound(wire, info).into_inner();
+        future::ready(yamux.map(|yamux| Self::bounded(self.is_node, self.shared, yamux, tally)))
+    }
+}
+
+/// What is known of one connection, by its streams and by what they travel on.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Streams that the peer opened and that are still held here.
+    open: AtomicUsize,
+    /// Whether something is written that the peer's side has no room for.
+    stalled: AtomicBool,
+    /// Streams that ended since then.
+    unsent: AtomicUsize,
+}
+
+/// A Yamux connection within the bounds.
+#[derive(Debug)]
+pub(crate) struct Muxer<C> {
+    yamux: yamux::Muxer<Wire<C>>,
+    tally: Arc<Tally>,
+    /// Streams that the peer may have open.
+    open: usize,
+    shared: Shared,
+    waiting: VecDeque<(Stream, Option<Place>)>,
+    taker: Option<Waker>,
+}
+
+/// A peer that opens streams, or has them ended, and reads nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("the peer reads nothing while {0} of its streams ended")]
+struct ReadsNothing(usize);
+
+impl<C: AsyncRead + AsyncWrite + Unpin + 'static> Muxer<C> {
+    /// One more stream, or `None` in place of one too many.
+    fn accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Stream>>> {
+        let stream = ready!(Pin::new(&mut self.yamux).poll_inbound(cx))?;
+        let stream = Stream { yamux: stream, _held: Some(Held::new(&self.tally)) };
+        if self.tally.open.load(Relaxed) > self.open {
+            self.shared.refused.inc();
+            return Poll::Ready(Ok(None));
+        }
+        Poll::Ready(Ok(Some(stream)))
+    }
+
+    /// Keeps a stream until somebody takes it, if there is room.
+    fn keep(&mut self, stream: Stream) {
+        let place = if self.waiting.is_empty() { None } else { self.shared.take_place() };
+        if self.waiting.len() >= limits::WAITING_STREAMS || (place.is_none() && !self.waiting.is_empty()) {
+            self.shared.refused.inc();
+            return;
+        }
+        self.waiting.push_back((stream, place));
+        if let Some(taker) = self.taker.take() {
+            taker.wake();
+        }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let unsent = self.tally.unsent.load(Relaxed);
+        if unsent > self.open {
+            return Err(io::Error::other(ReadsNothing(unsent)));
+        }
+        Ok(())
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin + 'static> StreamMuxer for Muxer<C> {
+    type Substream = Stream;
+    type Error = io::Error;
+
+    fn poll_inbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        let this = self.get_mut();
+        if let Some((stream, _)) = this.waiting.pop_front() {
+            return Poll::Ready(Ok(stream));
+        }
+        this.taker = Some(cx.waker().clone());
+        match ready!(this.accept(cx))? {
+            Some(stream) => Poll::Ready(Ok(stream)),
+            None => again(cx),
+        }
+    }
+
+    fn poll_outbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        let stream = ready!(Pin::new(&mut self.get_mut().yamux).poll_outbound(cx))?;
+        Poll::Ready(Ok(Stream { yamux: stream, _held: None }))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().yamux).poll_close(cx).map_err(Into::into)
+    }
+
+    /// Yamux' own `poll` would keep what comes in; asking for the next inbound stream drives the connection as well.
+    /// One at a time, so that whoever takes streams can do so before the next one is too many.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+        let this = self.get_mut();
+        this.check()?;
+        if let Some(stream) = ready!(this.accept(cx))? {
+            this.keep(stream);
+        }
+        again(cx)
+    }
+}
+
+/// Leaves the turn to others and asks for another.
+fn again<T>(cx: &Context<'_>) -> Poll<T> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// A stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    yamux: yamux::Stream,
+    /// Of an inbound one; dropped after the stream itself.
+    _held: Option<Held>,
+}
+
+/// Counts an inbound stream.
+#[derive(Debug)]
+struct Held(Arc<Tally>);
+
+impl Held {
+    fn new(tally: &Arc<Tally>) -> Self {
+        tally.open.fetch_add(1, Relaxed);
+        Self(Arc::clone(tally))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+        if self.0.stalled.load(Relaxed) {
+            self.0.unsent.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().yamux).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().yamux).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().yamux).poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().yamux).poll_close(cx)
+    }
+}
+
+/// What Yamux writes to: notes whether the peer takes it.
+#[derive(Debug)]
+struct Wire<C> {
+    io: C,
+    tally: Arc<Tally>,
+    /// Whether nothing is read until the peer does.
+    patient: bool,
+}
+
+impl<C> Wire<C> {
+    fn new(io: C, patient: bool) -> (Self, Arc<Tally>) {
+        let tally = Arc::<Tally>::default();
+        (Self { io, tally: Arc::clone(&tally), patient }, tally)
+    }
+
+    fn note<T>(&self, written: &Poll<T>) {
+        if written.is_pending() {
+            self.tally.stalled.store(true, Relaxed);
+        }
+    }
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for Wire<C> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.patient && this.tally.stalled.load(Relaxed) {
+            // Yamux flushes before it reads, each time, so the writing has asked to be woken.
+            return Poll::Pending;
+        }
+        Pin::new(&mut this.io).poll_read(cx, buffer)
+    }
+}
+
+impl<C: AsyncWrite + Unpin> AsyncWrite for Wire<C> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.note(&written);
+        written
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.note(&flushed);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            this.tally.stalled.store(false, Relaxed);
+            this.tally.unsent.store(0, Relaxed);
+        }
+        flushed
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! Paths and tunnels: whole ones, broken ones, and those of peers that do not keep to anything.
+
+mod abuse;
+mod failures;
+mod whole;
