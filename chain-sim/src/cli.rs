@@ -106,6 +106,7 @@ enum Color {
 enum LogFormat {
     Text,
     Json,
+    Logfmt,
 }
 
 #[derive(Debug, Subcommand)]

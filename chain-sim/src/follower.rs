@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use sotto_proto::chain::{Block, SignedHeader};
-use sotto_proto::id::{BlockHash, Height};
+use sotto_proto::codec::DecodeError;
+use sotto_proto::id::{BlockHash, ChainId, Height, PublicKey};
 use sotto_proto::limits::{FINAL_DEPTH, RECENT_MAPS};
 use sotto_proto::network::{NetworkView, Snapshot};
 use sotto_proto::sign::Verify;
@@ -66,6 +67,46 @@ pub struct Equivocation {
     pub second: SignedHeader,
 }
 
+impl Equivocation {
+    /// Bytes of an encoded one.
+    pub const LEN: usize = 2 * SignedHeader::LEN;
+
+    /// Both headers' canonical bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        [self.first.encode(), self.second.encode()].concat()
+    }
+
+    /// Reads what [`Self::encode`] wrote; whether it holds is for the caller to check.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if it is not exactly two headers.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (first, second) = bytes.split_at_checked(SignedHeader::LEN).ok_or(DecodeError::Value("evidence"))?;
+        Ok(Self { first: SignedHeader::decode(first)?, second: SignedHeader::decode(second)? })
+    }
+
+    /// The height that has two blocks.
+    #[must_use]
+    pub const fn height(&self) -> Height {
+        self.first.header.height
+    }
+
+    /// Whether it proves something: two different headers of one height, both signed by `authority`.
+    #[must_use]
+    pub fn holds(&self, chain: &ChainId, authority: &PublicKey, verify: &dyn Verify) -> bool {
+        let signed = |header: &SignedHeader| header.verify(chain, authority, verify);
+        self.first.header.height == self.second.header.height
+            && self.first != self.second
+            && signed(&self.first)
+            && signed(&self.second)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self == other || (self.first == other.second && self.second == other.first)
+    }
+}
+
 #[derive(Clone)]
 struct Link {
     state: State,
@@ -88,6 +129,8 @@ pub struct Follower {
     tip: State,
     side: BTreeMap<BlockHash, Block>,
     evidence: VecDeque<Equivocation>,
+    /// How often evidence was taken in, also what is forgotten by now.
+    equivocations: u64,
     halted: bool,
 }
 
@@ -100,6 +143,7 @@ impl Follower {
             tip: state,
             side: BTreeMap::new(),
             evidence: VecDeque::new(),
+            equivocations: 0,
             halted: false,
         }
     }
@@ -119,6 +163,18 @@ impl Follower {
     /// Contradicting headers seen, oldest first; the last 16.
     pub fn evidence(&self) -> impl Iterator<Item = &Equivocation> {
         self.evidence.iter()
+    }
+
+    /// How often evidence was taken in so far: grows when there is new one.
+    #[must_use]
+    pub const fn equivocations(&self) -> u64 {
+        self.equivocations
+    }
+
+    /// Takes in evidence kept from before, if it holds. Says whether it is new.
+    pub fn remember(&mut self, evidence: Equivocation, verify: &dyn Verify) -> bool {
+        let holds = evidence.holds(&self.tip.chain(), &self.tip.founding().authority, verify);
+        holds && self.take_evidence(evidence)
     }
 
     /// F: the newest height that no reorganisation can undo. Right after a start from a snapshot its state may not be
@@ -218,15 +274,21 @@ impl Follower {
     }
 
     fn note_equivocation(&mut self, second: &SignedHeader) {
-        let Some(first) = self.header_at(second.header.height).cloned() else { return };
-        let pair = Equivocation { first, second: second.clone() };
-        let known = |of: &Equivocation| *of == pair || (of.first == pair.second && of.second == pair.first);
-        if !self.evidence.iter().any(known) {
+        if let Some(first) = self.header_at(second.header.height).cloned() {
+            self.take_evidence(Equivocation { first, second: second.clone() });
+        }
+    }
+
+    fn take_evidence(&mut self, pair: Equivocation) -> bool {
+        let is_new = !self.evidence.iter().any(|known| known.is_same(&pair));
+        if is_new {
             if self.evidence.len() == EVIDENCE {
                 self.evidence.pop_front();
             }
             self.evidence.push_back(pair);
+            self.equivocations += 1;
         }
+        is_new
     }
 
     /// Makes the branch that ends in `hash` the chain, if it leaves the chain above the final block and is valid.

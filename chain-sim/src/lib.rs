@@ -10,12 +10,15 @@
 //! | `transition` | one block's work: begin-block, transactions, end-block |
 //! | `apply` | taking a block in, and making one |
 //! | `follower` | fork choice, finality, reorganisations, the view shown to the rest of a program |
+//! | `process` (feature) | what the long-running programs share: logs, HTTP, limits of the operating system |
 //! | `producer` (feature) | the process that makes blocks |
 //!
-//! Without the feature `producer` there is no I/O, clock, task or random number here.
+//! Without these features there is no I/O, clock, task or random number here.
 
 mod apply;
 mod follower;
+#[cfg(feature = "process")]
+pub mod process;
 #[cfg(feature = "producer")]
 pub mod producer;
 mod state;

@@ -21,10 +21,9 @@
 //! | [`run`], `event_loop` | puts everything together; the one task in which it meets |
 //! | [`serve`] | answers to peers |
 //! | [`http`], [`command`], [`report`], [`metrics`] | answers to people: listeners, commands, documents, counters |
-//! | [`datadir`], `files`, [`clock`] | lock, keys, durable files, time |
+//! | [`datadir`], `files` | lock, keys, durable files |
 
 pub mod block_log;
-pub mod clock;
 pub mod command;
 pub mod datadir;
 pub mod disk;

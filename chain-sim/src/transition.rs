@@ -96,10 +96,7 @@ impl Transition {
         let id = node.record.node;
         let genesis = Arc::clone(&self.state.genesis);
         let old = self.state.nodes.get(&id).cloned();
-        if let Some(old) = &old {
-            self.state.index.remove(old, &genesis.params);
-        }
-        self.state.index.insert(&node, &genesis.params);
+        self.state.index.replace(old.as_deref(), Some(&node), &genesis.params);
         if old.is_none_or(|old| old.record != node.record) {
             self.state.records.insert(id, Arc::clone(&node.record));
             self.buckets.insert(bucket_of(&id));

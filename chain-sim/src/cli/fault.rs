@@ -38,7 +38,7 @@ pub(super) enum Verb {
         #[arg(long)]
         deep: bool,
     },
-    /// Show one branch to half of the nodes and another to the others, then go on with the first
+    /// Show one branch to half of the connected nodes and another to the others, then go on with the first
     TwoHeads {
         /// Blocks in each branch, up to 3
         #[arg(long, value_name = "N", default_value_t = 1)]
@@ -74,7 +74,9 @@ impl Verb {
             Self::Stall { lasting } => format!("no blocks {}", until(lasting)),
             Self::Slow { lasting, .. } => format!("slower blocks {}", until(lasting)),
             Self::Reorg { depth, .. } => format!("the last {depth} blocks are undone and replaced by {}", depth + 1),
-            Self::TwoHeads { blocks } => format!("two branches of {blocks} blocks shown; the chain goes on with one"),
+            Self::TwoHeads { blocks } => {
+                format!("two branches of {blocks} blocks, one for each half of the nodes; then one goes on")
+            }
             Self::Equivocate => "two blocks of one height signed and shown".to_owned(),
             Self::Clear => "blocks as usual".to_owned(),
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
-use sotto_chain::producer::clock;
+use sotto_behaviours::clock;
 use sotto_chain::producer::datadir;
 use sotto_proto::account::test_seed;
 use sotto_proto::chain::{Genesis, GenesisFile, Params, Preset};

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use sotto_chain::process;
 use sotto_chain::producer::datadir::{DataDir, DataDirError};
 use sotto_chain::producer::recovery::RecoveryError;
 use sotto_chain::producer::run::{Config, Keys, StartError, run as produce};
@@ -65,6 +66,8 @@ pub(super) fn run(globals: &Globals, arguments: Arguments, console: &Console) ->
     })?;
     let datadir = DataDir::lock(&datadir).map_err(|error| locked(&error))?;
     logging::start(globals)?;
+    process::abort_on_panic();
+    process::forbid_core_dumps();
     let config = Config {
         datadir,
         genesis,
@@ -74,7 +77,8 @@ pub(super) fn run(globals: &Globals, arguments: Arguments, console: &Console) ->
         prune: arguments.prune,
         cut_damage: arguments.cut_damage,
     };
-    raise_open_files();
+    let (before, files) = process::raise_open_files();
+    tracing::info!("open files {before} → {files}");
     announce(&config.genesis, listen, console);
     drive(config, arguments.exit_on_stdin_eof)
 }
@@ -97,19 +101,6 @@ fn locked(error: &DataDirError) -> Failure {
         DataDirError::InUse { pid, .. } => Failure::new(Exit::InUse, "in_use", error.to_string())
             .hint(format!("stop process {pid}, or use another --datadir")),
         DataDirError::Io { .. } => Failure::new(Exit::Io, "io", error.to_string()),
-    }
-}
-
-/// As many sockets as the network may open, and some files.
-fn raise_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    const WANTED: u64 = 8192;
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = WANTED.min(maximum.unwrap_or(u64::MAX));
-    if current.is_some_and(|current| current < wanted)
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })
-    {
-        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 

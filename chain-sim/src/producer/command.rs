@@ -10,11 +10,11 @@ use crate::producer::machine::{Fault, Input, Refusal, Reply, Ticket};
 use crate::producer::report::{AccountReport, Stakes, Status, TransactionReport};
 
 /// Commands that wait.
-const QUEUE: usize = 64;
+pub(super) const QUEUE: usize = 64;
 /// How long a question may wait for the event loop.
 const QUESTION_DEADLINE: Duration = Duration::from_secs(2);
 /// How long something that needs blocks on disk may take.
-const ACTION_DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const ACTION_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -184,10 +184,17 @@ impl Worker {
         }
     }
 
+    /// At most `count` headers, fewer where the blocks, which have to be read whole to know that they are not damaged,
+    /// are more than an answer of blocks would be. Whoever asked goes on from there.
     fn headers(&self, from: Height, count: usize) -> Result<Vec<SignedHeader>, ReadError> {
         let mut headers = Vec::new();
+        let mut read = 0_usize;
         for height in (from.0..).take(count).map(Height) {
+            if read > CHAIN_ANSWER_BYTES {
+                break;
+            }
             let Some(block) = self.log.read(height)? else { break };
+            read = read.saturating_add(block.len());
             let header = block.get(..SignedHeader::LEN).and_then(|bytes| SignedHeader::decode(bytes).ok());
             headers.push(header.ok_or(ReadError::Damaged(height))?);
         }

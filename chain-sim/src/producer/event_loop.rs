@@ -1,10 +1,11 @@
 //! The one task in which everything meets; see the figure in [`producer`](crate::producer).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sotto_behaviours::clock::Clock;
 use sotto_behaviours::network::{Event, FetchOutcome, GossipId, Network, ReplyTo, Request, Response, Verdict};
 use sotto_proto::chain::SignedHeader;
 use sotto_proto::id::{Height, NodeId};
@@ -16,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::BlockError;
 use crate::producer::block_log::AppendError;
-use crate::producer::clock::Clock;
 use crate::producer::command::{Answer, Command, Question};
 use crate::producer::disk::{Disk, Done, Ended, Job};
 use crate::producer::machine::{Audience, Input, Machine, Output, Refusal, Reply, Ticket};
@@ -73,6 +73,8 @@ pub(super) struct Progress {
     /// The height of the last snapshot asked for.
     snapshot: Height,
     listening: bool,
+    /// Who is shown the second of two branches; `None` while there is one.
+    second_half: Option<BTreeSet<NodeId>>,
 }
 
 impl EventLoop {
@@ -81,7 +83,7 @@ impl EventLoop {
         self.progress.snapshot = Height(self.machine.tip().height().0 / snapshots::INTERVAL * snapshots::INTERVAL);
         self.metrics.show(&self.machine);
         while !cancel.is_cancelled() {
-            let timer = self.machine.next_timer().map(|time| self.clock.instant(time).into());
+            let timer = self.machine.next_timer().map(|time| self.clock.instant(time));
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
@@ -159,13 +161,21 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Gossips a block. Gossip reaches everybody in the end, so for an audience of half the peers only the order can be
-    /// chosen: the machine hands out the first half's block first.
+    /// Gossips a block, in a split to half of the nodes only. They pass it on, so in the end everybody has both
+    /// branches; but of two equally long ones each node stays on the one it saw first.
     fn publish(&mut self, block: Vec<u8>, audience: Audience) {
-        if audience != Audience::All {
-            tracing::warn!(?audience, "one of two heads");
+        if audience == Audience::All {
+            self.progress.second_half = None;
+            return self.network.publish_block(block);
         }
-        self.network.publish_block(block);
+        let second = self.progress.second_half.get_or_insert_with(|| {
+            let nodes = self.machine.tip().nodes();
+            let half: BTreeSet<_> =
+                self.network.connected().filter(|node| nodes.contains_key(node)).skip(1).step_by(2).collect();
+            tracing::warn!(second_half = half.len(), "a split begins: two heads");
+            half
+        });
+        self.network.publish_block_to(block, |node| second.contains(node) == (audience == Audience::SecondHalf));
     }
 
     fn reply(&mut self, ticket: Ticket, reply: Result<Reply, Refusal>) {
@@ -264,10 +274,12 @@ impl EventLoop {
                 self.network.fetched(fetch, FetchOutcome::Inserted { tip: self.machine.tip().height() });
             }
             Event::SwarmMessage { gossip, .. } => self.network.judge(gossip, Verdict::Ignore),
-            Event::Request { request, reply, .. } => self.on_request(request, reply)?,
+            Event::Request { from, request, reply } => self.on_request(&from, request, reply)?,
             Event::OtherGenesis { node } => {
                 tracing::info!(peer = node.short(), "a peer speaks another chain's protocols");
             }
+            // No tunnel ends at the producer.
+            Event::TunnelRequest { .. } | Event::TunnelReady { .. } | Event::TunnelClosed { .. } => {}
             Event::PeerConnected { .. }
             | Event::PeerDisconnected { .. }
             | Event::Response { .. }
@@ -299,7 +311,11 @@ impl EventLoop {
         Ok(Verdict::Ignore)
     }
 
-    fn on_request(&mut self, request: Request, reply: ReplyTo) -> Result<(), RunError> {
+    fn on_request(&mut self, peer: &NodeId, request: Request, reply: ReplyTo) -> Result<(), RunError> {
+        if let Some(response) = self.second_branch(peer, &request) {
+            self.network.respond(reply, Response::Chain(response));
+            return Ok(());
+        }
         match request {
             Request::Chain(ChainRequest::Tip) => {
                 let tip = self.machine.tip();
@@ -314,10 +330,28 @@ impl EventLoop {
                 self.act(Waiter::Peer(reply), |ticket| Input::Submit { ticket, transaction })?;
             }
             Request::List(request) => self.on_list_request(request, reply)?,
-            // Answered inside the network; a status request never comes up.
-            Request::Status(_) => drop(reply),
+            // A status request is answered inside the network, and the producer has no part in the others.
+            Request::Status(_) | Request::Repair(_) | Request::Offer(_) => drop(reply),
         }
         Ok(())
+    }
+
+    /// In a split, what those are told who see the second branch; `None` if that is what all are told.
+    fn second_branch(&self, peer: &NodeId, request: &Request) -> Option<ChainResponse> {
+        self.progress.second_half.as_ref().filter(|half| half.contains(peer))?;
+        let tip = self.machine.tip().height();
+        match request {
+            Request::Chain(ChainRequest::Tip) => {
+                let (hash, _) = self.machine.second_branch(tip)?;
+                Some(ChainResponse::Tip { height: tip, hash })
+            }
+            Request::Chain(ChainRequest::Blocks { from, max_bytes }) => {
+                let (_, blocks) = self.machine.second_branch(*from)?;
+                let blocks = serve::fitting(blocks, usize::try_from(*max_bytes).unwrap_or(usize::MAX));
+                Some(ChainResponse::Blocks { blocks, tip })
+            }
+            _ => None,
+        }
     }
 
     fn on_list_request(&mut self, request: ListRequest, reply: ReplyTo) -> Result<(), RunError> {

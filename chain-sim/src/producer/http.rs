@@ -22,6 +22,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{Router, get};
 use prometheus_client::registry::Registry;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::admin::FaultRequest;
 pub use self::error::ApiError;
 pub use self::socket::{bind, connect};
+use crate::process::serve::refuse_names;
 use crate::producer::command::{Answer, Commands, Question};
 
 /// What the handlers work with.
@@ -44,7 +46,7 @@ pub(super) struct Api {
 
 /// The routes that only tell.
 pub(super) fn public(api: Api) -> Router {
-    routes().with_state(api)
+    routes().with_state(api).layer(middleware::from_fn(refuse_names))
 }
 
 /// All routes.

@@ -35,15 +35,16 @@ use sotto_proto::network::NetworkView;
 use sotto_proto::sign::{Ed25519, SigningKey};
 use sotto_proto::time::{Monotonic, Now};
 
+use self::admit::Draft;
 pub use self::chain::Chain;
 pub use self::fault::{Fault, MAX_HEADS, MAX_REORG};
 pub use self::outcomes::{Fate, Outcomes};
-use self::produce::{InFlight, Job};
+use self::produce::{InFlight, Job, Split};
 use crate::producer::block_log::Entry;
 use crate::producer::faucet::{Faucet, FaucetError};
 use crate::producer::pool::{Full, Limits, Pool};
 use crate::producer::schedule::{Pace, Schedule};
-use crate::{BlockDraft, BlockError, State, TransactionError};
+use crate::{BlockError, State, TransactionError};
 
 /// Names who waits for a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,14 +91,14 @@ pub enum Input {
     Seen(Box<SignedHeader>),
 }
 
-/// Who is meant to hear of a block first.
+/// Whom a block is shown to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// All peers.
     All,
-    /// Every other peer, beginning with the first.
+    /// All but the second half.
     FirstHalf,
-    /// The others.
+    /// Every second node that is connected when a split begins; the same ones until it ends.
     SecondHalf,
 }
 
@@ -218,10 +219,11 @@ pub struct Machine {
     chain: Chain,
     pool: Pool,
     /// The next block as far as it is known: what new transactions are tried on.
-    draft: Option<BlockDraft>,
+    draft: Option<Draft>,
     schedule: Schedule,
     in_flight: Option<InFlight>,
     jobs: VecDeque<Job>,
+    split: Option<Split>,
     outcomes: Outcomes,
     faucet: Option<Faucet>,
     halted: Option<String>,
@@ -256,6 +258,7 @@ impl Machine {
             schedule: Schedule::new(interval, due),
             in_flight: None,
             jobs: VecDeque::new(),
+            split: None,
             outcomes: Outcomes::default(),
             faucet: faucet.filter(|_| preset == Preset::Testnet),
             halted: None,

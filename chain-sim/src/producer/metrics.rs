@@ -33,6 +33,7 @@ pub struct Metrics {
     dropped: Counter,
     foreign: Counter,
     busy: Counter,
+    http_refused: Counter,
     append: Histogram,
     handle: Histogram,
 }
@@ -52,6 +53,7 @@ impl Default for Metrics {
             dropped: Counter::default(),
             foreign: Counter::default(),
             busy: Counter::default(),
+            http_refused: Counter::default(),
             append: Histogram::new(exponential_buckets(0.000_1, 4.0, 8)),
             handle: Histogram::new(exponential_buckets(0.000_01, 4.0, 10)),
         }
@@ -74,6 +76,11 @@ impl Metrics {
         registry.register("dropped", "Transactions that left the pool without a block", self.dropped.clone());
         registry.register("foreign_blocks", "Gossiped blocks that are not of this chain", self.foreign.clone());
         registry.register("reads_refused", "Requests refused because the disk is busy", self.busy.clone());
+        registry.register(
+            "http_connections_refused",
+            "HTTP connections that were over their listener's limit",
+            self.http_refused.clone(),
+        );
         registry.register_with_unit(
             "append",
             "Time from making blocks to having them on disk",
@@ -113,6 +120,10 @@ impl Metrics {
 
     pub(super) fn busy(&self) {
         self.busy.inc();
+    }
+
+    pub(super) fn http_refused(&self) {
+        self.http_refused.inc();
     }
 
     pub(super) fn appended(&self, took: Duration) {

@@ -25,13 +25,17 @@ pub struct Limits {
     pub per_signer: usize,
     /// How long a transaction may wait.
     pub lifetime: Duration,
+    /// Waiting transactions that a new one is tried after, beside all of its own signer's.
+    pub replayed: usize,
 }
 
 impl Default for Limits {
     /// Room for four full blocks in each share. A node has at most a report, a proof and some changes under way, an
-    /// operator registers a few nodes at once: 64 a signer is plenty. An hour bridges a stalled producer.
+    /// operator registers a few nodes at once: 64 a signer is plenty. An hour bridges a stalled producer. Replaying 512
+    /// takes some milliseconds; a whole crowded pool, after each block, would keep the network waiting. What the others
+    /// make invalid is found when its block is made.
     fn default() -> Self {
-        Self { count: 16_384, bytes: 4 << 20, per_signer: 64, lifetime: Duration::from_secs(3600) }
+        Self { count: 16_384, bytes: 4 << 20, per_signer: 64, lifetime: Duration::from_secs(3600), replayed: 512 }
     }
 }
 
@@ -174,6 +178,18 @@ impl Pool {
     #[must_use]
     pub fn nonces_waiting(&self, signer: &PublicKey) -> u64 {
         self.signers.get(signer).map_or(0, |signer| signer.ordered.len() as u64)
+    }
+
+    /// How many waiting transactions a new one is tried after.
+    #[must_use]
+    pub const fn replayed(&self) -> usize {
+        self.limits.replayed
+    }
+
+    /// The waiting transactions of `signer`, in the order in which they can take effect.
+    pub fn of(&self, signer: &PublicKey) -> impl Iterator<Item = &Transaction> {
+        let queues = self.signers.get(signer).into_iter().flat_map(|own| own.ordered.iter().chain(&own.free));
+        queues.filter_map(|(_, id)| self.waiting.get(id)).map(|waiting| &waiting.transaction)
     }
 
     /// Whether `transaction`, `bytes` long, would find room.

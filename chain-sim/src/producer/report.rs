@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use sotto_behaviours::network::Counts;
 use sotto_proto::chain::{NodeState, ServiceNode};
 use sotto_proto::id::{NodeId, PublicKey, TxId};
-use sotto_proto::network::Snapshot;
 use sotto_proto::time::UnixMillis;
 
 use crate::State;
+use crate::process::report::FinalStatus;
+use crate::process::resident_bytes;
 use crate::producer::machine::{Fate, Machine};
 use crate::producer::schedule::Pace;
 use crate::producer::serve::VERSION;
@@ -68,22 +69,7 @@ pub struct Status {
     /// Its software's version.
     pub version: String,
     /// The recent final states, newest first.
-    pub finals: Vec<FinalState>,
-}
-
-/// What everybody must agree on at one final height.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FinalState {
-    /// The height.
-    pub height: u64,
-    /// Hash of its block.
-    pub block_hash: String,
-    /// Root of the state.
-    pub state_root: String,
-    /// Root of the node list.
-    pub list_root: String,
-    /// Digest of the swarm map.
-    pub swarm_map: String,
+    pub finals: Vec<FinalStatus>,
 }
 
 /// The answer to `GET /account/KEY`.
@@ -229,7 +215,7 @@ pub fn status(machine: &Machine, vitals: Vitals) -> Status {
         rss_bytes: resident_bytes(),
         pid: std::process::id(),
         version: VERSION.to_owned(),
-        finals: view.recent().map(final_state).collect(),
+        finals: view.recent().map(FinalStatus::from).collect(),
     }
 }
 
@@ -251,16 +237,6 @@ fn nodes_by_state(state: &State) -> BTreeMap<String, usize> {
         *counts.entry(record.state.name().to_owned()).or_default() += 1;
     }
     counts
-}
-
-fn final_state(snapshot: &Snapshot) -> FinalState {
-    FinalState {
-        height: snapshot.height.0,
-        block_hash: snapshot.block_hash.to_string(),
-        state_root: snapshot.state_root.to_string(),
-        list_root: snapshot.list_root.to_string(),
-        swarm_map: snapshot.swarms.digest().to_string(),
-    }
 }
 
 /// An account.
@@ -339,11 +315,4 @@ pub fn rfc3339(time: UnixMillis) -> String {
     // Block times are the authority's; the largest that this can be written for is in the year 9999.
     let millis = time.0.min(253_402_300_799_999);
     humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_millis(millis)).to_string()
-}
-
-/// Bytes of memory the process has in RAM, as the kernel counts them.
-fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(pages.saturating_mul(u64::try_from(rustix::param::page_size()).ok()?))
 }

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::serve::Listener;
 use prometheus_client::registry::Registry;
+use sotto_behaviours::clock::Clock;
 use sotto_behaviours::network::{
     BuildError, ConnectionLimits, Network, NetworkConfig, Peer, Role, Timeouts, WallClock,
 };
@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
-use crate::producer::clock::Clock;
-use crate::producer::command::Commands;
+use crate::process::serve::{ServeLimits, serve};
+use crate::producer::command::{ACTION_DEADLINE, Commands, QUEUE};
 use crate::producer::datadir::{DataDir, SOCKET};
 use crate::producer::disk::Disk;
 use crate::producer::event_loop::{EventLoop, Progress, RunError};
@@ -31,6 +31,13 @@ use crate::producer::machine::{Chain, Machine};
 use crate::producer::metrics::Metrics;
 use crate::producer::recovery::{self, RecoveryError};
 
+/// Bounds of the admin socket: commands may take longer than a look at the status.
+const ADMIN: ServeLimits = ServeLimits {
+    connections: QUEUE,
+    head: Duration::from_secs(5),
+    life: ACTION_DEADLINE.saturating_add(Duration::from_secs(5)),
+    buffer: 16 << 10,
+};
 /// How long open HTTP requests may take once the producer ends.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -119,7 +126,7 @@ pub async fn run(config: Config, cancel: CancellationToken) -> Result<(), StartE
     let (commands, inbox) = Commands::channel();
     let block_time_ms = genesis.params.block_time_ms;
     let api = Api { commands, registry: Arc::new(registry), shutdown: cancel.clone(), block_time_ms };
-    let servers = serve_http(&config, api, &cancel).await?;
+    let servers = serve_http(&config, api, &metrics, &cancel).await?;
     let progress = Progress::default();
     let event_loop = EventLoop { machine, network, disk, commands: inbox, view, clock, metrics, started, progress };
     let result = Box::pin(event_loop.run(cancel.clone())).await;
@@ -173,33 +180,31 @@ fn network_config(config: &Config) -> NetworkConfig {
         private_addresses: genesis.params.private_allowed(),
         timeouts: Timeouts::default(),
         clock: WallClock::system(),
+        relay: None,
     }
 }
 
 /// Starts both listeners; their tasks end with `cancel`.
-async fn serve_http(config: &Config, api: Api, cancel: &CancellationToken) -> Result<TaskTracker, StartError> {
+async fn serve_http(
+    config: &Config,
+    api: Api,
+    metrics: &Metrics,
+    cancel: &CancellationToken,
+) -> Result<TaskTracker, StartError> {
     let servers = TaskTracker::new();
+    let refused = || {
+        let metrics = metrics.clone();
+        move || metrics.http_refused()
+    };
     if let Some(address) = config.http {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| StartError::Listen { at: format!("http://{address}"), source })?;
-        spawn(&servers, listener, http::public(api.clone()), cancel);
+        servers.spawn(serve(listener, http::public(api.clone()), ServeLimits::default(), refused(), cancel.clone()));
     }
     let socket = config.datadir.path().join(SOCKET);
     let listener =
         http::bind(&socket).map_err(|source| StartError::Listen { at: socket.display().to_string(), source })?;
-    spawn(&servers, listener, http::admin(api), cancel);
+    servers.spawn(serve(listener, http::admin(api), ADMIN, refused(), cancel.clone()));
     Ok(servers)
-}
-
-fn spawn<L>(servers: &TaskTracker, listener: L, router: axum::Router, cancel: &CancellationToken)
-where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
-{
-    let ended = cancel.clone().cancelled_owned();
-    servers.spawn(async move {
-        // Never fails: it ends with `ended`, errors of single connections are handled inside.
-        let _ended = axum::serve(listener, router).with_graceful_shutdown(ended).await;
-    });
 }

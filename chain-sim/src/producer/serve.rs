@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sotto_proto::chain::SignedHeader;
 use sotto_proto::id::{Height, NodeId};
-use sotto_proto::limits::{LIST_ANSWER_BYTES, REASON_MAX};
+use sotto_proto::limits::{CHAIN_ANSWER_BYTES, LIST_ANSWER_BYTES, REASON_MAX};
 use sotto_proto::network::{NetworkView, Snapshot};
 use sotto_proto::request::{ChainResponse, Error, Info, Line, ListResponse};
 use sotto_proto::time::UnixMillis;
@@ -77,6 +77,17 @@ pub fn blocks(read: Result<(Vec<Vec<u8>>, Height), ReadError>) -> ChainResponse 
         Ok((blocks, tip)) => ChainResponse::Blocks { blocks, tip },
         Err(error) => ChainResponse::Error(read_error(&error)),
     }
+}
+
+/// As many blocks as an answer of `max_bytes` holds; one at least, if there is one.
+#[must_use]
+pub fn fitting(blocks: impl Iterator<Item = Vec<u8>>, max_bytes: usize) -> Vec<Vec<u8>> {
+    let mut bytes = 0_usize;
+    let fits = |(index, block): &(usize, Vec<u8>)| {
+        bytes = bytes.saturating_add(block.len());
+        *index == 0 || bytes <= max_bytes.min(CHAIN_ANSWER_BYTES)
+    };
+    blocks.enumerate().take_while(fits).map(|(_, block)| block).collect()
 }
 
 /// What a peer is told of a failed read. That our disk is bad is nothing it can act on but by asking others.

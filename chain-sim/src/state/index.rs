@@ -7,6 +7,7 @@ use sotto_proto::net_addr::NodeAddr;
 
 /// Look-ups by something else than the key, and queues ordered by height.
 #[derive(Clone, Default)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(crate) struct Indexes {
     /// Every present and previous X25519 key: unique on the chain.
     pub(crate) by_x25519: OrdMap<X25519Key, NodeId>,
@@ -29,42 +30,65 @@ pub(crate) struct Indexes {
 impl Indexes {
     /// Takes a node in.
     pub(crate) fn insert(&mut self, node: &ServiceNode, params: &Params) {
-        let record = &node.record;
-        let id = record.node;
-        for key in std::iter::once(record.x25519).chain(record.previous_x25519) {
-            self.by_x25519.insert(key, id);
-        }
-        for address in &record.addresses {
-            self.by_address.insert(*address, id);
-        }
-        if record.state == NodeState::Active {
-            self.proofs.insert((node.proved_epoch, id));
-            self.rewards.insert((node.rewarded_at, id));
-            if is_failing(node, params) {
-                self.failing.insert(id);
-            }
-        }
-        if let Some(end) = end_of(node, params) {
-            self.node_ends.insert((end, id));
-        }
+        self.replace(None, Some(node), params);
     }
 
     /// Takes a node out; `node` is the value it was taken in with.
     pub(crate) fn remove(&mut self, node: &ServiceNode, params: &Params) {
-        let record = &node.record;
-        let id = record.node;
-        for key in std::iter::once(record.x25519).chain(record.previous_x25519) {
-            self.by_x25519.remove(&key);
-        }
-        for address in &record.addresses {
-            self.by_address.remove(address);
-        }
-        self.proofs.remove(&(node.proved_epoch, id));
-        self.rewards.remove(&(node.rewarded_at, id));
-        self.failing.remove(&id);
-        if let Some(end) = end_of(node, params) {
-            self.node_ends.remove(&(end, id));
-        }
+        self.replace(Some(node), None, params);
+    }
+
+    /// Puts one value of a node in the place of another. Most changes of a node touch one index or none, and each that
+    /// is left alone is a path of its tree that need not be copied.
+    pub(crate) fn replace(&mut self, old: Option<&ServiceNode>, new: Option<&ServiceNode>, params: &Params) {
+        let Some(id) = new.or(old).map(|node| node.record.node) else { return };
+        let keys =
+            |node: Option<&ServiceNode>| node.map(|node| [Some(node.record.x25519), node.record.previous_x25519]);
+        let (old_keys, new_keys) = (keys(old).unwrap_or_default(), keys(new).unwrap_or_default());
+        swap_keys(&mut self.by_x25519, id, old_keys.iter().flatten(), new_keys.iter().flatten());
+        swap_keys(&mut self.by_address, id, addresses(old).iter(), addresses(new).iter());
+        let active = |node: &&ServiceNode| node.record.state == NodeState::Active;
+        let (old_active, new_active) = (old.filter(active), new.filter(active));
+        let proof = |node: &ServiceNode| (node.proved_epoch, id);
+        swap(&mut self.proofs, old_active.map(proof), new_active.map(proof));
+        let reward = |node: &ServiceNode| (node.rewarded_at, id);
+        swap(&mut self.rewards, old_active.map(reward), new_active.map(reward));
+        let failing = |node: &ServiceNode| is_failing(node, params).then_some(id);
+        swap(&mut self.failing, old_active.and_then(failing), new_active.and_then(failing));
+        let end = |node: &ServiceNode| end_of(node, params).map(|end| (end, id));
+        swap(&mut self.node_ends, old.and_then(end), new.and_then(end));
+    }
+}
+
+fn addresses(node: Option<&ServiceNode>) -> &[NodeAddr] {
+    node.map(|node| node.record.addresses.as_slice()).unwrap_or_default()
+}
+
+/// Makes a set hold `new` instead of `old`.
+fn swap<K: Ord + Clone>(set: &mut OrdSet<K>, old: Option<K>, new: Option<K>) {
+    if old == new {
+        return;
+    }
+    if let Some(old) = old {
+        set.remove(&old);
+    }
+    if let Some(new) = new {
+        set.insert(new);
+    }
+}
+
+/// Makes a map lead to `id` from the keys `new` instead of the keys `old`.
+fn swap_keys<'a, K: Ord + Clone + 'a>(
+    map: &mut OrdMap<K, NodeId>,
+    id: NodeId,
+    old: impl Iterator<Item = &'a K> + Clone,
+    new: impl Iterator<Item = &'a K> + Clone,
+) {
+    for key in old.clone().filter(|key| !new.clone().any(|kept| kept == *key)) {
+        map.remove(key);
+    }
+    for key in new.clone().filter(|key| !old.clone().any(|kept| kept == *key)) {
+        map.insert(key.clone(), id);
     }
 }
 
@@ -83,5 +107,79 @@ fn end_of(node: &ServiceNode, params: &Params) -> Option<Height> {
         NodeState::Active => None,
         NodeState::Decommissioned => Some(node.since.plus(node.credit.max(1))),
         NodeState::Exiting => Some(node.since.plus(params.lock_up_blocks)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use sotto_proto::chain::{NodeRecord, Preset, TestLedger};
+    use sotto_proto::id::Amount;
+
+    use super::*;
+
+    fn key(byte: u8) -> X25519Key {
+        X25519Key::new([byte; 32])
+    }
+
+    prop_compose! {
+        /// One node, at different times of its life.
+        fn value()(
+            x25519 in 0_u8..4,
+            previous in proptest::option::of(4_u8..8),
+            ports in proptest::collection::btree_set(1_u16..5, 1..4),
+            state in 0_usize..3,
+            (proved_epoch, rewarded_at, since, credit) in (0_u64..3, 0_u64..3, 0_u64..3, 0_u64..3),
+        ) -> ServiceNode {
+            let record = NodeRecord {
+                node: NodeId::new([9; 32]),
+                x25519: key(x25519),
+                previous_x25519: previous.map(key),
+                operator: PublicKey::new([8; 32]),
+                state: [NodeState::Active, NodeState::Decommissioned, NodeState::Exiting][state],
+                swarm: None,
+                region: Default::default(),
+                addresses: ports.into_iter().map(|port| NodeAddr::new([127, 0, 0, 1].into(), port)).collect(),
+            };
+            ServiceNode {
+                record: Arc::new(record),
+                stake: Amount(1),
+                registered_at: Height(1),
+                since: Height(since),
+                credit,
+                proved_epoch,
+                proved_at: Height(1),
+                version: 0,
+                rewarded_at: Height(rewarded_at),
+                rewards: Amount(0),
+                home: None,
+                member_since: Height::ZERO,
+                address_changed_at: Height::ZERO,
+                key_rotated_at: Height::ZERO,
+                tests: TestLedger::default(),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn replacing_a_value_leaves_what_taking_in_the_new_one_alone_makes(
+            values in proptest::collection::vec(value(), 1..12),
+        ) {
+            let params = Params::preset(Preset::Testnet);
+            let mut index = Indexes::default();
+            let mut old: Option<&ServiceNode> = None;
+            for new in &values {
+                index.replace(old, Some(new), &params);
+                let mut fresh = Indexes::default();
+                fresh.insert(new, &params);
+                prop_assert_eq!(&index, &fresh);
+                old = Some(new);
+            }
+            index.replace(old, None, &params);
+            prop_assert_eq!(&index, &Indexes::default());
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Fork choice, finality, reorganisations and evidence.
 
-use sotto_chain::{BlockDraft, BlockError, Follower, Inserted, State};
+use sotto_chain::{BlockDraft, BlockError, Equivocation, Follower, Inserted, State};
 use sotto_proto::chain::{Block, Payload};
 use sotto_proto::id::{Amount, Height};
 use sotto_proto::sign::Ed25519;
@@ -164,18 +164,52 @@ fn a_signed_branch_with_an_invalid_block_is_dropped_and_the_chain_stays() {
 }
 
 #[test]
-fn followers_that_saw_other_heads_first_agree_one_block_later() {
-    let (chain, mut first) = chain_and_follower(20);
-    let mut second = first.clone();
-    let (a, b) = (branch(&chain, 20, 2, 0), branch(&chain, 20, 1, 9));
-    insert_all(&mut first, &a[..1]);
-    insert_all(&mut second, &b);
-    assert_ne!(first.tip().tip_hash(), second.tip().tip_hash());
-    insert_all(&mut first, &b);
-    insert_all(&mut second, &a);
-    insert_all(&mut first, &a[1..]);
-    assert_eq!(first.tip().tip_hash(), second.tip().tip_hash());
-    assert_eq!((first.evidence().count(), second.evidence().count()), (1, 1));
+fn followers_that_saw_other_heads_first_agree_as_soon_as_one_branch_grows() {
+    for (blocks, winner) in [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1)] {
+        let (chain, mut first) = chain_and_follower(20);
+        let mut second = first.clone();
+        let branches = [branch(&chain, 20, blocks + 1, 0), branch(&chain, 20, blocks + 1, 9)];
+        for pair in branches[0].iter().zip(&branches[1]).take(usize::try_from(blocks).unwrap()) {
+            let (a, b) = (pair.0.clone(), pair.1.clone());
+            assert_eq!(insert_all(&mut first, &[a.clone(), b.clone()]), [Inserted::Extended, Inserted::SideBranch]);
+            assert_eq!(insert_all(&mut second, &[b, a]), [Inserted::Extended, Inserted::SideBranch]);
+            assert_ne!(first.tip().tip_hash(), second.tip().tip_hash());
+        }
+        let last = branches[winner].last().unwrap();
+        for follower in [&mut first, &mut second] {
+            insert_all(follower, std::slice::from_ref(last));
+            assert_eq!(follower.tip().tip_hash(), last.hash(&chain.state.chain()));
+            assert_eq!(follower.evidence().count() as u64, blocks);
+            assert!(!follower.is_halted());
+        }
+        assert_eq!(first.view().current().block_hash, second.view().current().block_hash);
+    }
+}
+
+#[test]
+fn evidence_round_trips_and_is_remembered_only_if_it_holds() {
+    let (chain, mut follower) = chain_and_follower(20);
+    insert_all(&mut follower, &branch(&chain, 18, 2, 9));
+    let evidence: Vec<_> = follower.evidence().cloned().collect();
+    assert_eq!((evidence.len(), follower.equivocations()), (2, 2));
+    let mut later = Follower::new(chain.state.clone());
+    for pair in &evidence {
+        let read = Equivocation::decode(&pair.encode()).unwrap();
+        assert_eq!((&read, read.height()), (pair, pair.second.header.height));
+        let swapped = Equivocation { first: read.second.clone(), second: read.first.clone() };
+        let twice_the_same = Equivocation { first: read.first.clone(), second: read.first.clone() };
+        let forged = Equivocation { first: evidence[0].first.clone(), second: evidence[1].second.clone() };
+        let mut unsigned = read.clone();
+        unsigned.second.header.time.0 += 1;
+        for wrong in [twice_the_same, forged, unsigned] {
+            assert!(!later.remember(wrong, &Ed25519));
+        }
+        assert!(later.remember(read, &Ed25519));
+        assert!(!later.remember(swapped, &Ed25519), "known");
+    }
+    assert!(later.evidence().eq(&evidence));
+    assert!(Equivocation::decode(&evidence[0].encode()[1..]).is_err());
+    assert!(Equivocation::decode(&[0; 3]).is_err());
 }
 
 #[test]

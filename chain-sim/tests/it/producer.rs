@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,8 +36,15 @@ fn operator() -> SigningKey {
     SigningKey::from_seed(&test_seed(42, "operator", 0))
 }
 
+/// Node key and operator of a witness; the first one's are those of [`node_key`] and [`operator`].
+fn keys(number: u8) -> (SigningKey, SigningKey) {
+    let operator = test_seed(42, "operator", u32::from(number));
+    (SigningKey::from_seed(&[77 + number; 32]), SigningKey::from_seed(&operator))
+}
+
 /// A peer of the producer that remembers every block it is shown, and follows the chain as a node does.
 struct Witness {
+    number: u8,
     network: Network,
     producer: sotto_proto::id::NodeId,
     chain: ChainId,
@@ -52,25 +60,31 @@ impl Witness {
     }
 
     fn on(place: &Place, role: Role, genesis: Genesis) -> Self {
+        Self::numbered(0, place, role, genesis)
+    }
+
+    fn numbered(number: u8, place: &Place, role: Role, genesis: Genesis) -> Self {
         let state = State::genesis(&genesis);
         let follower = Follower::new(state.clone());
         let (sender, view) = watch::channel(Arc::new(follower.view()));
         let producer = Peer { node: genesis.producer, addresses: vec![place.listen()] };
         let config = NetworkConfig {
-            identity: Zeroizing::new(*node_key().seed()),
+            identity: Zeroizing::new(*keys(number).0.seed()),
             chain: state.chain(),
             role,
-            listen: (role == Role::Node).then(|| place.address(28_000)),
+            // Further ones do not listen: they hear of blocks from the producer only.
+            listen: (role == Role::Node && number == 0).then(|| place.address(28_000)),
             producer,
             bootstrap: Vec::new(),
             limits: ConnectionLimits { per_address_enabled: false, ..ConnectionLimits::default() },
             private_addresses: true,
             timeouts: Timeouts::default(),
             clock: WallClock::system(),
+            relay: None,
         };
         let network = Network::new(config, view, None).unwrap();
         let (chain, producer) = (state.chain(), genesis.producer);
-        Self { network, producer, chain, seen: BTreeMap::new(), gossiped: 0, follower, view: sender }
+        Self { number, network, producer, chain, seen: BTreeMap::new(), gossiped: 0, follower, view: sender }
     }
 
     fn saw(&mut self, bytes: &[u8]) {
@@ -164,9 +178,10 @@ impl Witness {
     }
 
     fn sign(&self, nonce: u64, payload: Payload) -> Transaction {
-        let node = matches!(payload, Payload::Register { .. }).then(node_key);
-        let body = TxBody { signer: operator().public(), nonce, fee: Amount(0), payload };
-        Transaction::sign(body, &operator(), node.as_ref(), &self.chain)
+        let (key, operator) = keys(self.number);
+        let node = matches!(payload, Payload::Register { .. }).then_some(key);
+        let body = TxBody { signer: operator.public(), nonce, fee: Amount(0), payload };
+        Transaction::sign(body, &operator, node.as_ref(), &self.chain)
     }
 
     fn transfer(&self, nonce: u64) -> Transaction {
@@ -177,11 +192,11 @@ impl Witness {
         self.sign(
             0,
             Payload::Register {
-                node: node_key().node_id(),
-                x25519: X25519Key::new([5; 32]),
+                node: keys(self.number).0.node_id(),
+                x25519: X25519Key::new([5 + self.number; 32]),
                 stake: Amount::coins(100),
                 region: "eu".parse().unwrap(),
-                addresses: vec![place.address(28_000)],
+                addresses: vec![place.address(28_000 + u16::from(self.number))],
             },
         )
     }
@@ -486,4 +501,32 @@ impl Witness {
         let status = place.cli(&["status", "--json"]);
         serde_json::from_slice::<serde_json::Value>(&status.stdout).unwrap()["tip"].as_u64().unwrap() - 1100
     }
+}
+
+#[test]
+fn the_http_port_is_bounded_and_answers_by_address_only() {
+    let place = Place::founded(&["--block-time", "1s"]);
+    let _producer = place.start();
+    let ask = |host: &str| {
+        let mut stream = TcpStream::connect(place.http()).unwrap();
+        let request = format!("GET /healthz HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        // The other side may close before all is sent or read.
+        let _sent = stream.write_all(request.as_bytes());
+        let mut answer = String::new();
+        let _read = stream.read_to_string(&mut answer);
+        answer
+    };
+    let own = place.http().to_string();
+    assert!(ask(&own).starts_with("HTTP/1.1 200"));
+    assert!(ask("evil.example").starts_with("HTTP/1.1 421"));
+    let held: Vec<_> = (0..64)
+        .map(|_| {
+            let mut stream = TcpStream::connect(place.http()).unwrap();
+            let _sent = stream.write_all(b"G");
+            stream
+        })
+        .collect();
+    assert!(!ask(&own).starts_with("HTTP/1.1 200"), "64 connections are too many");
+    drop(held);
+    until("room comes back", || ask(&own).starts_with("HTTP/1.1 200"));
 }

@@ -31,6 +31,13 @@ pub(super) fn offer(draft: &mut BlockDraft, transaction: &Transaction) -> Offer<
     }
 }
 
+/// What new transactions are tried on.
+pub(super) struct Draft {
+    block: BlockDraft,
+    /// More waits than was replayed.
+    partial: bool,
+}
+
 impl Machine {
     /// Admits a transaction if it is valid after the tip and all that waits. One that waits or is in a block already is
     /// as good as admitted, so that whoever got no answer may ask again.
@@ -57,23 +64,41 @@ impl Machine {
                 Some(draft) => draft,
                 None => self.begin_draft(now, out).map_err(|error| self.defect(error, out))?,
             };
-            let tried = draft.try_add(transaction.clone(), &Ed25519);
+            // Those of the same signer that wait before it; what is in the draft already is refused, and left at that.
+            let Draft { block, partial } = &mut draft;
+            let before = self.pool.of(&transaction.body.signer).filter(|_| *partial);
+            let mut full = false;
+            for own in before {
+                full |= block.try_add(own.clone(), &Admitted) == Err(TransactionError::BlockFull);
+            }
+            let tried = match full {
+                true => Err(TransactionError::BlockFull),
+                false => block.try_add(transaction.clone(), &Ed25519),
+            };
             if tried != Err(TransactionError::BlockFull) {
                 self.draft = Some(draft);
                 return tried.map_err(Refusal::from);
             }
-            self.draft = Some(following(draft).map_err(|error| self.defect(error, out))?);
+            let block = following(draft.block).map_err(|error| self.defect(error, out))?;
+            self.draft = Some(Draft { block, partial: draft.partial });
         }
         Err(TransactionError::BlockFull.into())
     }
 
-    /// The next block with all that waits; what has become invalid leaves the pool.
-    fn begin_draft(&mut self, now: Now, out: &mut Vec<Output>) -> Result<BlockDraft, BlockError> {
+    /// The next block with what waits, as far as the pool lets it be replayed; what has become invalid leaves the pool.
+    fn begin_draft(&mut self, now: Now, out: &mut Vec<Output>) -> Result<Draft, BlockError> {
         let parent = self.in_flight.as_ref().map_or(self.chain.tip(), |flight| flight.tip());
-        let mut draft = BlockDraft::begin(parent, next_time(parent.time(), now))?;
-        let selection = self.pool.select(|transaction| offer(&mut draft, transaction));
+        let mut block = BlockDraft::begin(parent, next_time(parent.time(), now))?;
+        let mut left = self.pool.replayed();
+        let selection = self.pool.select(|transaction| match left.checked_sub(1) {
+            None => Offer::NoRoom,
+            Some(rest) => {
+                left = rest;
+                offer(&mut block, transaction)
+            }
+        });
         self.drop_all(selection.dropped, out);
-        Ok(draft)
+        Ok(Draft { block, partial: left == 0 })
     }
 
     fn defect(&mut self, error: BlockError, out: &mut Vec<Output>) -> Refusal {

@@ -37,9 +37,9 @@ pub enum Fault {
         /// Whether more than finality allows is really meant: nodes halt then, as they should.
         deep: bool,
     },
-    /// Two branches at once: half of the peers see one, half the other. Then the first goes on.
+    /// Two branches at once: half of the peers see one, half the other, for so many blocks. Then the first goes on.
     TwoHeads {
-        /// Blocks in each.
+        /// Blocks in each: the first at once, the others in turn.
         blocks: u64,
     },
     /// Two blocks of one height, both shown to everybody.
@@ -91,10 +91,13 @@ impl Machine {
         match fault {
             Fault::Stall { lasting } => pace(Pace::Stalled, lasting),
             Fault::Slow { every, lasting } => pace(Pace::Slow(every), lasting),
-            Fault::Clear => pace(Pace::Normal, None),
+            Fault::Clear => {
+                pace(Pace::Normal, None);
+                self.split = None;
+            }
             Fault::Reorg { depth, .. } => self.enqueue(Job::Reorg { ticket, depth }, now, out),
-            Fault::TwoHeads { blocks } => self.enqueue(Job::Heads { ticket, blocks, split: true }, now, out),
-            Fault::Equivocate => self.enqueue(Job::Heads { ticket, blocks: 1, split: false }, now, out),
+            Fault::TwoHeads { blocks } => self.enqueue(Job::Heads { ticket, blocks }, now, out),
+            Fault::Equivocate => self.enqueue(Job::Equivocate { ticket }, now, out),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sotto_proto::chain::Block;
-use sotto_proto::id::{Height, PublicKey, TxId};
+use sotto_proto::id::{BlockHash, Height, PublicKey, TxId};
 use sotto_proto::time::{Now, UnixMillis};
 
 use super::admit::{Admitted, next_time, offer};
@@ -26,8 +26,39 @@ pub(super) enum Job {
     Extend { ticket: Ticket, left: u64 },
     /// The last blocks undone and one more made.
     Reorg { ticket: Ticket, depth: u64 },
-    /// Two branches of so many blocks.
-    Heads { ticket: Ticket, blocks: u64, split: bool },
+    /// Two branches of so many blocks, each for half of the peers: the first two blocks now, the others in turn.
+    Heads { ticket: Ticket, blocks: u64 },
+    /// Two blocks of one height for everybody.
+    Equivocate { ticket: Ticket },
+}
+
+impl Job {
+    const fn ticket(self) -> Ticket {
+        let (Self::Extend { ticket, .. }
+        | Self::Reorg { ticket, .. }
+        | Self::Heads { ticket, .. }
+        | Self::Equivocate { ticket }) = self;
+        ticket
+    }
+}
+
+/// A second branch beside the chain, as long as the chain is since the fork. It is never on disk: after a restart the
+/// chain goes on with the first.
+#[derive(Debug)]
+pub(super) struct Split {
+    /// Pairs of blocks still to be made, one at each turn.
+    left: u64,
+    /// The state that both branches follow.
+    fork: State,
+    /// The blocks of the second branch, lowest first; at most [`MAX_HEADS`](super::MAX_HEADS).
+    blocks: Vec<Sealed>,
+}
+
+impl Split {
+    /// The state after the second branch.
+    fn tip(&self) -> &State {
+        self.blocks.last().map_or(&self.fork, |sealed| &sealed.state)
+    }
 }
 
 /// One block made here.
@@ -89,7 +120,10 @@ impl Machine {
         }
         // While the disk is slower than the blocks, a turn is left out rather than queued.
         if self.schedule.tick(now.monotonic) && self.in_flight.is_none() {
-            self.extend(1, None, now, out);
+            match self.split.take() {
+                Some(split) if split.left > 0 => self.widen(split, None, now, out),
+                _ => self.extend(1, None, now, out),
+            }
         }
     }
 
@@ -103,7 +137,7 @@ impl Machine {
 
     /// Queues a job and begins it if nothing is under way.
     pub(super) fn enqueue(&mut self, job: Job, now: Now, out: &mut Vec<Output>) {
-        let (Job::Extend { ticket, .. } | Job::Reorg { ticket, .. } | Job::Heads { ticket, .. }) = job;
+        let ticket = job.ticket();
         let refusal = match &self.halted {
             Some(reason) => Some(Refusal::Halted(reason.clone())),
             None => (self.jobs.len() >= MAX_JOBS).then_some(Refusal::Busy),
@@ -119,6 +153,8 @@ impl Machine {
         while self.in_flight.is_none()
             && let Some(job) = self.jobs.pop_front()
         {
+            // Whatever comes now is for everybody.
+            self.split = None;
             match job {
                 Job::Extend { ticket, left } => {
                     let count = left.min(BATCH);
@@ -129,7 +165,11 @@ impl Machine {
                     self.extend(count, last.then_some(ticket), now, out);
                 }
                 Job::Reorg { ticket, depth } => self.reorganise(ticket, depth, now, out),
-                Job::Heads { ticket, blocks, split } => self.fork(ticket, blocks, split, now, out),
+                Job::Heads { ticket, blocks } => {
+                    let split = Split { left: blocks, fork: self.chain.tip().clone(), blocks: Vec::new() };
+                    self.widen(split, Some(ticket), now, out);
+                }
+                Job::Equivocate { ticket } => self.equivocate(ticket, now, out),
             }
         }
     }
@@ -168,17 +208,44 @@ impl Machine {
         self.launch(&parent, blocks, Audience::All, Vec::new(), vec![(ticket, Reply::Faulted)], out);
     }
 
-    /// Makes two branches of `blocks` blocks. Both are valid; the first stays, the second is only shown to others.
-    fn fork(&mut self, ticket: Ticket, blocks: u64, split: bool, now: Now, out: &mut Vec<Output>) {
+    /// Makes one block more on both branches of a split. Both are valid; the first is the chain, the second is only
+    /// shown to others.
+    fn widen(&mut self, mut split: Split, ticket: Option<Ticket>, now: Now, out: &mut Vec<Output>) {
         let parent = self.chain.tip().clone();
-        let sealed = self.build(&parent, blocks, now, out);
+        let sealed = self.build(&parent, 1, now, out);
+        let Some(first) = self.or_defect(sealed, out) else { return };
+        let twin = self.twin(split.tip(), &first);
+        let Some(twin) = self.or_defect(twin, out) else { return };
+        let side = twin.iter().map(|sealed| (sealed.block.encode(), Audience::SecondHalf)).collect();
+        split.left -= 1;
+        split.blocks.extend(twin);
+        self.split = Some(split);
+        let replies = ticket.map(|ticket| (ticket, Reply::Faulted)).into_iter().collect();
+        self.launch(&parent, first, Audience::FirstHalf, side, replies, out);
+    }
+
+    /// Makes two blocks of one height. The first stays.
+    fn equivocate(&mut self, ticket: Ticket, now: Now, out: &mut Vec<Output>) {
+        let parent = self.chain.tip().clone();
+        let sealed = self.build(&parent, 1, now, out);
         let Some(first) = self.or_defect(sealed, out) else { return };
         let twin = self.twin(&parent, &first);
         let Some(twin) = self.or_defect(twin, out) else { return };
-        let (ours, theirs) =
-            if split { (Audience::FirstHalf, Audience::SecondHalf) } else { (Audience::All, Audience::All) };
-        let side = twin.iter().map(|sealed| (sealed.block.encode(), theirs)).collect();
-        self.launch(&parent, first, ours, side, vec![(ticket, Reply::Faulted)], out);
+        let side = twin.iter().map(|sealed| (sealed.block.encode(), Audience::All)).collect();
+        self.launch(&parent, first, Audience::All, side, vec![(ticket, Reply::Faulted)], out);
+    }
+
+    /// Hash of the second branch's newest block that may be seen, and the branch's blocks from `from` on; `None` while
+    /// there is none, or if `from` is not above the fork.
+    #[must_use]
+    pub fn second_branch(&self, from: Height) -> Option<(BlockHash, impl Iterator<Item = Vec<u8>>)> {
+        let split = self.split.as_ref().filter(|split| from > split.fork.height())?;
+        // The newest pair may be on its way to disk.
+        let tip = self.chain.tip().height();
+        let shown = split.blocks.iter().filter(move |sealed| sealed.state.height() <= tip);
+        let hash = shown.clone().next_back()?.state.tip_hash();
+        let blocks = shown.filter(move |sealed| sealed.state.height() >= from);
+        Some((hash, blocks.map(|sealed| sealed.block.encode())))
     }
 
     /// The same blocks a millisecond later, on a branch of their own. Transactions that hold on the first branch only

@@ -389,6 +389,10 @@ fn two_heads_are_both_valid_one_for_each_half_and_the_chain_goes_on_with_the_fir
         rig.published.clear();
         let fork = rig.machine.tip().clone();
         assert_eq!(rig.fault(Fault::TwoHeads { blocks }), Ok(Reply::Faulted));
+        assert_eq!(rig.published.len(), 2, "the first two at once");
+        for _ in 1..blocks {
+            rig.block();
+        }
         for half in [Audience::FirstHalf, Audience::SecondHalf] {
             let mut state = fork.clone();
             for (block, _) in rig.published.iter().filter(|(_, audience)| *audience == half) {
@@ -409,9 +413,89 @@ fn two_heads_are_both_valid_one_for_each_half_and_the_chain_goes_on_with_the_fir
         }
         assert_ne!(follower.tip().tip_hash(), rig.machine.tip().tip_hash());
         rig.block();
+        assert_eq!(rig.published[0].1, Audience::All, "the split is over");
         let inserted = follower.insert(rig.published[0].0.clone(), &Ed25519).unwrap();
         assert!(matches!(inserted, Inserted::Reorganised { .. }), "{inserted:?}");
         assert_eq!(follower.tip().tip_hash(), rig.machine.tip().tip_hash());
+    }
+}
+
+#[test]
+fn a_crowded_pool_is_replayed_in_part_and_every_signer_goes_on_from_its_own() {
+    let mut rig = Rig::new(Preset::Testnet);
+    rig.machine.pool = Pool::new(Limits { replayed: 4, ..Limits::default() });
+    for nonce in 0..10 {
+        for from in [4, 5] {
+            let transfer = rig.transfer(from, nonce, 0, from + 10, 1);
+            rig.submit(&transfer).unwrap();
+        }
+    }
+    // As after a block that had no room for them.
+    rig.machine.draft = None;
+    for from in [4, 5] {
+        let ahead = rig.transfer(from, 11, 0, from + 10, 1);
+        let expected = TransactionError::Nonce { expected: 10, actual: 11 };
+        assert_eq!(rig.submit(&ahead), Err(Refusal::Invalid(expected)));
+        let next = rig.transfer(from, 10, 0, from + 10, 1);
+        rig.submit(&next).unwrap();
+    }
+    assert_eq!((rig.machine.pool().len(), rig.dropped.len()), (22, 0));
+    rig.block();
+    for from in [4, 5] {
+        assert_eq!(rig.machine.account(&key(from).public()).nonce, 11);
+    }
+}
+
+#[test]
+fn the_second_branch_of_a_split_can_be_asked_for_as_long_as_the_split_lasts() {
+    let branch = |rig: &Rig, from| {
+        let (hash, blocks) = rig.machine.second_branch(Height(from))?;
+        let blocks: Vec<_> = blocks.map(|block| Block::decode(&block).unwrap()).collect();
+        assert_eq!(blocks.last().map(|block| block.hash(&rig.chain())), Some(hash));
+        Some(blocks.iter().map(|block| block.height().0).collect::<Vec<_>>())
+    };
+    let mut rig = Rig::new(Preset::Testnet);
+    rig.block();
+    assert_eq!(branch(&rig, 2), None);
+    let ticket = rig.ask(|ticket| Input::Fault { ticket, fault: Fault::TwoHeads { blocks: 2 } });
+    assert_eq!(branch(&rig, 2), None, "its twin is not on disk yet");
+    rig.settle();
+    assert_eq!(rig.replies.remove(&ticket), Some(Ok(Reply::Faulted)));
+    assert_eq!((branch(&rig, 1), branch(&rig, 2)), (None, Some(vec![2])), "the fork is common to both");
+    rig.block();
+    assert_eq!((branch(&rig, 2), branch(&rig, 3)), (Some(vec![2, 3]), Some(vec![3])));
+    rig.block();
+    assert_eq!(branch(&rig, 2), None);
+}
+
+#[test]
+fn a_split_ends_early_when_something_else_is_asked_for() {
+    let ways: [fn(&mut Rig); 3] = [
+        |rig| rig.fault(Fault::Clear).map(drop).unwrap(),
+        |rig| rig.fault(Fault::Reorg { depth: 2, deep: false }).map(drop).unwrap(),
+        |rig| {
+            rig.ask(|ticket| Input::Produce { ticket, count: 1 });
+            rig.settle();
+        },
+    ];
+    for end in ways {
+        let mut rig = Rig::new(Preset::Testnet);
+        (0..5).for_each(|_| rig.block());
+        rig.fault(Fault::TwoHeads { blocks: 3 }).unwrap();
+        let mut other = Follower::new(rig.machine.chain().oldest().clone());
+        let (first, rest): (Vec<_>, Vec<_>) =
+            rig.published.drain(..).partition(|(_, audience)| *audience == Audience::FirstHalf);
+        for (block, _) in rest.into_iter().chain(first) {
+            other.insert(block, &Ed25519).unwrap();
+        }
+        assert_ne!(other.tip().tip_hash(), rig.machine.tip().tip_hash());
+        end(&mut rig);
+        rig.block();
+        for (block, audience) in rig.published.drain(..) {
+            assert_eq!(audience, Audience::All);
+            other.insert(block, &Ed25519).unwrap();
+        }
+        assert_eq!(other.tip().tip_hash(), rig.machine.tip().tip_hash());
     }
 }
 
