@@ -6,9 +6,11 @@
 //!        └── outcome, new tip, bounded ─┘      └── blocks, snapshots ──▶ storage thread
 //! ```
 //!
-//! A block is published before it is written: what a crash loses the network has. On disk the chain is always whole:
-//! a reorganisation deletes and puts in one batch, a snapshot is of a final state only, and both snapshots that are kept
-//! have every block after them. A start ([`restore`]) takes a snapshot and at most some thousand blocks from there.
+//! A block is published before it is written, and written some seconds before it is on disk: what a crash or a loss of
+//! power takes the network has. On disk the chain is always whole: a reorganisation deletes and puts in one batch, a
+//! snapshot is of a final state only, and both snapshots that are kept have every block after them. Batches are lost
+//! from the last one backwards only ([`crate::store::Store::write`]), so that what was pruned is never missed by a
+//! snapshot that was lost. A start ([`restore`]) takes a snapshot and at most some thousand blocks from there.
 
 pub mod restore;
 
@@ -18,7 +20,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use sotto_chain::{Follower, Inserted};
+use sotto_chain::{Equivocation, Follower, Inserted};
 use sotto_proto::chain::Block;
 use sotto_proto::id::{BlockHash, ChainId, Height};
 use sotto_proto::network::NetworkView;
@@ -29,7 +31,7 @@ use self::restore::Restored;
 use crate::metrics;
 use crate::service_node::ChainUpdate;
 use crate::store::writer::StoreHandle;
-use crate::store::{Batch, StoreError, Write};
+use crate::store::{Batch, MetaKey, StoreError, Write};
 
 /// Lots of blocks that may wait. A lot of chain sync has up to 1 MiB, a gossiped one usually less than one KiB.
 pub const QUEUE: usize = 16;
@@ -117,6 +119,8 @@ pub enum Event<T> {
         /// The tip now.
         tip: Height,
     },
+    /// There is new evidence against the producer; all that is kept, oldest first.
+    Evidence(Vec<Equivocation>),
     /// Blocks can no longer be written; the chain goes on in memory.
     StorageFailed(String),
 }
@@ -195,6 +199,7 @@ impl ChainThread {
             snapshot: self.restored.snapshot,
             lowest: self.restored.lowest,
             store: Some(self.store),
+            equivocations: self.restored.follower.equivocations(),
             follower: self.restored.follower,
             retention: self.retention,
             probe: self.probe,
@@ -218,6 +223,8 @@ struct Worker<T> {
     store: Option<StoreHandle>,
     retention: Retention,
     probe: Probe,
+    /// Evidence told of so far.
+    equivocations: u64,
     /// Blocks applied and not written yet.
     batch: Batch,
     /// Height of the newest snapshot on disk; 0: none.
@@ -255,6 +262,7 @@ impl<T> Worker<T> {
             metrics::blocks_applied(self.follower.tip().height().since(before), start.elapsed());
             self.commit()?;
         }
+        self.note_evidence()?;
         let tip = self.follower.tip().height();
         self.tell(Event::Inserted { source: lot.source, outcome, tip })
     }
@@ -283,6 +291,21 @@ impl<T> Worker<T> {
         (self.probe)(KillPoint::Applied);
         self.snapshot_if_due()?;
         Ok(outcome)
+    }
+
+    /// Keeps new evidence and tells of it.
+    fn note_evidence(&mut self) -> Result<(), LoopEnded> {
+        let noted = self.follower.equivocations();
+        let new = noted - self.equivocations;
+        if new == 0 {
+            return Ok(());
+        }
+        self.equivocations = noted;
+        metrics::equivocations(new);
+        let evidence: Vec<_> = self.follower.evidence().cloned().collect();
+        let bytes = evidence.iter().flat_map(Equivocation::encode).collect();
+        self.write(Batch::of(Write::PutMeta(MetaKey::Evidence, bytes)), StoreHandle::write)?;
+        self.tell(Event::Evidence(evidence))
     }
 
     fn put(&mut self, height: Height, hash: BlockHash, bytes: Vec<u8>) {
@@ -320,7 +343,7 @@ impl<T> Worker<T> {
     fn write_blocks(&mut self) -> Result<(), LoopEnded> {
         let batch = std::mem::take(&mut self.batch);
         if !batch.writes.is_empty() {
-            self.write(batch)?;
+            self.write(batch, StoreHandle::write)?;
             (self.probe)(KillPoint::Written);
         }
         Ok(())
@@ -335,7 +358,8 @@ impl<T> Worker<T> {
         self.write_blocks()?;
         // The one before stays: right after this one too few blocks follow it to have all recent final states.
         let before = Write::PruneSnapshotsBelow(self.snapshot);
-        self.write(Batch { writes: vec![Write::PutSnapshot { height, bytes }, before] })?;
+        // On disk before anything rests on it: the blocks below it are pruned later.
+        self.write(Batch { writes: vec![Write::PutSnapshot { height, bytes }, before] }, StoreHandle::write_durably)?;
         (self.probe)(KillPoint::SnapshotWritten);
         self.snapshot = height;
         Ok(())
@@ -349,15 +373,19 @@ impl<T> Worker<T> {
             return Ok(());
         }
         (self.probe)(KillPoint::Pruning);
-        self.write(Batch::of(Write::PruneBlocksBelow(keep_from)))?;
+        self.write(Batch::of(Write::PruneBlocksBelow(keep_from)), StoreHandle::write)?;
         self.lowest = keep_from;
         (self.probe)(KillPoint::Pruned);
         Ok(())
     }
 
-    fn write(&mut self, batch: Batch) -> Result<(), LoopEnded> {
+    fn write(
+        &mut self,
+        batch: Batch,
+        how: impl FnOnce(&StoreHandle, Batch) -> Result<(), StoreError>,
+    ) -> Result<(), LoopEnded> {
         let Some(store) = &self.store else { return Ok(()) };
-        match store.write(batch) {
+        match how(store, batch) {
             Ok(()) => Ok(()),
             Err(StoreError::Closed) => Err(LoopEnded),
             Err(error) => {

@@ -29,6 +29,8 @@ use self::output::{ColorWhen, Format, Output};
 use self::setting_args::{GlobalSettings, NodeSettings};
 use crate::config::{self, Config, Settings};
 
+/// The highest instance.
+const INSTANCES: i64 = 200;
 /// Longest wait for a running node's answer where `--timeout` says nothing.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -55,6 +57,17 @@ struct Globals {
     /// Directory with the node's keys, settings and database
     #[arg(long, global = true, value_name = "DIR", env = "SOTTO_NODE_DATADIR", help_heading = "General")]
     datadir: Option<PathBuf>,
+    /// Which of several nodes on this machine: each has its own default data directory, and default ports ten apart
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        env = "SOTTO_NODE_INSTANCE",
+        default_value_t = 0,
+        help_heading = "General"
+    )]
+    #[arg(value_parser = clap::value_parser!(u8).range(..=INSTANCES))]
+    instance: u8,
     /// File of settings, instead of node.toml in the data directory
     #[arg(long, global = true, value_name = "FILE", env = "SOTTO_NODE_CONFIG", help_heading = "General")]
     config: Option<PathBuf>,
@@ -112,6 +125,7 @@ enum Verb {
 #[derive(Debug)]
 struct Context {
     datadir: PathBuf,
+    instance: u8,
     config_file: Option<PathBuf>,
     logging: GlobalSettings,
     verbose: u8,
@@ -133,7 +147,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let globals = cli.globals;
     let json = globals.json || globals.output == Format::Json;
     let mut context = Context {
-        datadir: globals.datadir.unwrap_or_else(default_datadir),
+        datadir: globals.datadir.unwrap_or_else(|| default_datadir(globals.instance)),
+        instance: globals.instance,
         config_file: globals.config,
         logging: globals.logging,
         verbose: globals.verbose,
@@ -163,19 +178,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// `$STATE_DIRECTORY` of systemd, else `$XDG_DATA_HOME/sotto-node`, else `~/.local/share/sotto-node`.
-fn default_datadir() -> PathBuf {
+/// `$STATE_DIRECTORY` of systemd, else `$XDG_DATA_HOME/sotto-node`, else `~/.local/share/sotto-node`; of an instance but
+/// the first the last two with its number.
+fn default_datadir(instance: u8) -> PathBuf {
+    let name = if instance == 0 { "sotto-node".to_owned() } else { format!("sotto-node-{instance}") };
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     variable("STATE_DIRECTORY")
-        .or_else(|| variable("XDG_DATA_HOME").map(|data| data.join("sotto-node")))
-        .or_else(|| variable("HOME").map(|home| home.join(".local/share/sotto-node")))
-        .unwrap_or_else(|| PathBuf::from("sotto-node"))
+        .or_else(|| variable("XDG_DATA_HOME").map(|data| data.join(&name)))
+        .or_else(|| variable("HOME").map(|home| home.join(".local/share").join(&name)))
+        .unwrap_or_else(|| PathBuf::from(&name))
 }
 
 impl Context {
     /// All layers of settings, `node` being the flags of the verb.
     fn settings(&self, node: &NodeSettings) -> Result<Settings, CliError> {
-        let mut settings = Settings::default();
+        let mut settings = Settings::of_instance(self.instance);
         settings.lay_file(std::path::Path::new(config::SYSTEM_FILE))?;
         match &self.config_file {
             Some(path) if !path.exists() => return Err(CliError::no_such_file("settings", path)),

@@ -121,7 +121,23 @@ impl Default for Settings {
     }
 }
 
+/// Ports from one instance to the next.
+const INSTANCE_PORTS: u16 = 10;
+
 impl Settings {
+    /// The defaults of one of several nodes on a machine; 0 is the only or the first one.
+    #[must_use]
+    pub fn of_instance(instance: u8) -> Self {
+        let mut settings = Self::default();
+        for setting in ["listen", "http"].into_iter().filter_map(setting::find).filter(|_| instance > 0) {
+            if let Ok(mut address) = setting.default.parse::<SocketAddr>() {
+                address.set_port(address.port().saturating_add(INSTANCE_PORTS * u16::from(instance)));
+                settings.set(setting, address.to_string(), Origin::Flag("instance"));
+            }
+        }
+        settings
+    }
+
     /// Sets a value; later ones win.
     pub fn set(&mut self, setting: &'static Setting, text: String, origin: Origin) {
         self.0.insert(setting.name, Valued { text, origin });
@@ -339,6 +355,21 @@ mod tests {
         assert_eq!(config.threads.get(), 1);
         assert!(config.http.unwrap().ip().is_loopback());
         assert!(!config.register);
+    }
+
+    #[test]
+    fn instances_have_ports_of_their_own_unless_they_are_set() {
+        let ports = |settings: &Settings| {
+            let config = Config::from_settings(settings).unwrap();
+            (config.listen.port, config.http.unwrap().port())
+        };
+        assert_eq!(Settings::of_instance(0), Settings::default());
+        assert_eq!(ports(&Settings::of_instance(0)), (22020, 22021));
+        assert_eq!(ports(&Settings::of_instance(200)), (24020, 24021));
+        let mut settings = Settings::of_instance(3);
+        assert_eq!(settings.valued("listen").origin, Origin::Flag("instance"));
+        set(&mut settings, "listen", "127.0.0.1:5000");
+        assert_eq!(ports(&settings), (5000, 22051));
     }
 
     #[test]

@@ -6,40 +6,50 @@
 //! | --- | --- |
 //! | lots of blocks for the chain thread | [`chain_thread::QUEUE`]; beyond it gossip is ignored, sync asks again |
 //! | commands for the storage thread | [`crate::store::writer::QUEUE`]; beyond it *busy* |
-//! | answers that wait for stored blocks | [`READS`]; beyond it *busy* |
+//! | answers that wait for stored blocks | [`READS`], of strangers [`READS_OF_STRANGERS`]; beyond it *busy* |
+//! | gossip that waits for a verdict | none waits: the machine judges at once |
+//! | reads of mail | as many as the machine asks for ([`crate::service_node::mail`]) |
 //! | questions of HTTP and the admin socket | [`crate::http::QUEUE`]; beyond it 503 |
 //! | own requests without an answer | as many as [`Network`] allows |
 
+mod mail;
 mod serving;
 mod status;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sotto_behaviours::clock::Clock;
 use sotto_behaviours::network::{
-    Event as NetEvent, FetchId, FetchOutcome, GossipId, Network, ReplyTo, RequestError, RequestId, SendError, Verdict,
+    Event as NetEvent, FetchId, FetchOutcome, GossipId, Network, Request, RequestError, RequestId, SendError, Verdict,
 };
+use sotto_behaviours::onion::build::HopSecrets;
+use sotto_chain::Equivocation;
 use sotto_proto::id::{Height, NodeId};
 use sotto_proto::net_addr::NodeAddr;
+use sotto_proto::request::SwarmRequest;
 use sotto_proto::time::Monotonic;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use self::serving::Served;
+use self::serving::{Asker, Reads, Served};
 pub use self::status::About;
 use self::status::Standing;
 use crate::chain_thread::{self, ChainHandle, Outcome};
-use crate::clock::Clock;
 use crate::http::Question;
 use crate::service_node::{
-    CommandId, Incoming, Input, Outgoing, Output, Refusal, ReplyId, ServiceNode, Tag, To, Token,
+    CommandId, Gossip, Incoming, Input, Outgoing, Output, Refusal, ReplyId, ServiceNode, Tag, To, Token, Tunnel,
 };
 use crate::store::StoreError;
+use crate::store::mail::Found;
 use crate::store::writer::{Job, StoreHandle, Sync};
 use crate::{metrics, process};
 
 /// Answers from stored blocks under way; each holds up to 1 MiB.
 pub const READS: usize = 16;
+/// Those of askers that are no nodes.
+pub const READS_OF_STRANGERS: usize = 12;
 /// Things the storage thread may have said and the loop not heard; the thread waits when there are more.
 const STORED: usize = 64;
 
@@ -64,6 +74,7 @@ pub enum Source {
 enum Stored {
     Durable(Token, Result<(), StoreError>),
     Read(Box<Served>),
+    Found(Token, Box<Found>),
 }
 
 /// What the loop is made of.
@@ -85,6 +96,8 @@ pub struct Parts {
     pub store: StoreHandle,
     /// Questions from outside.
     pub questions: mpsc::Receiver<Question>,
+    /// Where the network hears of new keys for paths and tunnels.
+    pub secrets: watch::Sender<Arc<HopSecrets>>,
 }
 
 /// The loop.
@@ -93,18 +106,25 @@ pub struct EventLoop {
     stored: mpsc::Receiver<Stored>,
     stored_sender: mpsc::Sender<Stored>,
     /// Where the machine's answers to peers go.
-    replies: BTreeMap<ReplyId, ReplyTo>,
+    replies: BTreeMap<ReplyId, Asker>,
     /// Answers from stored blocks under way.
-    reads: usize,
+    reads: Reads,
     /// Own requests without an answer, under the network's names.
     requests: BTreeMap<RequestId, Tag>,
     commands: BTreeMap<CommandId, oneshot::Sender<Result<(), Refusal>>>,
+    /// Gossip that the machine is judging: one message, within one turn.
+    gossip: BTreeMap<Gossip, GossipId>,
     next_number: u64,
     alarm: Option<Monotonic>,
     tip: Height,
     listening: Option<NodeAddr>,
     standing: Option<Standing>,
     warned_at: Option<Instant>,
+    /// Changes of the keys that the network was told of.
+    key_changes: u64,
+    /// What is known against the producer, oldest first; as many as the follower keeps.
+    evidence: Vec<Equivocation>,
+    evidence_logged_at: Option<Instant>,
 }
 
 impl std::fmt::Debug for EventLoop {
@@ -133,16 +153,27 @@ impl EventLoop {
             stored,
             stored_sender,
             replies: BTreeMap::new(),
-            reads: 0,
+            reads: Reads::default(),
             requests: BTreeMap::new(),
             commands: BTreeMap::new(),
+            gossip: BTreeMap::new(),
             next_number: 0,
             alarm: None,
             tip: Height::ZERO,
             listening: None,
             standing: None,
             warned_at: None,
+            key_changes: 0,
+            evidence: Vec::new(),
+            evidence_logged_at: None,
         }
+    }
+
+    /// Takes over what was known against the producer before.
+    #[must_use]
+    pub fn with_evidence(mut self, evidence: Vec<Equivocation>) -> Self {
+        self.evidence = evidence;
+        self
     }
 
     /// Tells the machine `first`, then runs until `shutdown`.
@@ -160,7 +191,10 @@ impl EventLoop {
                     self.alarm = None;
                     self.tell(Input::WakeUp);
                 }
-                Turn::Stop => return,
+                Turn::Stop => {
+                    self.parts.network.drain().await;
+                    return;
+                }
             }
             metrics::loop_busy(began.elapsed());
         }
@@ -209,13 +243,24 @@ impl EventLoop {
                 self.insert(Source::Gossip { from, gossip }, vec![bytes]);
             }
             NetEvent::Blocks { fetch, blocks, .. } => self.insert(Source::Fetch(fetch), blocks),
-            // No message of a swarm is defined yet, so none is passed on.
-            NetEvent::SwarmMessage { gossip, .. } => self.parts.network.judge(gossip, Verdict::Ignore),
+            NetEvent::SwarmMessage { gossip, bytes, .. } => self.on_swarm_message(gossip, bytes),
             NetEvent::Request { from, request, reply } => {
                 let id = ReplyId(self.number());
-                self.replies.insert(id, reply);
+                let asker = Asker::Peer { reply, of_node: self.parts.network.is_node(&from) };
+                self.replies.insert(id, asker);
                 self.tell(Input::Received { from, message: Incoming::Request { reply: id, request } });
             }
+            NetEvent::TunnelRequest { tunnel, request: SwarmRequest::List(request) } => {
+                let id = ReplyId(self.number());
+                self.replies.insert(id, Asker::Tunnel(tunnel));
+                let (from, request) = (self.parts.network.local_node(), Request::List(request));
+                self.tell(Input::Received { from, message: Incoming::Request { reply: id, request } });
+            }
+            NetEvent::TunnelRequest { tunnel, request } => {
+                self.tell(Input::Tunnel { tunnel: Tunnel(tunnel.number()), request });
+            }
+            NetEvent::TunnelReady { tunnel } => self.tell(Input::TunnelReady(Tunnel(tunnel.number()))),
+            NetEvent::TunnelClosed { tunnel } => self.tell(Input::TunnelClosed(Tunnel(tunnel.number()))),
             NetEvent::Response { from, id, result } => {
                 if let Some(tag) = self.requests.remove(&id) {
                     self.tell(Input::Received { from, message: Incoming::Response { tag, result } });
@@ -268,18 +313,34 @@ impl EventLoop {
                 };
                 self.parts.network.judge(gossip, verdict);
             }
+            chain_thread::Event::Evidence(evidence) => self.note_evidence(evidence),
             chain_thread::Event::StorageFailed(reason) => self.tell(Input::StorageFailed(reason)),
         }
     }
 
     fn on_stored(&mut self, stored: Stored) {
         match stored {
-            Stored::Durable(token, Ok(())) => self.tell(Input::Durable(token)),
+            Stored::Durable(token, Ok(())) => {
+                self.tell(Input::Durable(token));
+                self.tell_keys();
+            }
             Stored::Durable(token, Err(error)) => self.not_durable(token, &error),
             Stored::Read(served) => {
-                self.reads -= 1;
+                self.reads.ended(served.of_node);
                 self.respond(served.reply, served.response);
             }
+            Stored::Found(token, found) => self.tell(Input::Found { token, found: *found }),
+        }
+    }
+
+    /// Tells the network which keys open paths and tunnels now.
+    fn tell_keys(&mut self) {
+        let changes = self.parts.machine.key_changes();
+        if changes != self.key_changes
+            && let Some(secrets) = self.parts.machine.hop_secrets()
+        {
+            self.key_changes = changes;
+            self.parts.secrets.send_replace(Arc::new(secrets));
         }
     }
 
@@ -339,6 +400,11 @@ impl EventLoop {
             Output::Send { to, message } => return self.send(to, message),
             Output::Persist { batch, token, sync } => return self.persist(batch, token, sync),
             Output::WakeAt(at) => self.alarm = Some(at),
+            Output::LookUp { token, lookup } => return self.look_up(token, lookup),
+            Output::Judge { gossip, verdict } => self.judge(gossip, verdict),
+            Output::Publish(message) => self.parts.network.publish_swarm(message),
+            Output::TunnelAnswer { tunnel, response, more } => return self.answer_tunnel(tunnel, response, more),
+            Output::CloseTunnel(tunnel) => self.close_tunnel(tunnel),
             Output::Answer { id, result } => {
                 if let Some(reply) = self.commands.remove(&id) {
                     drop(reply.send(result)); // whoever asked may have gone away

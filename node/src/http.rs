@@ -3,19 +3,20 @@
 
 pub mod serve;
 
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, Uri, header};
-use axum::middleware::{self, Next};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use sotto_chain::process::serve::refuse_names;
+use sotto_proto::chain::Account;
+use sotto_proto::id::PublicKey;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Page;
 use crate::service_node::{Command, Refusal};
 use crate::status::NodeStatus;
-use sotto_proto::chain::Account;
-use sotto_proto::id::PublicKey;
 
 /// Questions that may wait for the event loop.
 pub const QUEUE: usize = 32;
@@ -103,18 +104,4 @@ async fn ready(State(control): State<Control>) -> Result<Response, Unavailable> 
 
 async fn metrics(State(page): State<Page>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.render())
-}
-
-/// A web page somewhere can make a browser here ask this port, under a name of its own that resolves to 127.0.0.1, and
-/// read the answer. It cannot make the browser ask for an address or `localhost`, so only those are answered.
-async fn refuse_names(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let authority: Option<Uri> = format!("http://{host}/").parse().ok();
-    let name = authority.as_ref().and_then(Uri::host).unwrap_or_default();
-    let is_address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
-    if is_address || name == "localhost" {
-        next.run(request).await
-    } else {
-        (StatusCode::MISDIRECTED_REQUEST, "ask by IP address or as localhost\n").into_response()
-    }
 }

@@ -18,7 +18,7 @@
 //! | [`event_loop`] | the network, the timers, and the machine in the middle |
 //! | [`chain_thread`] | block application, snapshots, restoring after a crash |
 //! | [`store`] | blocks, snapshots and single values on disk |
-//! | [`keys`], [`lock`], [`log`], [`process`], [`clock`] | what the node asks of the operating system |
+//! | [`keys`], [`lock`], [`log`], [`process`] | what the node asks of the operating system |
 //! | [`run`] | putting a node together and taking it apart in order |
 //! | [`config`], [`cli`] | settings and commands |
 //! | [`http`], [`admin`], [`metrics`], [`status`] | what the node shows of itself |
@@ -26,19 +26,19 @@
 pub mod admin;
 pub mod chain_thread;
 pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod event_loop;
 pub mod http;
 pub mod keys;
 pub mod lock;
-pub mod log;
 pub mod metrics;
 pub mod process;
 pub mod run;
 pub mod service_node;
 pub mod status;
 pub mod store;
+
+pub use sotto_chain::process::log;
 
 #[cfg(test)]
 #[path = "../tests/it/chain.rs"]

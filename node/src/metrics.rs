@@ -11,6 +11,8 @@ use sotto_behaviours::network::{Counts, Registry};
 use sotto_proto::id::Height;
 use tokio_util::sync::CancellationToken;
 
+use crate::service_node::MailCounts;
+
 /// How long samples of histograms may pile up.
 const UPKEEP: Duration = Duration::from_secs(10);
 
@@ -19,6 +21,7 @@ const FINAL: &str = "sotto_node_final_height";
 const BLOCKS: &str = "sotto_node_blocks_inserted_total";
 const APPLY: &str = "sotto_node_block_apply_seconds";
 const REORGANISED: &str = "sotto_node_reorganised_blocks_total";
+const EQUIVOCATIONS: &str = "sotto_node_equivocations_total";
 const CHAIN_REFUSED: &str = "sotto_node_chain_queue_refused_total";
 const CONNECTIONS: &str = "sotto_node_connections";
 const SWARM_CONNECTED: &str = "sotto_node_swarm_members_connected";
@@ -31,6 +34,15 @@ const STORAGE_FAILED: &str = "sotto_node_storage_failed";
 const READY: &str = "sotto_node_ready";
 const CLOCK_OFFSET: &str = "sotto_node_clock_offset_seconds";
 const RESIDENT: &str = "sotto_node_resident_bytes";
+const MAIL_RECORDS: &str = "sotto_node_mail_records";
+const MAIL_BYTES: &str = "sotto_node_mail_bytes";
+const MAIL_TAKEN: &str = "sotto_node_mail_records_taken_total";
+const MAIL_EXPIRED: &str = "sotto_node_mail_records_expired_total";
+const MAIL_DELETED: &str = "sotto_node_mail_records_deleted_total";
+const MAIL_HANDED_OVER: &str = "sotto_node_mail_items_handed_over_total";
+const MAIL_SYNCING: &str = "sotto_node_mail_syncing";
+const MAIL_DAMAGED: &str = "sotto_node_mail_rows_damaged_total";
+const MAIL_GOSSIP: &str = "sotto_node_mail_gossip_judged_total";
 const HTTP_REFUSED: &str = "sotto_node_http_connections_refused_total";
 
 /// Bounds of every histogram of times, in seconds: from a cheap block to a disk in trouble.
@@ -50,6 +62,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(BLOCKS, "Blocks that became part of the chain.");
     describe_histogram!(APPLY, "Time to check and apply one block.");
     describe_counter!(REORGANISED, "Blocks undone by reorganisations.");
+    describe_counter!(EQUIVOCATIONS, "Pairs of blocks of one height that the producer signed.");
     describe_counter!(CHAIN_REFUSED, "Blocks not looked at because the chain thread was busy.");
     describe_gauge!(CONNECTIONS, "Connected peers, by kind.");
     describe_gauge!(SWARM_CONNECTED, "Other members of the own swarm that are connected.");
@@ -62,6 +75,15 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(READY, "1 when the node does everything it should.");
     describe_gauge!(CLOCK_OFFSET, "Median distance of the peers' clocks from the own one.");
     describe_gauge!(RESIDENT, "Memory of the process in RAM.");
+    describe_gauge!(MAIL_RECORDS, "Records kept for the own swarm.");
+    describe_gauge!(MAIL_BYTES, "Bytes of records kept.");
+    describe_counter!(MAIL_TAKEN, "Records taken since the start, by where they came from.");
+    describe_counter!(MAIL_EXPIRED, "Records that expired.");
+    describe_counter!(MAIL_DELETED, "Records that their owners deleted.");
+    describe_counter!(MAIL_HANDED_OVER, "Records and tombstones erased because their swarm has them on disk.");
+    describe_gauge!(MAIL_SYNCING, "1 while records may be missing here that other members have.");
+    describe_counter!(MAIL_DAMAGED, "Rows of the mail that were found damaged.");
+    describe_counter!(MAIL_GOSSIP, "Gossiped records and deletes, by verdict.");
     describe_counter!(HTTP_REFUSED, "Connections to the HTTP port that were over its limit.");
     Ok(handle)
 }
@@ -90,6 +112,11 @@ pub fn blocks_applied(count: u64, took: Duration) {
 /// A reorganisation undid blocks.
 pub fn reorganised(depth: u64) {
     counter!(REORGANISED).increment(depth);
+}
+
+/// The producer was found to have signed two blocks of one height.
+pub fn equivocations(pairs: u64) {
+    counter!(EQUIVOCATIONS).increment(pairs);
 }
 
 /// The chain thread had no room for blocks.
@@ -140,6 +167,27 @@ pub fn health(ready: bool, clock_offset_ms: Option<i64>) {
     if let Some(millis) = clock_offset_ms.and_then(|millis| i32::try_from(millis).ok()) {
         gauge!(CLOCK_OFFSET).set(f64::from(millis) / 1000.0);
     }
+}
+
+/// How much mail there is, and what has become of it since the start.
+pub fn mail(records: usize, bytes: u64, syncing: bool, counts: &MailCounts) {
+    set(MAIL_RECORDS, records as u64);
+    set(MAIL_BYTES, bytes);
+    set(MAIL_SYNCING, syncing.into());
+    for (source, count) in
+        [("client", counts.from_clients), ("gossip", counts.from_gossip), ("repair", counts.from_repair)]
+    {
+        counter!(MAIL_TAKEN, "source" => source).absolute(count);
+    }
+    counter!(MAIL_EXPIRED).absolute(counts.expired);
+    counter!(MAIL_DELETED).absolute(counts.deleted);
+    counter!(MAIL_HANDED_OVER).absolute(counts.handed_over);
+    counter!(MAIL_DAMAGED).absolute(counts.damaged);
+}
+
+/// A gossiped record or delete was judged.
+pub fn mail_gossip(verdict: &'static str) {
+    counter!(MAIL_GOSSIP, "verdict" => verdict).increment(1);
 }
 
 /// A connection to the HTTP port was over the limit.

@@ -13,9 +13,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::BuildError as MetricsError;
+use sotto_behaviours::clock::Clock;
 use sotto_behaviours::network::{
     BuildError, ConnectionLimits, Network, NetworkConfig, Peer, Registry, Role, Timeouts, WallClock,
 };
+use sotto_behaviours::onion::RelayConfig;
 use sotto_proto::chain::GenesisFile;
 use sotto_proto::net_addr::NodeAddr;
 use tokio::net::{TcpListener, UnixListener};
@@ -27,7 +29,6 @@ use zeroize::Zeroizing;
 
 use crate::chain_thread::restore::{self, RestoreError};
 use crate::chain_thread::{ChainThread, Retention, Spawned};
-use crate::clock::{self, Clock};
 use crate::config::{Bootstrap, Config};
 use crate::event_loop::{About, EventLoop, Parts};
 use crate::http::serve::{ServeLimits, serve};
@@ -35,13 +36,15 @@ use crate::http::{self, Control};
 use crate::keys::{KeyDirectory, KeyError, Slot};
 use crate::lock::{Lock, LockError};
 use crate::metrics::Page;
-use crate::service_node::{Identity, Input, KeyRing, ServiceNode, Settings, VERSION};
+use crate::service_node::{Identity, Input, KeyRing, MailLimits, ServiceNode, Settings, VERSION};
 use crate::store::writer::{self, StoreHandle};
 use crate::store::{self, MetaKey, Store as _, StoreError};
 use crate::{admin, metrics, process};
 
 /// Directory of the database in the data directory.
 pub const DATABASE: &str = "db";
+/// Directory of the replay sets in the data directory.
+pub const REPLAYS: &str = "replays";
 /// How long HTTP answers under way may take when the node stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
@@ -67,6 +70,9 @@ pub enum RunError {
     /// A key is missing or no good.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// There is no X25519 key, so nobody could build a path through this node.
+    #[error("the data directory has no X25519 key; `sotto-node init` makes one")]
+    NoHopKey,
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -116,56 +122,70 @@ pub fn run(start: &Start) -> Result<(), RunError> {
     let chain = start.genesis.genesis.chain_id();
     tracing::info!(version = VERSION, chain = chain.short(), datadir = %start.datadir.display(), "starting");
 
+    let (disk, storage_thread) = Disk::open(start)?;
+    let result = run_on(disk, start, started);
+    // Whether the node ran or could not start: a process that ends while a thread closes the database takes RocksDB's
+    // globals away under it, and aborts.
+    join(storage_thread);
+    drop(lock);
+    tracing::info!("stopped");
+    result
+}
+
+/// Runs the node on its opened disk. Whatever happens, nothing uses the storage thread any more afterwards.
+fn run_on(disk: Disk, start: &Start, started: Instant) -> Result<(), RunError> {
     let clock = Clock::start();
-    let disk = Disk::open(start)?;
-    let machine = disk.machine(start, clock)?;
+    let machine = disk.machine(start, &clock)?;
     let node_seed = Zeroizing::new(*disk.keys.read(Slot::Node)?.expose());
 
     let runtime = runtime(start.config.threads.get())?;
     let shutdown = CancellationToken::new();
-    let stopped = runtime.block_on(async {
+    let chain_thread = runtime.block_on(async {
         let update = disk.chain.update();
+        let evidence = disk.chain.restored.follower.evidence().cloned().collect();
         let (view, view_receiver) = watch::channel(Arc::clone(&update.view));
         let mut registry = Registry::default();
-        let network = Network::new(network_config(start, node_seed), view_receiver, Some(&mut registry))?;
+        let (secrets, secrets_receiver) = watch::channel(Arc::new(machine.hop_secrets().ok_or(RunError::NoHopKey)?));
+        let relay = RelayConfig { secrets: secrets_receiver, replay_dir: start.datadir.join(REPLAYS) };
+        let network = Network::new(network_config(start, node_seed, relay), view_receiver, Some(&mut registry))?;
         let (control, questions) = Control::channel();
         let page = Page::new(metrics::install()?, registry);
         tokio::spawn(page.clone().keep_tidy(shutdown.clone()));
         let servers = serve_all(start, &control, page, &shutdown).await?;
         stop_when_told(start.exit_on_stdin_eof, &shutdown)?;
         let Spawned { handle: chain, events: chain_events, thread: chain_thread } = disk.chain.spawn(view)?;
-        let about = About { moniker: start.config.moniker.clone(), started };
-        let parts = Parts { network, machine, clock, about, chain, chain_events, store: disk.handle, questions };
-        Box::pin(EventLoop::new(parts).run(Input::Chain(Box::new(update)), shutdown.clone())).await;
+        let about = About { chain: start.genesis.genesis.chain_id(), moniker: start.config.moniker.clone(), started };
+        let parts =
+            Parts { network, machine, clock, about, chain, chain_events, store: disk.handle, questions, secrets };
+        let event_loop = EventLoop::new(parts).with_evidence(evidence);
+        Box::pin(event_loop.run(Input::Chain(Box::new(update)), shutdown.clone())).await;
         process::notify("STOPPING=1");
         shutdown.cancel();
         // A slow reader of an answer does not keep the node from stopping.
         let _ = tokio::time::timeout(LAST_ANSWERS, servers.wait()).await;
         Ok::<_, RunError>(chain_thread)
-    });
-    let result = stopped.map(|chain_thread| {
-        for thread in [chain_thread, disk.thread] {
-            if thread.join().is_err() {
-                tracing::error!("a thread panicked");
-            }
-        }
-    });
-    drop(lock);
-    tracing::info!("stopped");
-    result
+    })?;
+    join(chain_thread);
+    Ok(())
 }
 
-/// Keys and database, and the two threads that work on them.
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread panicked");
+    }
+}
+
+/// Keys and database, and what works on them.
 struct Disk {
     keys: KeyDirectory,
     rotation: Option<Vec<u8>>,
     chain: ChainThread,
     handle: StoreHandle,
-    thread: JoinHandle<()>,
 }
 
 impl Disk {
-    fn open(start: &Start) -> Result<Self, RunError> {
+    /// Opens everything; the thread is the storage thread, which ends when the last handle to it is dropped.
+    fn open(start: &Start) -> Result<(Self, JoinHandle<()>), RunError> {
         let keys = KeyDirectory::of(&start.datadir);
         keys.check()?;
         keys.promote_if_cut_short()?;
@@ -182,10 +202,10 @@ impl Disk {
         let (handle, thread) = writer::spawn(store, keys.clone())?;
         let chain =
             ChainThread { restored, store: handle.clone(), retention: Retention::default(), probe: Box::new(|_| {}) };
-        Ok(Self { keys, rotation, chain, handle, thread })
+        Ok((Self { keys, rotation, chain, handle }, thread))
     }
 
-    fn machine(&self, start: &Start, clock: Clock) -> Result<ServiceNode, RunError> {
+    fn machine(&self, start: &Start, clock: &Clock) -> Result<ServiceNode, RunError> {
         let identity = Identity {
             node: self.keys.read(Slot::Node)?.signing_key(),
             operator: self.keys.find(Slot::Operator)?.map(|seed| seed.signing_key()),
@@ -207,6 +227,7 @@ pub fn settings(config: &Config) -> Settings {
         register: config.register,
         stake: config.stake,
         version: version_number(VERSION),
+        mail: MailLimits::default(),
     }
 }
 
@@ -234,7 +255,7 @@ fn runtime(threads: usize) -> io::Result<tokio::runtime::Runtime> {
     }
 }
 
-fn network_config(start: &Start, identity: Zeroizing<[u8; 32]>) -> NetworkConfig {
+fn network_config(start: &Start, identity: Zeroizing<[u8; 32]>, relay: RelayConfig) -> NetworkConfig {
     let genesis = &start.genesis.genesis;
     let named = start.genesis.bootstrap.iter().map(|(node, address)| (*node, *address));
     let configured = start.config.bootstrap.iter().map(|Bootstrap { node, address }| (*node, *address));
@@ -251,7 +272,8 @@ fn network_config(start: &Start, identity: Zeroizing<[u8; 32]>) -> NetworkConfig
         },
         private_addresses: genesis.params.private_allowed(),
         timeouts: Timeouts::default(),
-        clock: WallClock::new(clock::wall),
+        clock: WallClock::system(),
+        relay: Some(relay),
     }
 }
 

@@ -7,16 +7,23 @@
 //! | --- | --- |
 //! | a new tip | [`ServiceNode::handle`]: finals; then everything below anew |
 //! | something the chain should say of the node and does not | [`duties`], sent by [`submitter`] |
-//! | the X25519 key gets old | [`key_ring`] |
+//! | the node is not registered: is its clock right? | `clock_check` |
+//! | the X25519 key gets old | [`key_ring`], written by `key_steps` |
 //! | peers come and go, say how far they are | `peers` |
 //! | a peer asks | `requests` |
-//! | somebody asks how it is | `health`, [`ServiceNode::report`] |
+//! | a client asks through a tunnel, a member gossips or asks, something expires | [`mail`] |
+//! | somebody asks how it is | `report`, judged by `health` |
 
+mod clock_check;
 pub mod duties;
 mod health;
 pub mod key_ring;
+mod key_steps;
+pub mod mail;
+mod mailing;
 pub mod message;
 mod peers;
+mod report;
 mod requests;
 pub mod submitter;
 
@@ -26,33 +33,36 @@ use std::time::Duration;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use sotto_behaviours::network::{Counts, Request, RequestError, Response};
+use sotto_behaviours::onion::build::HopSecrets;
 use sotto_behaviours::status::ClockOffset;
 use sotto_proto::chain::{Account, Region, ServiceNode as Entry};
-use sotto_proto::id::{Amount, Height, NodeId, PublicKey, SwarmId};
+use sotto_proto::id::{Amount, NodeId, PublicKey, SwarmId};
 use sotto_proto::net_addr::NodeAddr;
-use sotto_proto::request::{ChainRequest, ChainResponse};
+use sotto_proto::request::{ChainRequest, ChainResponse, ListRequest};
 use sotto_proto::sign::SigningKey;
-use sotto_proto::time::{Monotonic, Now, UnixMillis};
+use sotto_proto::time::{Monotonic, Now};
 use zeroize::Zeroizing;
 
+use self::clock_check::{ClockCheck, Verdict};
 use self::duties::Situation;
 pub(crate) use self::health::rfc3339;
-use self::health::{Facts, Health};
 pub use self::key_ring::{KeyRing, Shown};
+use self::key_steps::KeySteps;
+pub use self::mail::{Mail, MailCounts, MailLimits};
 pub use self::message::{
-    ChainUpdate, Command, CommandId, Incoming, Input, Outgoing, Output, Part, Refusal, ReplyId, Tag, To, Token,
+    ChainUpdate, Command, CommandId, Gossip, Incoming, Input, Outgoing, Output, Part, Refusal, ReplyId, Tag, To, Token,
+    Tunnel,
 };
 use self::peers::Peers;
+pub use self::report::Report;
 pub use self::requests::VERSION;
 use self::submitter::{Duty, Submitter};
 use crate::keys::Seed;
-use crate::status::{FinalStatus, Phase, Problem};
+use crate::status::FinalStatus;
 use crate::store::writer::Sync;
 
 /// Final blocks whose derived values are shown.
 const FINALS: usize = 32;
-/// How long a node may look for the members of its swarm before that is a problem.
-const SETTLING: Duration = Duration::from_secs(30);
 /// Transactions of the operator that wait for their answers.
 const COMMANDS: usize = 32;
 
@@ -78,33 +88,8 @@ pub struct Settings {
     pub stake: Option<Amount>,
     /// The software's version, as uptime proofs state it.
     pub version: u32,
-}
-
-/// How the node is, as far as the machine knows.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// In one word.
-    pub phase: Phase,
-    /// Whether it does everything it should.
-    pub ready: bool,
-    /// In one sentence.
-    pub summary: String,
-    /// What is wrong, worst first.
-    pub problems: Vec<Problem>,
-    /// Its state on the chain, or `joining`, or `unregistered`.
-    pub state: &'static str,
-    /// Height its peers have, if it is behind.
-    pub behind: Option<Height>,
-    /// Whether it has what they have.
-    pub synced: bool,
-    /// Time of the newest block, if none has come for long.
-    pub silent_since: Option<UnixMillis>,
-    /// Blocks of credit.
-    pub credit: u64,
-    /// Blocks until a missing uptime proof counts.
-    pub uptime_due_in: Option<u64>,
-    /// When the X25519 key changes.
-    pub key_rotation: Option<UnixMillis>,
+    /// How much mail the node takes.
+    pub mail: MailLimits,
 }
 
 /// The machine.
@@ -119,12 +104,14 @@ pub struct ServiceNode {
     submitter: Submitter,
     /// The operator's transactions on their way; at most [`COMMANDS`].
     commands: BTreeMap<Tag, CommandId>,
-    key_step: Option<Token>,
+    key_steps: KeySteps,
+    clock_check: ClockCheck,
     next_number: u64,
     counts: Counts,
     clock: Option<ClockOffset>,
     finals: VecDeque<FinalStatus>,
     storage_failure: Option<String>,
+    mail: Mail,
     swarm: Option<SwarmId>,
     /// When that last changed; from the start on.
     swarm_since: Monotonic,
@@ -141,21 +128,25 @@ impl ServiceNode {
     /// A node that knows nothing yet. `seed` is all the randomness it will have.
     #[must_use]
     pub fn new(identity: Identity, settings: Settings, keys: KeyRing, seed: &Zeroizing<[u8; 32]>, now: Now) -> Self {
+        let mut rng = ChaCha20Rng::from_seed(**seed);
+        let mail = Mail::new(settings.mail, &mut rng);
         Self {
             identity,
             settings,
             keys,
-            rng: ChaCha20Rng::from_seed(**seed),
+            rng,
             chain: None,
             peers: Peers::new(now.monotonic),
             submitter: Submitter::default(),
             commands: BTreeMap::new(),
-            key_step: None,
+            key_steps: KeySteps::default(),
+            clock_check: ClockCheck::default(),
             next_number: 0,
             counts: Counts::default(),
             clock: None,
             finals: VecDeque::new(),
             storage_failure: None,
+            mail,
             swarm: None,
             swarm_since: now.monotonic,
             block_at: now.monotonic,
@@ -169,6 +160,18 @@ impl ServiceNode {
     #[must_use]
     pub fn node_id(&self) -> NodeId {
         self.identity.node.node_id()
+    }
+
+    /// What opens builds of paths and tunnels to this node.
+    #[must_use]
+    pub fn hop_secrets(&self) -> Option<HopSecrets> {
+        self.keys.hop_secrets()
+    }
+
+    /// Counts the changes of [`Self::hop_secrets`].
+    #[must_use]
+    pub const fn key_changes(&self) -> u64 {
+        self.keys.changes()
     }
 
     /// The chain as it is known, if it is.
@@ -212,30 +215,50 @@ impl ServiceNode {
     pub fn handle(&mut self, input: Input, now: Now) -> Vec<Output> {
         let mut outputs = Vec::new();
         match input {
-            Input::Chain(update) => self.on_chain(update, now),
-            Input::Connected(node) => self.peers.connected(node),
-            Input::Disconnected(node) => self.peers.disconnected(&node),
+            Input::Chain(update) => {
+                self.on_chain(update, now);
+                self.mail_follows_chain(now, &mut outputs);
+            }
+            Input::Connected(node) => {
+                self.peers.connected(node);
+                self.mail.on_connection(node, true);
+            }
+            Input::Disconnected(node) => {
+                self.peers.disconnected(&node);
+                self.mail.on_connection(node, false);
+            }
             Input::OtherGenesis(_) => self.peers.stranger(),
             Input::Network { counts, clock } => {
                 self.peers.count(counts.nodes, now.monotonic);
                 (self.counts, self.clock) = (counts, clock);
             }
             Input::Received { from, message: Incoming::Request { reply, request } } => {
-                let me = self.node_id();
-                let message = requests::answer(&me, self.chain.as_deref(), reply, request, now.wall);
-                outputs.push(Output::Send { to: To::Node(from), message });
+                if let Some(request) = self.on_mail_request(from, reply, request, now, &mut outputs) {
+                    let me = self.node_id();
+                    let message = requests::answer(&me, self.chain.as_deref(), reply, request, now.wall);
+                    outputs.push(Output::Send { to: To::Node(from), message });
+                }
+            }
+            Input::Received { message: Incoming::Response { tag, result }, .. } if mail::is_mail_request(tag) => {
+                self.on_mail_response(tag, result, now, &mut outputs);
             }
             Input::Received { message: Incoming::Response { tag, result }, .. } => {
                 self.on_response(tag, &result, now, &mut outputs);
             }
-            Input::Durable(token) => self.on_durable(token, true),
-            Input::NotDurable { token, reason } => {
-                tracing::warn!(reason, "a key change could not be written; it is tried again");
-                self.on_durable(token, false);
+            Input::Durable(token) if mail::is_mail(token) => self.on_mail_written(token, true, now, &mut outputs),
+            Input::NotDurable { token, .. } if mail::is_mail(token) => {
+                self.on_mail_written(token, false, now, &mut outputs);
             }
+            Input::Durable(token) => self.on_durable(token, &Ok(()), now),
+            Input::NotDurable { token, reason } => self.on_durable(token, &Err(reason), now),
             Input::StorageFailed(reason) => self.storage_failure = Some(reason),
             Input::Command { id, command } => self.on_command(id, command, &mut outputs),
             Input::WakeUp => self.wake_at = None,
+            Input::Tunnel { tunnel, request } => self.on_tunnel(tunnel, request, now, &mut outputs),
+            Input::TunnelReady(tunnel) => self.on_tunnel_ready(tunnel, now, &mut outputs),
+            Input::TunnelClosed(tunnel) => self.mail.on_closed(tunnel),
+            Input::Gossip { gossip, bytes } => self.on_gossip(gossip, &bytes, now, &mut outputs),
+            Input::Found { token, found } => self.on_found(token, found, now, &mut outputs),
         }
         self.advance(now, &mut outputs);
         outputs
@@ -261,13 +284,7 @@ impl ServiceNode {
             update.view.recent().filter(|snapshot| newest.is_none_or(|newest| snapshot.height.0 > newest)).collect();
         new.sort_unstable_by_key(|snapshot| snapshot.height);
         for snapshot in new {
-            self.finals.push_front(FinalStatus {
-                height: snapshot.height.0,
-                block_hash: snapshot.block_hash.to_string(),
-                state_root: snapshot.state_root.to_string(),
-                list_root: snapshot.list_root.to_string(),
-                swarm_map: snapshot.swarms.digest().to_string(),
-            });
+            self.finals.push_front(FinalStatus::from(snapshot));
         }
         self.finals.truncate(FINALS);
     }
@@ -285,7 +302,7 @@ impl ServiceNode {
             Ok(Response::Chain(ChainResponse::Tip { height, .. })) => Some(*height),
             _ => None,
         };
-        if self.peers.answered(tag, tip) {
+        if self.peers.answered(tag, tip) || self.clock_check.answered(tag, result, now.monotonic) {
             return;
         }
         let block_time = self.block_time();
@@ -296,10 +313,12 @@ impl ServiceNode {
         }
     }
 
-    fn on_durable(&mut self, token: Token, done: bool) {
-        if self.key_step == Some(token) {
-            self.key_step = None;
-            self.keys.stepped(done);
+    fn on_durable(&mut self, token: Token, result: &Result<(), String>, now: Now) {
+        if self.key_steps.ended(token, result, now.monotonic) {
+            self.keys.stepped(result.is_ok());
+            if let Err(reason) = result {
+                tracing::warn!(reason, "a key change could not be written; it is tried again");
+            }
         }
     }
 
@@ -328,12 +347,17 @@ impl ServiceNode {
             self.peers.compare(chain.tip.height());
         }
         self.advance_keys(now, outputs);
+        self.check_clock(now, outputs);
         self.advance_duties(now, outputs);
         self.ask_tips(now, outputs);
+        self.advance_mail(now, outputs);
         self.set_alarm(now, outputs);
     }
 
     fn advance_keys(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        if !self.key_steps.may_begin(now.monotonic) {
+            return;
+        }
         let Some(shown) = self.shown() else { return };
         let (node, period) = (self.node_id(), self.rotation_period());
         let rng = &mut self.rng;
@@ -344,7 +368,7 @@ impl ServiceNode {
         };
         if let Some(batch) = self.keys.step(&node, &shown, period, now.wall, draw) {
             let token = Token(self.number());
-            self.key_step = Some(token);
+            self.key_steps.begun(token);
             outputs.push(Output::Persist { batch, token, sync: Sync::Now });
         }
     }
@@ -357,6 +381,24 @@ impl ServiceNode {
         let changed_at = entry.key_rotated_at.max(entry.registered_at);
         let age = self.block_time().as_millis().saturating_mul(chain.tip.height().since(changed_at).into());
         Some(Shown { confirmed, newest: entry.record.x25519, age_ms: u64::try_from(age).unwrap_or(u64::MAX) })
+    }
+
+    /// Asks other nodes for their clocks as long as the node is not registered; afterwards the network does.
+    fn check_clock(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        if self.entry().is_some() {
+            return;
+        }
+        let Some(chain) = &self.chain else { return };
+        let nodes = self.peers.nodes(|peer| chain.is_node(peer));
+        let due = self.clock_check.due(nodes, now.monotonic);
+        let others = chain.view.current().nodes.len().saturating_add(1); // the producer
+        for node in due {
+            let tag = Tag(self.number());
+            self.clock_check.asked(node, tag, now.monotonic);
+            let request = Request::List(ListRequest::Info);
+            outputs.push(Output::Send { to: To::Node(node), message: Outgoing::Request { tag, request } });
+        }
+        self.clock_check.judge(others, self.peers.is_synced(), now);
     }
 
     fn advance_duties(&mut self, now: Now, outputs: &mut Vec<Output>) {
@@ -384,7 +426,10 @@ impl ServiceNode {
             settings: &self.settings,
             keys: &self.keys,
             shown,
-            register: self.settings.register && self.peers.is_synced() && !self.was_registered,
+            register: self.settings.register
+                && self.peers.is_synced()
+                && !self.was_registered
+                && self.clock_check.verdict() == Verdict::Passed,
         }
     }
 
@@ -394,8 +439,7 @@ impl ServiceNode {
             self.peers.forget_tips();
         }
         let Some(chain) = &self.chain else { return };
-        let producer = chain.tip.founding().producer;
-        for node in self.peers.to_ask(|peer| *peer == producer || chain.view.is_registered(peer)) {
+        for node in self.peers.to_ask(|peer| chain.is_node(peer)) {
             let tag = Tag(self.number());
             self.peers.asked(node, tag);
             let request = Request::Chain(ChainRequest::Tip);
@@ -421,9 +465,12 @@ impl ServiceNode {
             now.monotonic.plus(wait)
         });
         let silence = Some(self.silence_at().max(self.ask_again_at()));
-        let next = [keys, self.submitter.wake_at(), self.peers.lonely_at(), silence]
+        let clock = self.entry().is_none().then(|| self.clock_check.wake_at());
+        let next = [keys, self.key_steps.wake_at(), self.submitter.wake_at(), self.peers.lonely_at(), silence]
             .into_iter()
             .flatten()
+            .chain(self.mail.wake_at())
+            .chain(clock.into_iter().flatten())
             .filter(|at| *at > now.monotonic)
             .min();
         if let Some(at) = next.filter(|at| self.wake_at.is_none_or(|set| set != *at)) {
@@ -443,68 +490,6 @@ impl ServiceNode {
 
     fn rotation_period(&self) -> u64 {
         self.chain.as_ref().map_or(u64::MAX / 2, |chain| chain.tip.params().key_rotation_s.saturating_mul(1000))
-    }
-
-    /// How the node is.
-    #[must_use]
-    pub fn report(&self, now: Now) -> Report {
-        let facts = self.facts(now);
-        let Health { phase, ready, summary, problems } = facts.health();
-        let state = match (facts.entry, facts.final_state) {
-            (_, Some(state)) => state.name(),
-            (Some(_), None) => "joining",
-            (None, None) => "unregistered",
-        };
-        Report {
-            phase,
-            ready,
-            summary,
-            problems,
-            state,
-            behind: facts.behind,
-            synced: facts.synced,
-            silent_since: facts.silent_since,
-            credit: facts.credit,
-            uptime_due_in: facts.uptime_due_in,
-            key_rotation: self.entry().and_then(|_| self.keys.due_at(&self.node_id(), self.rotation_period())),
-        }
-    }
-
-    fn facts(&self, now: Now) -> Facts<'_> {
-        let mut facts = Facts {
-            storage_failure: self.storage_failure.as_deref(),
-            clock_off_ms: self.clock.filter(|clock| clock.off).map(|clock| clock.millis),
-            only_strangers: self.peers.only_strangers(),
-            lonely: self.peers.is_lonely(now.monotonic),
-            members: (self.counts.swarm_connected, self.counts.swarm_members),
-            register_failure: self.submitter.reason(Duty::Register),
-            uptime_failure: self.submitter.reason(Duty::UptimeProof),
-            registering: self.settings.register && !self.was_registered,
-            swarm: self.swarm,
-            settled: now.monotonic.since(self.swarm_since) >= SETTLING,
-            ..Facts::default()
-        };
-        let Some(chain) = &self.chain else { return facts };
-        let (tip, params, current) = (&chain.tip, chain.tip.params(), chain.view.current());
-        facts.tip = tip.height();
-        facts.final_height = current.height;
-        facts.halted = chain.view.halted;
-        facts.synced = self.peers.is_synced();
-        facts.behind = self.peers.ahead_of(tip.height());
-        facts.silent_since = (now.monotonic >= self.silence_at()).then(|| tip.time());
-        facts.epoch_blocks = params.epoch_blocks;
-        facts.has_swarms = !current.swarms.is_empty();
-        facts.cannot_register = self.situation(chain, None).registration().err();
-        facts.final_state = current.nodes.get(&self.node_id()).map(|record| record.state);
-        facts.entry = self.entry();
-        if let Some(entry) = facts.entry {
-            facts.credit = entry.credit_at(tip.height(), params.blocks_per_credit, params.max_credit);
-            facts.holds_key = self.keys.holds(&entry.record.x25519);
-            let due = entry.proved_epoch.saturating_add(params.epochs_until_due).saturating_add(1);
-            facts.uptime_due_in = Some(due.saturating_mul(params.epoch_blocks).saturating_sub(tip.height().0));
-            facts.stake_free_at = Some(entry.since.plus(params.lock_up_blocks));
-        }
-        facts
     }
 }
 

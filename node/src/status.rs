@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+pub use sotto_chain::process::report::FinalStatus;
 
 /// How the node is, in one word. The first word of `sotto-node status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,19 +38,15 @@ pub struct Problem {
     pub advice: String,
 }
 
-/// A final block and what the node derived from it. Nodes that agree show the same for the same height.
+/// Two blocks of one height that the producer signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FinalStatus {
-    /// The block's height.
+pub struct EvidenceStatus {
+    /// The height.
     pub height: u64,
-    /// The block's hash.
-    pub block_hash: String,
-    /// Root of the state tree after it.
-    pub state_root: String,
-    /// Root of the node list after it.
-    pub list_root: String,
-    /// Digest of the swarm map after it.
-    pub swarm_map: String,
+    /// Hash of the block that was on the chain when the other came.
+    pub first: String,
+    /// Hash of the other.
+    pub second: String,
 }
 
 /// A node's status.
@@ -114,6 +111,18 @@ pub struct NodeStatus {
     pub addresses: Vec<String>,
     /// Where it listens.
     pub listen: Option<String>,
+    /// Records it keeps for its swarm.
+    #[serde(default)]
+    pub records: usize,
+    /// Their bytes.
+    #[serde(default)]
+    pub stored_bytes: u64,
+    /// Records and tombstones of its own swarm, but for those of the last seconds and of the next minutes.
+    #[serde(default)]
+    pub swarm_items: u64,
+    /// Their fingerprint in hex, the same at every member that has the same.
+    #[serde(default)]
+    pub swarm_digest: String,
     /// Unix milliseconds of the next change of its X25519 key.
     pub key_rotation_ms: Option<u64>,
     /// Memory in RAM.
@@ -124,6 +133,9 @@ pub struct NodeStatus {
     pub uptime_ms: u64,
     /// Its software's version.
     pub version: String,
+    /// What is known against the producer, newest first; the last 16, also from before a restart.
+    #[serde(default)]
+    pub evidence: Vec<EvidenceStatus>,
     /// The last final blocks, newest first.
     pub finals: Vec<FinalStatus>,
 }

@@ -9,7 +9,9 @@
 //!                                                     └─ reads (blocks for peers)
 //! ```
 
+pub mod mail;
 pub mod memory;
+pub mod records;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 pub mod schema;
@@ -21,9 +23,11 @@ mod conformance;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use sotto_proto::id::{BlockHash, Height};
+use sotto_proto::chain::SignedHeader;
+use sotto_proto::id::{BlockHash, Height, ItemId, NodeId, RecordId};
 
-pub use self::schema::MetaKey;
+use self::records::{DeleteName, RecordEntry, RecordKey, Tombstone};
+pub use self::schema::{Family, MetaKey};
 
 /// One change. A [`Batch`] of them happens as a whole or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +58,51 @@ pub enum Write {
     DeleteSnapshot(Height),
     /// A single value.
     PutMeta(MetaKey, Vec<u8>),
+    /// A record.
+    PutRecord {
+        /// Where it lies, and what is known of it without its bytes.
+        entry: RecordEntry,
+        /// Its bytes (B4).
+        bytes: Vec<u8>,
+    },
+    /// A record goes.
+    DeleteRecord {
+        /// Where it lies.
+        key: RecordKey,
+        /// Its id.
+        id: RecordId,
+    },
+    /// A tombstone.
+    PutTombstone(Tombstone),
+    /// A tombstone goes.
+    DeleteTombstone(ItemId),
+    /// A signed delete, for the tombstones it makes.
+    PutSignedDelete {
+        /// Its name.
+        name: DeleteName,
+        /// Its bytes (B3).
+        bytes: Vec<u8>,
+    },
+    /// A signed delete goes.
+    DeleteSignedDelete(DeleteName),
+    /// The hash of a final block that work is anchored at.
+    PutAnchor {
+        /// The block's height.
+        height: Height,
+        /// Its hash.
+        hash: BlockHash,
+    },
+    /// Every anchor below this height goes.
+    PruneAnchorsBelow(Height),
+    /// A node has an item on disk.
+    PutConfirmation {
+        /// The item.
+        item: ItemId,
+        /// The node.
+        node: NodeId,
+    },
+    /// What was confirmed of an item goes.
+    DeleteConfirmations(ItemId),
 }
 
 /// Changes that happen together, in order.
@@ -144,10 +193,14 @@ pub enum StoreError {
     Closed,
 }
 
+/// A row: key and value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// What a node keeps on disk. Owned by one thread.
 pub trait Store: Send + 'static {
     /// Makes the changes of `batch`, all or none. They survive the end of the process at once, and the loss of power
-    /// after the next [`Store::sync`].
+    /// after the next [`Store::sync`]. What a loss of power takes are the last batches: no batch is there without all
+    /// before it, whatever was deleted in it.
     ///
     /// # Errors
     /// When the engine refuses; then nothing was changed.
@@ -173,6 +226,15 @@ pub trait Store: Send + 'static {
     /// When the engine refuses.
     fn blocks(&self, from: Height, limit: Limit) -> Result<Vec<StoredBlock>, StoreError>;
 
+    /// The signed headers of consecutive blocks from a height on, without the blocks; none if there is none at that
+    /// height. `limit` counts the bytes of the blocks all the same: they may have to be read from disk to get there.
+    ///
+    /// # Errors
+    /// When the engine refuses, or a block does not begin with a header.
+    fn headers(&self, from: Height, limit: Limit) -> Result<Vec<SignedHeader>, StoreError> {
+        self.blocks(from, limit)?.iter().map(|block| header_of(&block.bytes)).collect()
+    }
+
     /// The lowest and the highest block's height.
     ///
     /// # Errors
@@ -190,6 +252,24 @@ pub trait Store: Send + 'static {
     /// # Errors
     /// When the engine refuses.
     fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The value of a row, as it was written ([`mail`] knows what it means).
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if the engine sees that it is not, another when it refuses.
+    fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Rows in the order of their keys, from `from` on and before `until` (empty: to the end), at most `count`.
+    ///
+    /// # Errors
+    /// As [`Store::row`].
+    fn rows(&self, family: Family, from: &[u8], until: &[u8], count: usize) -> Result<Vec<Row>, StoreError>;
+}
+
+/// The signed header that a block begins with.
+fn header_of(block: &[u8]) -> Result<SignedHeader, StoreError> {
+    let bytes = block.get(..SignedHeader::LEN).ok_or(StoreError::Damaged("a block"))?;
+    SignedHeader::decode(bytes).map_err(|_| StoreError::Damaged("a block"))
 }
 
 /// Opens the store in `directory`, which is made if it is not there.
@@ -237,6 +317,10 @@ impl<S: Store + ?Sized> Store for Box<S> {
         (**self).blocks(from, limit)
     }
 
+    fn headers(&self, from: Height, limit: Limit) -> Result<Vec<SignedHeader>, StoreError> {
+        (**self).headers(from, limit)
+    }
+
     fn block_range(&self) -> Result<Option<RangeInclusive<Height>>, StoreError> {
         (**self).block_range()
     }
@@ -247,5 +331,13 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, StoreError> {
         (**self).meta(key)
+    }
+
+    fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        (**self).row(family, key)
+    }
+
+    fn rows(&self, family: Family, from: &[u8], until: &[u8], count: usize) -> Result<Vec<Row>, StoreError> {
+        (**self).rows(family, from, until, count)
     }
 }

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use sotto_chain::{Follower, Inserted, State};
+use sotto_chain::{Equivocation, Follower, Inserted, State};
 use sotto_proto::chain::{Block, Genesis};
 use sotto_proto::domain::{self, Domain};
 use sotto_proto::id::{ChainId, Height, PublicKey};
@@ -69,6 +69,7 @@ pub fn restore(genesis: &Genesis, store: &mut dyn Store) -> Result<Restored, Res
     let from = state.height();
     let mut follower = Follower::new(state);
     let replayed = replay(&mut follower, store)?;
+    remember_evidence(&mut follower, store)?;
     let tip = follower.tip().height();
     let snapshot = store.snapshot(tip)?.map_or(Height::ZERO, |snapshot| snapshot.height);
     let lowest = store.block_range()?.map_or(tip.next(), |range| *range.start());
@@ -169,6 +170,17 @@ fn replay(follower: &mut Follower, store: &mut dyn Store) -> Result<u64, StoreEr
             }
         }
     }
+}
+
+/// What was known against the producer before; what does not hold is left out.
+fn remember_evidence(follower: &mut Follower, store: &dyn Store) -> Result<(), StoreError> {
+    for bytes in store.meta(MetaKey::Evidence)?.unwrap_or_default().chunks(Equivocation::LEN) {
+        let kept = Equivocation::decode(bytes).is_ok_and(|evidence| follower.remember(evidence, &Ed25519));
+        if !kept {
+            tracing::warn!("evidence on disk is damaged; it is dropped");
+        }
+    }
+    Ok(())
 }
 
 /// Drops blocks at `height` and above, if there are any: behind a gap, or damaged.

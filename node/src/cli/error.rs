@@ -172,6 +172,7 @@ impl From<RunError> for CliError {
         match error {
             RunError::Lock(error) => error.into(),
             RunError::Keys(error) => error.into(),
+            RunError::NoHopKey => Self::new(Exit::Failed, "keys", message),
             RunError::Store(StoreError::Version { .. }) => Self::new(Exit::Conflict, "schema_version", message),
             RunError::Store(_) | RunError::Restore(_) => Self::new(Exit::Failed, "database", message),
             RunError::Network(_) => Self::new(Exit::Network, "listen", message).hint("another address: --listen"),

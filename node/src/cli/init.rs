@@ -6,6 +6,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use sotto_behaviours::clock;
+use sotto_behaviours::onion::prepare_replays;
 use sotto_proto::account::test_seed;
 use sotto_proto::chain::{GenesisFile, Preset};
 
@@ -14,6 +16,7 @@ use super::{CliError, Context, Exit, NodeSettings};
 use crate::config::{self, Config, Settings};
 use crate::keys::{KeyDirectory, Seed, Slot};
 use crate::lock::Lock;
+use crate::run::REPLAYS;
 
 /// Longest genesis file that is read: 65,535 accounts fit.
 const GENESIS_BYTES: u64 = 16 << 20;
@@ -81,6 +84,13 @@ impl Init {
         for (slot, seed) in others.into_iter().filter_map(|(slot, seed)| Some((slot, seed?))) {
             keys.destroy(slot)?; // of an init that was cut short
             keys.write_new(slot, seed)?;
+        }
+        if self.restore.is_none() {
+            // Nobody knows the key yet; one from a backup may have been in use.
+            let (replays, key) = (datadir.join(REPLAYS), new.x25519.x25519().public());
+            prepare_replays(&replays, &key, clock::wall().seconds()).map_err(|source| {
+                CliError::new(Exit::Failed, "replays", format!("cannot write {}: {source}", replays.display()))
+            })?;
         }
         keys.write_new(Slot::Node, &new.node)?;
         report(context, &genesis, &new, &datadir)

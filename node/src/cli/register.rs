@@ -17,6 +17,8 @@ use crate::run::addresses;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
+/// A node that is up this long has asked whom it could for the time.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -25,7 +27,7 @@ Examples:
   sotto-node register --stake 15000 --announce /ip4/203.0.113.7/tcp/22020
   sotto-node register --operator-key /media/stick/operator.key --dry-run
 
-Needs a running node that has the chain. The stake leaves the operator's balance and is locked while the node is
+Needs a running node that has the chain, and a clock within a minute of the other nodes'. The stake leaves the operator's balance and is locked while the node is
 registered, and for the lock-up after it leaves.")]
 pub(super) struct Register {
     /// The operator's key file, where it is not in the data directory
@@ -87,6 +89,9 @@ impl Register {
         let node = keys.read(Slot::Node)?.signing_key();
         let x25519 = keys.read(Slot::X25519)?.x25519().public();
         let payload = Payload::Register { node: node.node_id(), x25519, stake, region: config.region, addresses };
+        if !self.dry_run {
+            check_clock(&context.datadir)?;
+        }
         let transaction = operator.sign(payload, Some(&node), &genesis.chain_id());
         let what = format!("stake {stake} coins of {} for node {}", operator.key.public(), node.node_id());
         Change { what: &what, transaction, chain: genesis.chain_id(), until: "unregistered" }
@@ -130,6 +135,21 @@ impl Operator {
     fn sign(&self, payload: Payload, node: Option<&SigningKey>, chain: &ChainId) -> Transaction {
         let body = TxBody { signer: self.key.public(), nonce: self.nonce, fee: Amount(0), payload };
         Transaction::sign(body, &self.key, node, chain)
+    }
+}
+
+/// Refuses if the node's clock is off: it would stake, and then serve nobody.
+fn check_clock(datadir: &Path) -> Result<(), CliError> {
+    loop {
+        let standing = status::fetch(datadir, ANSWER)?;
+        if let Some(problem) = standing.problems.into_iter().find(|problem| problem.code == "clock") {
+            return Err(CliError::new(Exit::Failed, "clock", problem.text).hint(problem.advice));
+        }
+        // Where fewer than three others are connected the clock stays unknown, and nobody is to be waited for.
+        if standing.clock_offset_ms.is_some() || Duration::from_millis(standing.uptime_ms) >= CLOCK_PATIENCE {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
     }
 }
 

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
+use sotto_behaviours::clock;
 use sotto_proto::chain::Block;
 use sotto_proto::time::UnixMillis;
 
 use super::{ANSWER, CliError, Context, Exit};
 use crate::admin::client::{self, AskError};
-use crate::clock;
 use crate::keys::{KeyDirectory, Slot};
 use crate::lock;
 use crate::run::DATABASE;
@@ -153,6 +153,19 @@ fn details(status: &NodeStatus, now: UnixMillis) -> Vec<(&'static str, String)> 
     if let Some(blocks) = status.uptime_due_in_blocks {
         rows.push(("uptime", format!("next proof within {blocks} blocks, credit {} blocks", status.credit)));
         rows.push(("coins", format!("staked {}, earned {}", status.stake, status.rewards)));
+    }
+    if let Some((newest, older)) = status.evidence.split_first() {
+        let (first, second) = (short(&newest.first), short(&newest.second));
+        let older = match older.len() {
+            0 => String::new(),
+            1 => "; 1 older case: status --json".to_owned(),
+            count => format!("; {count} older cases: status --json"),
+        };
+        let height = newest.height;
+        rows.push((
+            "evidence",
+            format!("the producer signed two blocks of height {height}: {first} and {second}{older}"),
+        ));
     }
     if let Some(at) = status.key_rotation_ms {
         rows.push(("key", format!("changes in {}", span(at.saturating_sub(now.0)))));

@@ -54,7 +54,7 @@ settings! {
         "Threads of the network; 1 is best unless the node is large";
     "log-level" "SOTTO_NODE_LOG_LEVEL" "info" "FILTER" true
         "What to log: error, warn, info, debug, trace, or a filter such as info,sotto_node=debug";
-    "log-format" "SOTTO_NODE_LOG_FORMAT" "text" "text|json" true
+    "log-format" "SOTTO_NODE_LOG_FORMAT" "text" "text|json|logfmt" true
         "How log lines look";
     "log-file" "SOTTO_NODE_LOG_FILE" "" "FILE" true
         "Log to this file instead of the terminal";

@@ -1,35 +1,72 @@
 //! Answers from stored blocks: read on the storage thread, sent by the loop.
 
-use sotto_behaviours::network::Response;
-use sotto_proto::chain::SignedHeader;
+use sotto_behaviours::network::{ReplyTo, Response};
+use sotto_behaviours::tunnel::TunnelId;
 use sotto_proto::id::Height;
-use sotto_proto::request::{ChainResponse, Error, ListResponse};
+use sotto_proto::request::{ChainResponse, Error, ListResponse, OfferResponse, RepairResponse, SwarmResponse};
 
-use super::{EventLoop, READS, Stored};
+use super::{EventLoop, READS, READS_OF_STRANGERS, Stored};
 use crate::metrics;
 use crate::service_node::{Part, ReplyId};
-use crate::store::{Limit, Store, StoreError, StoredBlock};
+use crate::store::{Limit, Store, StoreError};
+
+/// Where an answer goes.
+pub(super) enum Asker {
+    /// A peer that asked over its connection.
+    Peer {
+        reply: ReplyTo,
+        /// Whether the asker is a node.
+        of_node: bool,
+    },
+    /// Somebody who asked through a tunnel: a stranger.
+    Tunnel(TunnelId),
+}
 
 /// An answer that was read.
 pub(super) struct Served {
     pub(super) reply: ReplyId,
+    pub(super) of_node: bool,
     pub(super) response: Response,
+}
+
+/// Answers being read. Strangers can take most of the places and never all.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    all: usize,
+    of_strangers: usize,
+}
+
+impl Reads {
+    const fn have_room(&self, of_node: bool) -> bool {
+        self.all < READS && (of_node || self.of_strangers < READS_OF_STRANGERS)
+    }
+
+    fn began(&mut self, of_node: bool) {
+        self.all += 1;
+        self.of_strangers += usize::from(!of_node);
+    }
+
+    pub(super) fn ended(&mut self, of_node: bool) {
+        self.all -= 1;
+        self.of_strangers -= usize::from(!of_node);
+    }
 }
 
 impl EventLoop {
     /// Has an answer read, unless too many are being read already.
     pub(super) fn read(&mut self, reply: ReplyId, part: Part, from: Height, limit: Limit, tip: Height) {
         let sender = self.stored_sender.clone();
+        let of_node = matches!(self.replies.get(&reply), Some(Asker::Peer { of_node: true, .. }));
         let read = Box::new(move |store: &dyn Store| {
             let response = stored_answer(store, part, from, limit, tip).unwrap_or_else(|error| {
                 tracing::warn!(%error, "stored blocks cannot be read");
                 refusal(part, Error::Busy)
             });
             // The loop has ended: nobody waits any more.
-            let _ = sender.blocking_send(Stored::Read(Box::new(Served { reply, response })));
+            let _ = sender.blocking_send(Stored::Read(Box::new(Served { reply, of_node, response })));
         });
-        if self.reads < READS && self.parts.store.try_read(read).is_ok() {
-            self.reads += 1;
+        if self.reads.have_room(of_node) && self.parts.store.try_read(read).is_ok() {
+            self.reads.began(of_node);
         } else {
             self.respond(reply, refusal(part, Error::Busy));
         }
@@ -39,7 +76,17 @@ impl EventLoop {
         if let Some(reply) = self.replies.remove(&reply) {
             let (protocol, outcome) = label(&response);
             metrics::request(protocol, outcome);
-            self.parts.network.respond(reply, response);
+            match (reply, response) {
+                (Asker::Peer { reply, .. }, response) => self.parts.network.respond(reply, response),
+                (Asker::Tunnel(tunnel), Response::List(response)) => {
+                    let _was_open = self.parts.network.tunnel_answer(tunnel, SwarmResponse::List(response), false);
+                }
+                // Nothing else is asked of the machine in this way.
+                (Asker::Tunnel(tunnel), _) => {
+                    let busy = SwarmResponse::Error(Error::Busy);
+                    let _was_open = self.parts.network.tunnel_answer(tunnel, busy, false);
+                }
+            }
         }
     }
 }
@@ -51,23 +98,24 @@ fn stored_answer(
     limit: Limit,
     tip: Height,
 ) -> Result<Response, StoreError> {
-    let blocks = store.blocks(from, limit)?;
-    if let Some(range) = store.block_range()?.filter(|range| blocks.is_empty() && from < *range.start()) {
-        return Ok(refusal(part, Error::Unavailable { lowest: *range.start() }));
-    }
-    Ok(match part {
+    let answer = match part {
         Part::Blocks => {
-            let blocks = blocks.into_iter().map(|block| block.bytes).collect();
-            Response::Chain(ChainResponse::Blocks { blocks, tip })
+            let blocks: Vec<_> = store.blocks(from, limit)?.into_iter().map(|block| block.bytes).collect();
+            (!blocks.is_empty()).then_some(Response::Chain(ChainResponse::Blocks { blocks, tip }))
         }
-        Part::Headers => Response::List(ListResponse::Headers(blocks.iter().map(header).collect::<Result<_, _>>()?)),
+        Part::Headers => {
+            let headers = store.headers(from, limit)?;
+            (!headers.is_empty()).then_some(Response::List(ListResponse::Headers(headers)))
+        }
+    };
+    if let Some(answer) = answer {
+        return Ok(answer);
+    }
+    Ok(match (store.block_range()?, part) {
+        (Some(range), _) if from < *range.start() => refusal(part, Error::Unavailable { lowest: *range.start() }),
+        (_, Part::Blocks) => Response::Chain(ChainResponse::Blocks { blocks: Vec::new(), tip }),
+        (_, Part::Headers) => Response::List(ListResponse::Headers(Vec::new())),
     })
-}
-
-fn header(block: &StoredBlock) -> Result<SignedHeader, StoreError> {
-    let damaged = StoreError::Damaged("a block");
-    let bytes = block.bytes.get(..SignedHeader::LEN).ok_or_else(|| damaged.clone())?;
-    SignedHeader::decode(bytes).map_err(|_| damaged)
 }
 
 const fn refusal(part: Part, error: Error) -> Response {
@@ -84,11 +132,16 @@ const fn label(response: &Response) -> (&'static str, &'static str) {
         Response::List(ListResponse::Error(error)) => ("list", error.label()),
         Response::List(_) => ("list", "ok"),
         Response::Status(_) => ("status", "ok"),
+        Response::Repair(RepairResponse::Error(error)) => ("repair", error.label()),
+        Response::Repair(_) => ("repair", "ok"),
+        Response::Offer(OfferResponse::Error(error)) => ("offer", error.label()),
+        Response::Offer(_) => ("offer", "ok"),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use sotto_proto::chain::SignedHeader;
     use sotto_proto::id::BlockHash;
 
     use super::*;
@@ -125,8 +178,28 @@ mod tests {
     }
 
     #[test]
+    fn strangers_leave_room_for_the_reads_of_nodes() {
+        let mut reads = Reads::default();
+        let begin = |reads: &mut Reads, of_node| {
+            let fits = reads.have_room(of_node);
+            if fits {
+                reads.began(of_node);
+            }
+            fits
+        };
+        assert_eq!((0..100).filter(|_| begin(&mut reads, false)).count(), READS_OF_STRANGERS);
+        assert_eq!((0..100).filter(|_| begin(&mut reads, true)).count(), READS - READS_OF_STRANGERS);
+        reads.ended(true);
+        assert!(!begin(&mut reads, false));
+        reads.ended(false);
+        assert!(begin(&mut reads, false) && begin(&mut reads, true));
+    }
+
+    #[test]
     fn headers_are_cut_from_blocks() {
         let store = store(10..=19);
-        let Response::List(ListResponse::Headers(_)) = answer(&store, Part::Headers, 18) else { panic!() };
+        let Response::List(ListResponse::Headers(headers)) = answer(&store, Part::Headers, 18) else { panic!() };
+        assert_eq!(headers.len(), 2);
+        assert_eq!(answer(&store, Part::Headers, 20), Response::List(ListResponse::Headers(Vec::new())));
     }
 }

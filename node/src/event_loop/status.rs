@@ -2,16 +2,20 @@
 
 use std::time::Instant;
 
-use sotto_proto::id::{PublicKey, SwarmId};
+use sotto_chain::Equivocation;
+use sotto_proto::chain::SignedHeader;
+use sotto_proto::id::{ChainId, Height, PublicKey, SwarmId};
 
-use super::EventLoop;
+use super::{EventLoop, WARN_INTERVAL};
 use crate::service_node::VERSION;
-use crate::status::{NodeStatus, Phase};
+use crate::status::{EvidenceStatus, NodeStatus, Phase};
 use crate::{metrics, process};
 
 /// What never changes while the node runs.
 #[derive(Clone, Debug)]
 pub struct About {
+    /// The chain.
+    pub chain: ChainId,
     /// What the operator calls it.
     pub moniker: String,
     /// When the process began.
@@ -31,7 +35,9 @@ impl EventLoop {
     /// Logs how the node stands if that has changed, and counts it.
     pub(super) fn note_standing(&mut self) {
         let report = self.parts.machine.report(self.parts.clock.now());
-        metrics::health(report.ready, self.parts.network.clock_offset().map(|offset| offset.millis));
+        let mail = self.parts.machine.mail();
+        metrics::mail(mail.records(), mail.bytes(), mail.is_syncing(), &mail.counts());
+        metrics::health(report.ready, report.clock.map(|offset| offset.millis));
         let standing = Standing {
             phase: report.phase,
             state: report.state,
@@ -49,6 +55,29 @@ impl EventLoop {
         self.standing = Some(standing);
     }
 
+    /// Keeps evidence for the status, and logs the newest, once in a while.
+    pub(super) fn note_evidence(&mut self, evidence: Vec<Equivocation>) {
+        self.evidence = evidence;
+        let now = Instant::now();
+        let Some(newest) = self.evidence.last() else { return };
+        if self.evidence_logged_at.is_none_or(|at| now.duration_since(at) >= WARN_INTERVAL) {
+            self.evidence_logged_at = Some(now);
+            let EvidenceStatus { height, first, second } = self.evidence_status(newest);
+            tracing::warn!(
+                height,
+                first,
+                second,
+                kept = self.evidence.len(),
+                "the producer signed two blocks of one height"
+            );
+        }
+    }
+
+    fn evidence_status(&self, pair: &Equivocation) -> EvidenceStatus {
+        let hash = |header: &SignedHeader| header.hash(&self.parts.about.chain).to_string();
+        EvidenceStatus { height: pair.height().0, first: hash(&pair.first), second: hash(&pair.second) }
+    }
+
     /// Everything about the node.
     pub(super) fn status(&self) -> NodeStatus {
         let (machine, network) = (&self.parts.machine, &self.parts.network);
@@ -56,6 +85,12 @@ impl EventLoop {
         let counts = network.counts();
         let chain = machine.chain();
         let entry = machine.entry();
+        let final_height = chain.map_or(Height::ZERO, |chain| chain.view.current().height);
+        let of_swarm = machine
+            .swarm()
+            .map(|swarm| machine.mail().summary(swarm, final_height, self.parts.clock.now().wall.seconds()));
+        let (swarm_items, swarm_digest) =
+            of_swarm.map(|(items, fingerprint)| (items, hex::encode(fingerprint.as_bytes()))).unwrap_or_default();
         NodeStatus {
             v: NodeStatus::VERSION,
             kind: NodeStatus::TYPE.to_owned(),
@@ -79,7 +114,7 @@ impl EventLoop {
             connections: counts.nodes,
             clients: counts.clients,
             swarm_connected: format!("{}/{}", counts.swarm_connected, counts.swarm_members),
-            clock_offset_ms: network.clock_offset().map(|offset| offset.millis),
+            clock_offset_ms: report.clock.map(|offset| offset.millis),
             credit: report.credit,
             uptime_due_in_blocks: report.uptime_due_in,
             rewards: entry.map_or_else(|| "0".to_owned(), |entry| entry.rewards.to_string()),
@@ -88,11 +123,16 @@ impl EventLoop {
                 .map(|entry| entry.record.addresses.iter().map(ToString::to_string).collect())
                 .unwrap_or_default(),
             listen: self.listening.as_ref().map(ToString::to_string),
+            records: machine.mail().records(),
+            stored_bytes: machine.mail().bytes(),
+            swarm_items,
+            swarm_digest,
             key_rotation_ms: report.key_rotation.map(|at| at.0),
             rss_bytes: process::resident_bytes().unwrap_or(0),
             pid: std::process::id(),
             uptime_ms: u64::try_from(self.parts.about.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             version: VERSION.to_owned(),
+            evidence: self.evidence.iter().rev().map(|pair| self.evidence_status(pair)).collect(),
             finals: machine.finals().cloned().collect(),
         }
     }

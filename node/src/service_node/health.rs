@@ -27,6 +27,8 @@ pub(super) struct Facts<'a> {
     pub(super) storage_failure: Option<&'a str>,
     pub(super) halted: bool,
     pub(super) clock_off_ms: Option<i64>,
+    /// Of an unregistered node: the others' clocks are not known yet.
+    pub(super) clock_unknown: bool,
     pub(super) only_strangers: bool,
     pub(super) lonely: bool,
     pub(super) synced: bool,
@@ -55,6 +57,8 @@ pub(super) struct Facts<'a> {
     pub(super) uptime_due_in: Option<u64>,
     pub(super) epoch_blocks: u64,
     pub(super) holds_key: bool,
+    /// Why the key cannot be changed.
+    pub(super) key_failure: Option<&'a str>,
     pub(super) stake_free_at: Option<Height>,
 }
 
@@ -83,6 +87,7 @@ impl Facts<'_> {
             self.registration(),
             self.decommission(),
             self.keys(),
+            self.key_files(),
             self.uptime(),
             self.swarm_links(),
         ]
@@ -117,7 +122,12 @@ impl Facts<'_> {
         let off = self.clock_off_ms?;
         let side = if off > 0 { "behind" } else { "ahead of" };
         let text = format!("the clock is {} s {side} the other nodes'", off.unsigned_abs() / 1000);
-        Some(problem("clock", text, "set it, and keep it right: timedatectl set-ntp true"))
+        let advice = "set it, and keep it right: timedatectl set-ntp true";
+        if self.entry.is_none() && self.registering {
+            let text = format!("{text}: the node does not register with it");
+            return Some(problem("clock", text, format!("{advice}; then the node registers by itself")));
+        }
+        Some(problem("clock", text, advice))
     }
 
     fn neighbours(&self) -> Option<Problem> {
@@ -187,6 +197,12 @@ impl Facts<'_> {
         (self.entry.is_some() && !self.holds_key).then(|| problem("key", text, advice))
     }
 
+    fn key_files(&self) -> Option<Problem> {
+        let text = format!("the X25519 key cannot be changed: {}", self.key_failure?);
+        let advice = "see whether the disk is full or read-only; the node tries again by itself";
+        Some(problem("key-files", text, advice))
+    }
+
     fn uptime(&self) -> Option<Problem> {
         let left = self.uptime_due_in.filter(|left| *left <= self.epoch_blocks)?;
         let why = self.uptime_failure.map_or(String::new(), |reason| format!(" ({reason})"));
@@ -214,6 +230,9 @@ impl Facts<'_> {
         }
         if !self.synced {
             return Some("looking for other nodes".into());
+        }
+        if self.entry.is_none() && self.clock_unknown {
+            return Some("joining: comparing the clock with other nodes'".into());
         }
         if self.entry.is_none() {
             return Some("joining: the registration is on its way".into());
@@ -274,10 +293,12 @@ mod tests {
 
     #[test]
     fn what_is_wrong_comes_worst_first_with_what_to_do() {
+        let entry = entry();
         let facts = Facts {
             storage_failure: Some("No space left on device"),
             clock_off_ms: Some(-75_400),
             lonely: true,
+            entry: Some(&entry),
             ..facts()
         };
         let health = facts.health();
@@ -333,6 +354,15 @@ mod tests {
         };
         let health = Facts { cannot_register: Some(poor), ..joining }.health();
         assert!(health.summary.contains("has 3 coins, the stake is 100"), "{}", health.summary);
+    }
+
+    #[test]
+    fn a_newcomer_whose_clock_is_off_is_told_that_it_waits_for_that() {
+        let joining = Facts { final_state: None, swarm: None, clock_unknown: true, ..facts() };
+        assert_eq!(joining.health().summary, "joining: comparing the clock with other nodes'");
+        let health = Facts { clock_off_ms: Some(75_400), ..joining }.health();
+        assert_eq!(health.summary, "the clock is 75 s behind the other nodes': the node does not register with it");
+        assert!(health.problems[0].advice.ends_with("then the node registers by itself"), "{health:?}");
     }
 
     #[test]

@@ -10,6 +10,8 @@
 //! Every arrow is one [`Job`] that is on disk before the next begins. After a crash the files say how far it came, and
 //! the chain says which key is in use: both together are enough to go on.
 
+use sotto_behaviours::noise::Secret;
+use sotto_behaviours::onion::build::HopSecrets;
 use sotto_proto::account::X25519Secret;
 use sotto_proto::codec::Reader;
 use sotto_proto::id::{NodeId, X25519Key};
@@ -63,6 +65,8 @@ pub struct KeyRing {
     under_way: Option<Step>,
     /// A rotation was asked for.
     wanted: bool,
+    /// How often the keys have changed.
+    changes: u64,
 }
 
 impl std::fmt::Debug for KeyRing {
@@ -92,7 +96,20 @@ impl KeyRing {
             .and_then(decode_rotation)
             .filter(|(key, _)| current.as_ref().is_some_and(|current| current.public == *key))
             .map(|(_, since)| since);
-        Self { current, previous, next, since, under_way: None, wanted: false }
+        Self { current, previous, next, since, under_way: None, wanted: false, changes: 0 }
+    }
+
+    /// What opens builds of paths and tunnels to this node, if it has a key at all.
+    #[must_use]
+    pub fn hop_secrets(&self) -> Option<HopSecrets> {
+        self.current.as_ref()?;
+        Some(HopSecrets::new(self.secrets().map(|(_, secret)| Secret::from(secret))))
+    }
+
+    /// Counts the changes of [`Self::hop_secrets`].
+    #[must_use]
+    pub const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The key to register: the current one.
@@ -181,6 +198,7 @@ impl KeyRing {
 
     /// The step is on disk (`true`), or was not made.
     pub fn stepped(&mut self, done: bool) {
+        self.changes += u64::from(done);
         match self.under_way.take() {
             Some(Step::PutNext(next)) if done => {
                 self.next = Some(*next);
@@ -297,6 +315,25 @@ mod tests {
         ring.stepped(true);
         assert!(!ring.holds(&public(1)));
         assert_eq!(disk.keys.find(Slot::X25519Previous).unwrap().map(|_| ()), None);
+    }
+
+    #[test]
+    fn every_key_that_may_be_meant_opens_builds_and_every_change_is_counted() {
+        let disk = Disk::new();
+        let mut ring = disk.start();
+        let tags = |ring: &KeyRing| ring.hop_secrets().unwrap().tags().collect::<Vec<_>>();
+        let tag = |byte| sotto_proto::cell::key_tag(&public(byte));
+        assert_eq!(tags(&ring), [tag(1)]);
+        assert!(step(&mut ring, shown(1, 1), 0, 2).is_none());
+        let steps = [(1, PERIOD, vec![tag(1), tag(2)]), (2, PERIOD + 1, vec![tag(2), tag(1)])];
+        for (changes, (confirmed, now, expected)) in (1..).zip(steps) {
+            step(&mut ring, shown(confirmed, confirmed), now, 2).unwrap();
+            ring.stepped(true);
+            assert_eq!((tags(&ring), ring.changes()), (expected, changes));
+        }
+        step(&mut ring, shown(2, 2), 3 * PERIOD, 3).unwrap();
+        ring.stepped(false);
+        assert_eq!(ring.changes(), 2, "nothing came of that");
     }
 
     #[test]

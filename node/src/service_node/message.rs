@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use sotto_behaviours::network::{Counts, Request, RequestError, Response};
+use sotto_behaviours::network::{Counts, Request, RequestError, Response, Verdict};
 use sotto_behaviours::status::ClockOffset;
 use sotto_chain::State;
 use sotto_proto::id::{Height, NodeId};
 use sotto_proto::network::NetworkView;
+use sotto_proto::request::{SwarmRequest, SwarmResponse};
 use sotto_proto::time::Monotonic;
 
 use crate::store::Limit;
+use crate::store::mail::{Found, Lookup};
 use crate::store::writer::{Job, Sync};
 
 /// Names one of the machine's own requests.
@@ -28,6 +30,14 @@ pub struct ReplyId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
 
+/// Names a tunnel of a client; given by whoever drives the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tunnel(pub u64);
+
+/// Names a gossiped message that waits for a verdict; given by whoever drives the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gossip(pub u64);
+
 /// The chain after a block.
 #[derive(Clone, Debug)]
 pub struct ChainUpdate {
@@ -35,6 +45,14 @@ pub struct ChainUpdate {
     pub view: Arc<NetworkView>,
     /// The state after the newest block: for nonces, and to see own transactions early.
     pub tip: State,
+}
+
+impl ChainUpdate {
+    /// Whether a peer is a registered node under a recent final state, or the producer.
+    #[must_use]
+    pub fn is_node(&self, peer: &NodeId) -> bool {
+        *peer == self.tip.founding().producer || self.view.is_registered(peer)
+    }
 }
 
 /// What comes from a peer.
@@ -184,6 +202,31 @@ pub enum Input {
     },
     /// The time of [`Output::WakeAt`] has come.
     WakeUp,
+    /// A client asks through a tunnel. Answered by [`Output::TunnelAnswer`].
+    Tunnel {
+        /// Which.
+        tunnel: Tunnel,
+        /// What.
+        request: SwarmRequest,
+    },
+    /// A tunnel to which answers with `more` went has room for another one.
+    TunnelReady(Tunnel),
+    /// A tunnel has ended.
+    TunnelClosed(Tunnel),
+    /// A member gossiped something. Answered by [`Output::Judge`].
+    Gossip {
+        /// Where the verdict goes.
+        gossip: Gossip,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// What [`Output::LookUp`] asked for.
+    Found {
+        /// Which.
+        token: Token,
+        /// What was read.
+        found: Found,
+    },
 }
 
 /// Something is to be done.
@@ -213,5 +256,32 @@ pub enum Output {
         id: CommandId,
         /// `Err`: not done.
         result: Result<(), Refusal>,
+    },
+    /// An answer to a client.
+    TunnelAnswer {
+        /// Which.
+        tunnel: Tunnel,
+        /// The answer.
+        response: SwarmResponse,
+        /// Whether others follow without being asked for; then say [`Input::TunnelReady`] when there is room.
+        more: bool,
+    },
+    /// End a tunnel: whoever is behind it misbehaves, or does not read. [`Input::TunnelClosed`] may follow.
+    CloseTunnel(Tunnel),
+    /// What becomes of a gossiped message.
+    Judge {
+        /// Which.
+        gossip: Gossip,
+        /// The verdict.
+        verdict: Verdict,
+    },
+    /// Gossip this in the own swarm.
+    Publish(Vec<u8>),
+    /// Read something from disk, then say [`Input::Found`].
+    LookUp {
+        /// Its name.
+        token: Token,
+        /// What.
+        lookup: Lookup,
     },
 }

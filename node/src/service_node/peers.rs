@@ -56,6 +56,11 @@ impl Peers {
         self.connected.remove(node);
     }
 
+    /// Those that are nodes.
+    pub(super) fn nodes(&self, is_node: impl Fn(&NodeId) -> bool) -> impl Iterator<Item = NodeId> {
+        self.connected.keys().filter(move |peer| is_node(peer)).copied()
+    }
+
     /// How many of them are nodes.
     pub(super) fn count(&mut self, nodes: usize, now: Monotonic) {
         if nodes > 0 {

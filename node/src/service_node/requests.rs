@@ -4,7 +4,10 @@ use sotto_behaviours::network::{Request, Response};
 use sotto_proto::id::{Height, NodeId};
 use sotto_proto::limits::{CHAIN_ANSWER_BLOCKS, CHAIN_ANSWER_BYTES, LIST_ANSWER_BYTES};
 use sotto_proto::network::NetworkView;
-use sotto_proto::request::{ChainRequest, ChainResponse, Error, Info, Line, ListRequest, ListResponse, StatusResponse};
+use sotto_proto::request::{
+    ChainRequest, ChainResponse, Error, Info, Line, ListRequest, ListResponse, OfferResponse, RepairResponse,
+    StatusResponse,
+};
 use sotto_proto::time::UnixMillis;
 
 use super::message::{ChainUpdate, Outgoing, Part, ReplyId};
@@ -53,14 +56,18 @@ pub(super) fn answer(
         Request::Status(_) => {
             respond(Response::Status(StatusResponse { time: now, final_height: chain.view.current().height }))
         }
+        // Answered by the mail; they do not come here.
+        Request::Repair(_) | Request::Offer(_) => respond(busy(&request)),
     }
 }
 
 /// Until the chain is known nothing can be said.
-const fn busy(request: &Request) -> Response {
+pub(super) const fn busy(request: &Request) -> Response {
     match request {
         Request::List(_) => Response::List(ListResponse::Error(Error::Busy)),
-        _ => Response::Chain(ChainResponse::Error(Error::Busy)),
+        Request::Repair(_) => Response::Repair(RepairResponse::Error(Error::Busy)),
+        Request::Offer(_) => Response::Offer(OfferResponse::Error(Error::Busy)),
+        Request::Chain(_) | Request::Status(_) => Response::Chain(ChainResponse::Error(Error::Busy)),
     }
 }
 

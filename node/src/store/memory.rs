@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use sotto_proto::chain::SignedHeader;
 use sotto_proto::id::{BlockHash, Height};
 
-use super::{Batch, Limit, MetaKey, Store, StoreError, StoredBlock, StoredSnapshot, Write};
+use super::mail::{RowChange, row_changes};
+use super::schema::Family;
+use super::{Batch, Limit, MetaKey, Row, Store, StoreError, StoredBlock, StoredSnapshot, Write, header_of};
 
 /// A store without a disk.
 #[derive(Clone, Debug, Default)]
@@ -13,9 +16,20 @@ pub struct MemoryStore {
     blocks: BTreeMap<Height, (BlockHash, Vec<u8>)>,
     snapshots: BTreeMap<Height, Vec<u8>>,
     meta: BTreeMap<MetaKey, Vec<u8>>,
+    rows: BTreeMap<(Family, Vec<u8>), Vec<u8>>,
 }
 
 impl MemoryStore {
+    fn range(&self, from: Height, limit: Limit) -> impl Iterator<Item = (&Height, &(BlockHash, Vec<u8>))> {
+        let mut bytes = 0_usize;
+        let wanted = self.blocks.range(from..).zip(from.0..).take(limit.count);
+        let wanted = wanted.take_while(move |((height, (_, block)), n)| {
+            bytes = bytes.saturating_add(block.len());
+            height.0 == *n && (*n == from.0 || bytes <= limit.bytes)
+        });
+        wanted.map(|(block, _)| block)
+    }
+
     fn apply(&mut self, write: &Write) {
         match write {
             Write::PutBlock { height, hash, bytes } => {
@@ -35,7 +49,28 @@ impl MemoryStore {
             Write::PutMeta(key, value) => {
                 self.meta.insert(*key, value.clone());
             }
+            _ => row_changes(write).into_iter().for_each(|change| self.change_row(change)),
         }
+    }
+
+    fn change_row(&mut self, change: RowChange) {
+        match change {
+            RowChange::Put { family, key, row } => {
+                self.rows.insert((family, key), row);
+            }
+            RowChange::Delete { family, key } => {
+                self.rows.remove(&(family, key));
+            }
+            RowChange::DeleteRange { family, from, until } => {
+                self.rows.retain(|(of, key), _| *of != family || *key < from || *key >= until);
+            }
+        }
+    }
+
+    /// Flips a bit of a row's value.
+    #[cfg(test)]
+    pub(crate) fn damage(&mut self, family: Family, key: &[u8]) {
+        *self.rows.get_mut(&(family, key.to_vec())).unwrap().last_mut().unwrap() ^= 1;
     }
 }
 
@@ -50,15 +85,14 @@ impl Store for MemoryStore {
     }
 
     fn blocks(&self, from: Height, limit: Limit) -> Result<Vec<StoredBlock>, StoreError> {
-        let mut bytes = 0_usize;
-        let blocks =
-            self.blocks.range(from..).zip(from.0..).take(limit.count).take_while(|((height, (_, block)), n)| {
-                bytes = bytes.saturating_add(block.len());
-                height.0 == *n && (*n == from.0 || bytes <= limit.bytes)
-            });
-        Ok(blocks
-            .map(|((height, (hash, bytes)), _)| StoredBlock { height: *height, hash: *hash, bytes: bytes.clone() })
+        Ok(self
+            .range(from, limit)
+            .map(|(height, (hash, bytes))| StoredBlock { height: *height, hash: *hash, bytes: bytes.clone() })
             .collect())
+    }
+
+    fn headers(&self, from: Height, limit: Limit) -> Result<Vec<SignedHeader>, StoreError> {
+        self.range(from, limit).map(|(_, (_, bytes))| header_of(bytes)).collect()
     }
 
     fn block_range(&self) -> Result<Option<RangeInclusive<Height>>, StoreError> {
@@ -73,5 +107,17 @@ impl Store for MemoryStore {
 
     fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.meta.get(&key).cloned())
+    }
+
+    fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.rows.get(&(family, key.to_vec())).cloned())
+    }
+
+    fn rows(&self, family: Family, from: &[u8], until: &[u8], count: usize) -> Result<Vec<Row>, StoreError> {
+        let rows = self
+            .rows
+            .range((family, from.to_vec())..)
+            .take_while(|((of, key), _)| *of == family && (until.is_empty() || key.as_slice() < until));
+        Ok(rows.take(count).map(|((_, key), row)| (key.clone(), row.clone())).collect())
     }
 }

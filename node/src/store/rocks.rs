@@ -1,5 +1,9 @@
 //! The store in RocksDB, set up for fifty of them on one machine: a few MiB of memory each, two background threads,
 //! almost no log.
+//!
+//! All families share one write-ahead log, and before a family is flushed RocksDB syncs the logs that are closed; a start
+//! replays the log up to the first damage (point-in-time recovery, the default). So after a loss of power all families
+//! are as they were after one and the same batch.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -8,18 +12,22 @@ use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, Direction,
     IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
+use sotto_proto::chain::SignedHeader;
 use sotto_proto::id::Height;
 
-use super::schema::{self, BLOCKS, SNAPSHOTS, VERSION};
-use super::{Batch, Limit, MetaKey, Store, StoreError, StoredBlock, StoredSnapshot, Write};
+use super::mail::{RowChange, row_changes};
+use super::schema::{self, BLOCKS, Family, SNAPSHOTS, VERSION, VERSION_WITHOUT_RECORDS};
+use super::{Batch, Limit, MetaKey, Row, Store, StoreError, StoredBlock, StoredSnapshot, Write, header_of};
 
 const MIB: usize = 1 << 20;
 /// Blocks read lately, indexes and filters.
 const CACHE_BYTES: usize = MIB / 2;
 /// All memtables together; the oldest is flushed above it.
-const WRITE_BUFFER_BYTES: usize = MIB / 2;
+const WRITE_BUFFER_BYTES: usize = 4 * MIB;
 /// One memtable: some hundred quiet blocks. A larger block makes it grow, then be flushed.
 const MEMTABLE_BYTES: usize = MIB / 4;
+/// The one of records: at two hundred messages a second one fills in some seconds. It grows only as it is filled.
+const RECORDS_MEMTABLE_BYTES: usize = MIB;
 /// The write-ahead log; above it the memtables that hold it back are flushed.
 const WAL_BYTES: u64 = 8 << 20;
 /// One table file.
@@ -47,6 +55,14 @@ impl From<rocksdb::Error> for StoreError {
     }
 }
 
+/// A damaged table costs the rows in it, no more; any other error is the engine's.
+fn row_error(error: rocksdb::Error) -> StoreError {
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => StoreError::Damaged("a table of the database"),
+        _ => error.into(),
+    }
+}
+
 impl RocksStore {
     /// Opens the database in `directory`, which is made if it is not there.
     ///
@@ -54,9 +70,10 @@ impl RocksStore {
     /// [`StoreError::Version`] if another version of this program wrote it, [`StoreError::Engine`] otherwise.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let options = database_options();
-        let db = DB::open_cf_descriptors(&options, directory, families(&options, directory))?;
+        let known = ["default", BLOCKS, SNAPSHOTS].into_iter().chain(Family::ALL.map(Family::name));
+        let db = DB::open_cf_descriptors(&options, directory, families(&options, directory, known))?;
         let mut store = Self { db, write_options: WriteOptions::default() };
-        if store.check_version()?.is_none() {
+        if store.check_version()? != Some(VERSION) {
             store.write(&Batch::of(Write::PutMeta(MetaKey::SchemaVersion, VERSION.to_be_bytes().to_vec())))?;
             store.sync()?;
         }
@@ -73,17 +90,19 @@ impl RocksStore {
         }
         let mut options = database_options();
         options.create_if_missing(false);
-        let db = DB::open_cf_descriptors_read_only(&options, directory, families(&options, directory), false)?;
+        // Only those that are there: a database from before records has none for them, and none is made.
+        let there = families(&options, directory, []);
+        let db = DB::open_cf_descriptors_read_only(&options, directory, there, false)?;
         let store = Self { db, write_options: WriteOptions::default() };
         store.check_version()?;
         Ok(Some(store))
     }
 
-    /// The version the database has, if it has one; an error if it is not [`VERSION`].
+    /// The version the database has, if it has one; an error if it is none that can be read.
     fn check_version(&self) -> Result<Option<u32>, StoreError> {
         let Some(bytes) = self.meta(MetaKey::SchemaVersion)? else { return Ok(None) };
         match <[u8; 4]>::try_from(bytes.as_slice()).map(u32::from_be_bytes) {
-            Ok(VERSION) => Ok(Some(VERSION)),
+            Ok(version @ (VERSION | VERSION_WITHOUT_RECORDS)) => Ok(Some(version)),
             Ok(found) => Err(StoreError::Version { found: found.to_string(), known: VERSION }),
             Err(_) => Err(StoreError::Version { found: format!("0x{}", hex::encode(bytes)), known: VERSION }),
         }
@@ -97,7 +116,8 @@ impl RocksStore {
         Ok(self.db.raw_iterator_cf_opt(self.family(family)?, ReadOptions::default()))
     }
 
-    fn append(&self, batch: &mut WriteBatch, write: &Write) -> Result<(), StoreError> {
+    /// `fresh`: the batch has rows that a range in it may have to delete.
+    fn append(&self, batch: &mut WriteBatch, write: &Write, fresh: bool) -> Result<(), StoreError> {
         let (start, end) = ([0_u8; 8].as_slice(), [0xff_u8; 41].as_slice()); // below and above every key
         match write {
             Write::PutBlock { height, hash, bytes } => {
@@ -119,6 +139,28 @@ impl RocksStore {
                 batch.delete_cf(self.family(SNAPSHOTS)?, schema::height_key(*height));
             }
             Write::PutMeta(key, value) => batch.put(key.name(), value),
+            _ => row_changes(write).into_iter().try_for_each(|change| self.append_row(batch, change, fresh))?,
+        }
+        Ok(())
+    }
+
+    fn append_row(&self, batch: &mut WriteBatch, change: RowChange, fresh: bool) -> Result<(), StoreError> {
+        match change {
+            RowChange::Put { family, key, row } => batch.put_cf(self.family(family.name())?, key, row),
+            RowChange::Delete { family, key } => batch.delete_cf(self.family(family.name())?, key),
+            RowChange::DeleteRange { family, from, until } => {
+                let there = if fresh { None } else { self.rows(family, &from, &until, usize::MAX).ok() };
+                match there {
+                    // Ranges that stay as ranges slow down every read until they are compacted away.
+                    Some(rows) => {
+                        for (key, _) in rows {
+                            batch.delete_cf(self.family(family.name())?, key);
+                        }
+                    }
+                    // What is there cannot be read, or is in this very batch.
+                    None => batch.delete_range_cf(self.family(family.name())?, from, until),
+                }
+            }
         }
         Ok(())
     }
@@ -127,7 +169,9 @@ impl RocksStore {
 impl Store for RocksStore {
     fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let mut writes = WriteBatch::default();
-        batch.writes.iter().try_for_each(|write| self.append(&mut writes, write))?;
+        let fresh =
+            batch.writes.iter().any(|write| matches!(write, Write::PutConfirmation { .. } | Write::PutAnchor { .. }));
+        batch.writes.iter().try_for_each(|write| self.append(&mut writes, write, fresh))?;
         Ok(self.db.write_opt(writes, &self.write_options)?)
     }
 
@@ -150,6 +194,29 @@ impl Store for RocksStore {
             blocks.push(StoredBlock { height, hash, bytes: bytes.into_vec() });
         }
         Ok(blocks)
+    }
+
+    fn headers(&self, from: Height, limit: Limit) -> Result<Vec<SignedHeader>, StoreError> {
+        let mut options = ReadOptions::default();
+        // A few large blocks would drive all else out of a small cache.
+        options.fill_cache(false);
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family(BLOCKS)?, options);
+        iterator.seek(schema::height_key(from));
+        let mut headers = Vec::new();
+        let mut total = 0_usize;
+        for wanted in (from.0..).take(limit.count) {
+            // Both borrow from the database's own memory: only the header is copied.
+            let Some((key, block)) = iterator.item() else { break };
+            let (height, _) = schema::parse_block_key(key).ok_or(StoreError::Damaged("the key of a block"))?;
+            total = total.saturating_add(block.len());
+            if height.0 != wanted || (!headers.is_empty() && total > limit.bytes) {
+                break;
+            }
+            headers.push(header_of(block)?);
+            iterator.next();
+        }
+        iterator.status()?;
+        Ok(headers)
     }
 
     fn block_range(&self) -> Result<Option<RangeInclusive<Height>>, StoreError> {
@@ -178,6 +245,20 @@ impl Store for RocksStore {
     fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.db.get(key.name())?)
     }
+
+    fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db.get_cf(self.family(family.name())?, key).map_err(row_error)
+    }
+
+    fn rows(&self, family: Family, from: &[u8], until: &[u8], count: usize) -> Result<Vec<Row>, StoreError> {
+        let mut options = ReadOptions::default();
+        if !until.is_empty() {
+            options.set_iterate_upper_bound(until.to_vec());
+        }
+        let mode = IteratorMode::From(from, Direction::Forward);
+        let rows = self.db.iterator_cf_opt(self.family(family.name())?, options, mode).take(count);
+        rows.map(|row| row.map(|(key, row)| (key.into_vec(), row.into_vec())).map_err(row_error)).collect()
+    }
 }
 
 impl Drop for RocksStore {
@@ -186,17 +267,27 @@ impl Drop for RocksStore {
     }
 }
 
-/// Every family there is, also those of a version this program does not know: the database opens only with all of
-/// them, and only then says its version.
-fn families(options: &Options, directory: &Path) -> Vec<ColumnFamilyDescriptor> {
+/// `known` families and every one there is, also those of a version this program does not know: the database opens
+/// only with all of them, and only then says its version.
+fn families(
+    options: &Options,
+    directory: &Path,
+    known: impl IntoIterator<Item = &'static str>,
+) -> Vec<ColumnFamilyDescriptor> {
     let mut names = DB::list_cf(options, directory).unwrap_or_default(); // an error means there is none yet
-    for name in ["default", BLOCKS, SNAPSHOTS] {
+    for name in known {
         if !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
         }
     }
     let table = table_options();
-    names.into_iter().map(|name| ColumnFamilyDescriptor::new(name, family_options(&table))).collect()
+    names
+        .into_iter()
+        .map(|name| {
+            let options = family_options(&table, &name);
+            ColumnFamilyDescriptor::new(name, options)
+        })
+        .collect()
 }
 
 fn table_options() -> BlockBasedOptions {
@@ -208,10 +299,11 @@ fn table_options() -> BlockBasedOptions {
     table
 }
 
-fn family_options(table: &BlockBasedOptions) -> Options {
+fn family_options(table: &BlockBasedOptions, name: &str) -> Options {
     let mut options = Options::default();
     options.set_block_based_table_factory(table);
-    options.set_write_buffer_size(MEMTABLE_BYTES);
+    let records = name == Family::Records.name();
+    options.set_write_buffer_size(if records { RECORDS_MEMTABLE_BYTES } else { MEMTABLE_BYTES });
     options.set_max_write_buffer_number(2);
     options.set_target_file_size_base(TABLE_BYTES);
     options.set_max_bytes_for_level_base(8 * TABLE_BYTES);

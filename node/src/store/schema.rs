@@ -5,16 +5,53 @@
 //! | `default` | name of a [`MetaKey`] | its bytes |
 //! | `blocks` | height u64 ‖ hash 32 | canonical bytes of the block |
 //! | `snapshots` | height u64 | encoded chain state |
+//! | `records` | position 8 ‖ address 33 ‖ arrival 8 | checksum 8 ‖ record (B4) |
+//! | `record_ids` | record id 32 | checksum 8 ‖ address 33 ‖ arrival 8 ‖ timestamp 8 ‖ ttl 4 ‖ length 4 ‖ source 1 ‖ received 8 |
+//! | `tombstones` | item id 32 | checksum 8 ‖ address 33 ‖ record id 32 ‖ timestamp 8 ‖ ttl 4 ‖ name of the delete 32 |
+//! | `misc` | `a` ‖ height 8 | checksum 8 ‖ block hash 32 |
+//! | `misc` | `c` ‖ item id 32 ‖ node 32 | nothing: that node has that item on disk |
+//! | `misc` | `d` ‖ name 32 | checksum 8 ‖ signed delete |
 
 use sotto_proto::codec::Reader;
 use sotto_proto::id::{BlockHash, Height};
 
 /// Version of the schema that this program reads and writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// The version before, which lacked the families of records; a database of it is taken over as it is.
+pub const VERSION_WITHOUT_RECORDS: u32 = 1;
 /// Family of the blocks.
 pub const BLOCKS: &str = "blocks";
 /// Family of the snapshots.
 pub const SNAPSHOTS: &str = "snapshots";
+
+/// The families whose rows are read and written as rows ([`super::mail`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// Records.
+    Records,
+    /// Where they lie, by id.
+    RecordIds,
+    /// Tombstones.
+    Tombstones,
+    /// What there is little of.
+    Misc,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Records, Self::RecordIds, Self::Tombstones, Self::Misc];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::RecordIds => "record_ids",
+            Self::Tombstones => "tombstones",
+            Self::Misc => "misc",
+        }
+    }
+}
 
 /// Single values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,8 +60,14 @@ pub enum MetaKey {
     SchemaVersion,
     /// The chain it belongs to: 32 bytes.
     Chain,
+    /// Signed headers that contradict each other, oldest first ([`sotto_chain::Equivocation`]): 418 bytes each.
+    Evidence,
     /// Which X25519 key is current and since when ([`crate::service_node`]): X25519 key 32 ‖ Unix ms u64.
     Rotation,
+    /// What tells this database's arrival numbers from another's: u64, drawn when it was made.
+    Epoch,
+    /// No arrival number has been given from here on: u64.
+    Arrivals,
 }
 
 impl MetaKey {
@@ -34,7 +77,10 @@ impl MetaKey {
         match self {
             Self::SchemaVersion => b"schema-version",
             Self::Chain => b"chain",
+            Self::Evidence => b"evidence",
             Self::Rotation => b"rotation",
+            Self::Epoch => b"epoch",
+            Self::Arrivals => b"arrivals",
         }
     }
 }

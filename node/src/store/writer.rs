@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | persist, [`Sync::Now`] | on disk | one queue of [`QUEUE`] commands for all; a full one refuses |
 //! | persist, [`Sync::Later`] | on disk, at most [`SYNC_WITHIN`] later | the event loop, makes the chain thread wait |
-//! | write | written: survives the process, not yet power loss | |
+//! | write | written: survives the process; on disk at most [`WRITTEN_WITHIN`] later | |
 //! | read | at once, after the writes before it | |
 //!
 //! After an error no further write is made ([`StoreError::Failed`]): which of them are on disk is unknown then. Reads go
@@ -25,6 +25,10 @@ pub const QUEUE: usize = 64;
 const GROUP: usize = 64;
 /// [`Sync::Later`] is on disk after this time.
 pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
+/// What is only written is on disk after this time. Nobody is told anything on the strength of it: what a loss of power
+/// takes are the newest blocks, which are fetched again. Fifty nodes on one machine that sync for each block keep its
+/// disk busy with nothing.
+pub const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// When something written must be on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +108,19 @@ impl StoreHandle {
         let (done, written) = sync_channel(1);
         self.queue.send(Command::Write { batch, done }).map_err(|_| StoreError::Closed)?;
         written.recv().map_err(|_| StoreError::Closed)?
+    }
+
+    /// Writes `batch` and waits until it, and everything before it, survives the loss of power. Not for the event loop.
+    ///
+    /// # Errors
+    /// When it was not written, or it is not known whether it is on disk.
+    pub fn write_durably(&self, batch: Batch) -> Result<(), StoreError> {
+        let (tell, told) = sync_channel(1);
+        // Whoever gave up waiting does not want to know.
+        let done: Done = Box::new(move |result| drop(tell.send(result)));
+        let job = Job { keys: Vec::new(), batch };
+        self.queue.send(Command::Persist { job, sync: Sync::Now, done }).map_err(|_| StoreError::Closed)?;
+        told.recv().map_err(|_| StoreError::Closed)?
     }
 
     fn try_send(&self, command: Command) -> Result<(), StoreError> {
@@ -216,8 +233,10 @@ impl<S: Store> Writer<S> {
             group.synced.into_iter().for_each(|done| done(Err(error.clone())));
             return;
         }
+        let within = if group.synced.is_empty() { WRITTEN_WITHIN } else { SYNC_WITHIN };
+        let due = Instant::now() + within;
+        self.sync_at = Some(self.sync_at.map_or(due, |earlier| earlier.min(due)));
         self.unsynced.extend(group.synced);
-        self.sync_at.get_or_insert_with(|| Instant::now() + SYNC_WITHIN);
         if group.now {
             self.sync();
         }
@@ -256,7 +275,7 @@ mod tests {
     use sotto_proto::id::{BlockHash, Height};
 
     use super::super::memory::MemoryStore;
-    use super::super::{Limit, MetaKey, StoredBlock, StoredSnapshot, Write};
+    use super::super::{Family, Limit, MetaKey, Row, StoredBlock, StoredSnapshot, Write};
     use super::*;
 
     /// Counts what the thread does and fails on demand.
@@ -287,6 +306,12 @@ mod tests {
         }
         fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, StoreError> {
             self.inner.meta(key)
+        }
+        fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            self.inner.row(family, key)
+        }
+        fn rows(&self, family: Family, from: &[u8], until: &[u8], count: usize) -> Result<Vec<Row>, StoreError> {
+            self.inner.rows(family, from, until, count)
         }
     }
 
@@ -344,6 +369,29 @@ mod tests {
         handle.try_persist(job(1), Sync::Later, tell).unwrap();
         told.recv().unwrap().unwrap();
         assert_eq!(*log.lock().unwrap(), ["write", "sync"]);
+    }
+
+    #[test]
+    fn what_is_only_written_is_synced_with_what_somebody_waits_for_or_at_the_end() {
+        let (_datadir, keys) = keys();
+        let store = Probe::default();
+        let log = store.log.clone();
+        let (handle, thread) = spawn(store, keys).unwrap();
+        for height in 1..=3 {
+            handle.write(block(height)).unwrap();
+        }
+        std::thread::sleep(2 * SYNC_WITHIN); // what does not happen cannot be awaited
+        assert_eq!(*log.lock().unwrap(), ["write"; 3]);
+        let (tell, told) = done();
+        handle.try_persist(job(4), Sync::Later, tell).unwrap();
+        told.recv().unwrap().unwrap();
+        assert_eq!(*log.lock().unwrap(), ["write", "write", "write", "write", "sync"]);
+        handle.write(block(5)).unwrap();
+        handle.write_durably(block(6)).unwrap();
+        handle.write(block(7)).unwrap();
+        drop(handle);
+        thread.join().unwrap();
+        assert_eq!(log.lock().unwrap()[5..], ["write", "write", "sync", "write", "sync"]);
     }
 
     #[test]

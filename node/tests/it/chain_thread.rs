@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use sotto_chain::Equivocation;
 use sotto_node::chain_thread::restore::restore;
 use sotto_node::chain_thread::{ChainHandle, ChainThread, Event, Outcome, Probe, Retention, Spawned};
 use sotto_node::keys::KeyDirectory;
 use sotto_node::store::memory::MemoryStore;
-use sotto_node::store::{Batch, Limit, Store, StoreError, Write, writer};
+use sotto_node::store::{Batch, Family, Limit, MetaKey, Row, Store, StoreError, Write, writer};
 use sotto_proto::chain::{Block, Genesis};
 use sotto_proto::id::Height;
 use sotto_proto::network::NetworkView;
@@ -100,8 +101,49 @@ impl Store for Shared {
     fn snapshot(&self, at_most: Height) -> Result<Option<sotto_node::store::StoredSnapshot>, StoreError> {
         self.0.lock().unwrap().snapshot(at_most)
     }
-    fn meta(&self, key: sotto_node::store::MetaKey) -> Result<Option<Vec<u8>>, StoreError> {
+    fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, StoreError> {
         self.0.lock().unwrap().meta(key)
+    }
+    fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.lock().unwrap().row(family, key)
+    }
+    fn rows(&self, family: Family, from: &[u8], until: &[u8], count: usize) -> Result<Vec<Row>, StoreError> {
+        self.0.lock().unwrap().rows(family, from, until, count)
+    }
+}
+
+/// A store that remembers every batch, as a write-ahead log does.
+#[derive(Clone, Default)]
+struct Logged {
+    store: Shared,
+    batches: Arc<std::sync::Mutex<Vec<Batch>>>,
+}
+
+impl Store for Logged {
+    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        self.batches.lock().unwrap().push(batch.clone());
+        self.store.write(batch)
+    }
+    fn sync(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn blocks(&self, from: Height, limit: Limit) -> Result<Vec<sotto_node::store::StoredBlock>, StoreError> {
+        self.store.blocks(from, limit)
+    }
+    fn block_range(&self) -> Result<Option<std::ops::RangeInclusive<Height>>, StoreError> {
+        self.store.block_range()
+    }
+    fn snapshot(&self, at_most: Height) -> Result<Option<sotto_node::store::StoredSnapshot>, StoreError> {
+        self.store.snapshot(at_most)
+    }
+    fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.meta(key)
+    }
+    fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.row(family, key)
+    }
+    fn rows(&self, family: Family, from: &[u8], until: &[u8], count: usize) -> Result<Vec<Row>, StoreError> {
+        self.store.rows(family, from, until, count)
     }
 }
 
@@ -158,6 +200,7 @@ fn a_long_lot_is_taken_whole_and_shows_how_far_it_is() {
                 assert_eq!((outcome, tip), (Outcome::Inserted, Height(200)));
                 break;
             }
+            Event::Evidence(evidence) => panic!("{evidence:?}"),
             Event::StorageFailed(reason) => panic!("{reason}"),
         }
     }
@@ -177,6 +220,34 @@ fn a_reorganisation_replaces_the_blocks_on_disk() {
     for block in &chain.blocks[100..] {
         assert_eq!(store.block(block.height()).unwrap().unwrap().bytes, block.encode());
     }
+}
+
+#[test]
+fn evidence_against_the_producer_is_told_once_and_survives_a_restart() {
+    let (chain, store) = followed();
+    let (mut thread, ..) = Thread::start(&chain.genesis, store.clone(), quiet());
+    let (twin, _) = chain.block_after(&chain.state_at(149), 5, Vec::new());
+    let expected = Equivocation { first: chain.blocks[149].header.clone(), second: twin.header.clone() };
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        thread.handle.try_insert(7, vec![twin.encode()]).unwrap();
+        loop {
+            match thread.events.blocking_recv().unwrap() {
+                Event::Evidence(evidence) => told.push(evidence),
+                Event::Inserted { outcome, .. } => break assert_eq!(outcome, Outcome::Inserted),
+                Event::Updated(_) => {}
+                Event::StorageFailed(reason) => panic!("{reason}"),
+            }
+        }
+    }
+    assert_eq!(told, [vec![expected.clone()]]);
+    thread.stop();
+    let restored = restore(&chain.genesis, &mut store.clone()).unwrap();
+    assert!(restored.follower.evidence().eq([&expected]));
+    let damaged = Write::PutMeta(MetaKey::Evidence, [expected.encode(), vec![9; 500]].concat());
+    store.clone().write(&Batch::of(damaged)).unwrap();
+    let restored = restore(&chain.genesis, &mut store.clone()).unwrap();
+    assert!(restored.follower.evidence().eq([&expected]), "damage costs nothing but itself");
 }
 
 #[test]
@@ -250,6 +321,31 @@ fn damage_on_disk_costs_blocks_and_never_the_start() {
     }
 }
 
+#[test]
+fn whatever_of_the_last_writes_a_loss_of_power_takes_is_fetched_again() {
+    let (mut chain, _) = followed();
+    chain.reorganise(3);
+    chain.advance(30);
+    let logged = Logged::default();
+    let (mut thread, ..) = Thread::start(&chain.genesis, logged.clone(), quiet());
+    thread.feed(&chain.arrivals);
+    thread.stop();
+    let batches = logged.batches.lock().unwrap().clone();
+    assert!(batches.len() > 180, "{}", batches.len());
+    for kept in (0..=batches.len()).rev().step_by(5) {
+        let mut left = Shared::default();
+        batches[..kept].iter().for_each(|batch| left.write(batch).unwrap());
+        let what = format!("{kept} of {} batches", batches.len());
+        // Nothing is missed, nothing has to be thrown away: the chain ends where its blocks end.
+        let tip = left.block_range().unwrap().map_or(Height(0), |range| *range.end());
+        assert_eq!(restored_root(&chain, &left).0, tip, "{what}");
+        let (mut thread, ..) = Thread::start(&chain.genesis, left.clone(), quiet());
+        thread.feed_again(&chain.arrivals);
+        thread.stop();
+        assert_eq!(restored_root(&chain, &left), (chain.tip().height(), chain.tip().state_root()), "{what}");
+    }
+}
+
 fn put_snapshot(store: &mut Shared, height: u64, bytes: Vec<u8>) {
     store.write(&Batch::of(Write::PutSnapshot { height: Height(height), bytes })).unwrap();
 }
@@ -292,8 +388,14 @@ fn when_the_disk_fails_the_chain_goes_on_in_memory() {
         fn snapshot(&self, at_most: Height) -> Result<Option<sotto_node::store::StoredSnapshot>, StoreError> {
             self.0.snapshot(at_most)
         }
-        fn meta(&self, key: sotto_node::store::MetaKey) -> Result<Option<Vec<u8>>, StoreError> {
+        fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, StoreError> {
             self.0.meta(key)
+        }
+        fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            self.0.row(family, key)
+        }
+        fn rows(&self, family: Family, from: &[u8], until: &[u8], count: usize) -> Result<Vec<Row>, StoreError> {
+            self.0.rows(family, from, until, count)
         }
     }
     let mut chain = TestChain::new();
@@ -305,7 +407,7 @@ fn when_the_disk_fails_the_chain_goes_on_in_memory() {
         match thread.events.blocking_recv().unwrap() {
             Event::StorageFailed(reason) => failures.push(reason),
             Event::Inserted { .. } => break,
-            Event::Updated(_) => {}
+            Event::Updated(_) | Event::Evidence(_) => {}
         }
     }
     assert_eq!(failures.len(), 1);

@@ -10,6 +10,7 @@ mod contrib;
 mod http;
 #[cfg(feature = "rocksdb")]
 mod kill_points;
+mod newcomer;
 mod process;
 mod status;
 mod support;

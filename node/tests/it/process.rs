@@ -62,6 +62,28 @@ fn a_node_ends_cleanly_by_signal_by_order_and_with_its_parent() {
 }
 
 #[test]
+fn a_node_whose_address_is_taken_says_so_and_ends_with_the_code_for_that() {
+    let place = Place::new();
+    place.init();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let cases = [
+        (["--listen", "127.0.0.1:0", "--http", &address], format!("error: cannot answer HTTP on {address}: ")),
+        (["--http", "off", "--listen", &address], "error: cannot listen on ".to_owned()),
+    ];
+    for (arguments, expected) in cases {
+        // The database is open by then, and closing it must not race with the end of the process: several times.
+        for _ in 0..8 {
+            let output = sotto_node(&place.datadir()).arg("run").args(arguments).output().unwrap();
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(3), "{arguments:?}: {:?}: {said}", output.status);
+            let errors: Vec<_> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+            assert!(matches!(errors[..], [line] if line.starts_with(&expected) && line.contains("in use")), "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_killed_node_starts_again() {
     let place = Place::new();
     place.init();

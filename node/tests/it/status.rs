@@ -1,7 +1,7 @@
 //! What `sotto-node status` says, as people see it.
 
 use sotto_node::cli::status::render;
-use sotto_node::status::{NodeStatus, Phase, Problem};
+use sotto_node::status::{EvidenceStatus, NodeStatus, Phase, Problem};
 use sotto_proto::time::UnixMillis;
 
 /// The status of a node that is well.
@@ -36,11 +36,16 @@ pub(crate) fn healthy() -> NodeStatus {
         stake: "100".into(),
         addresses: vec!["/ip4/203.0.113.7/tcp/22020".into()],
         listen: Some("/ip4/0.0.0.0/tcp/22020".into()),
+        records: 1290,
+        stored_bytes: 5 << 20,
+        swarm_items: 0,
+        swarm_digest: String::new(),
         key_rotation_ms: Some(1_790_000_840_000),
         rss_bytes: 21 << 20,
         pid: 4711,
         uptime_ms: 11_520_000,
         version: "0.1.0".into(),
+        evidence: Vec::new(),
         finals: Vec::new(),
     }
 }
@@ -122,6 +127,20 @@ fn a_node_that_catches_up_says_how_far_it_is() {
 }
 
 #[test]
+fn evidence_against_the_producer_is_shown() {
+    let pair = |height| EvidenceStatus { height, first: "1a".repeat(32), second: "2b".repeat(32) };
+    let row = |evidence| {
+        let text = shown(&NodeStatus { evidence, ..healthy() });
+        text.lines().find(|line| line.starts_with("  evidence ")).map(str::to_owned)
+    };
+    assert_eq!(row(Vec::new()), None);
+    let one = "  evidence    the producer signed two blocks of height 812: 1a1a1a1a and 2b2b2b2b";
+    assert_eq!(row(vec![pair(812)]).as_deref(), Some(one));
+    let three = row(vec![pair(812), pair(811), pair(3)]);
+    assert_eq!(three, Some(format!("{one}; 2 older cases: status --json")));
+}
+
+#[test]
 fn the_document_round_trips_and_holds_what_scripts_rely_on() {
     let json = serde_json::to_value(healthy()).unwrap();
     for field in [
@@ -147,6 +166,7 @@ fn the_document_round_trips_and_holds_what_scripts_rely_on() {
         "pid",
         "version",
         "finals",
+        "evidence",
         "rewards",
     ] {
         assert!(json.get(field).is_some(), "{field}");

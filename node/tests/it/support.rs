@@ -53,8 +53,14 @@ impl Place {
 
     /// Starts the node on ports of its own.
     pub(crate) fn run(&self) -> Running {
+        self.run_with(&[])
+    }
+
+    /// The same with some arguments more.
+    pub(crate) fn run_with(&self, arguments: &[&str]) -> Running {
         let child = sotto_node(&self.datadir())
             .args(["run", "--listen", "127.0.0.1:0", "--http", "off", "--exit-on-stdin-eof"])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

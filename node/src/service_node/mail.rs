@@ -1,0 +1,446 @@
+//! The mail of the node's swarm: what clients and members bring, what readers get, what expires.
+//!
+//! ```text
+//!  client ─▶ judged fully ─┐                             ┌─▶ receipt ─▶ gossip, in its order
+//!                          ├─▶ index ─▶ disk ─▶ durable ─┤
+//!  member ─▶ judged (C4) ──┘  (no reader sees it before) └─▶ readers, subscribers
+//! ```
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `env` | what the rules look at: chain, clock, keys |
+//! | `judge` | whether a record or a delete is taken |
+//! | `index` | what is kept, without the bytes |
+//! | `anchors` | hashes of the blocks that work is anchored at |
+//! | `loading` | the index after a start |
+//! | `storing` | records in, receipts and gossip out |
+//! | `reading` | retrieve, subscribe, pushes |
+//! | `subscriptions` | who is subscribed |
+//! | `deleting` | deletes and their tombstones |
+//! | `sweeping` | expiry |
+//! | `sets` | what is on disk, sorted by the swarms that own it |
+//! | `paging` | pages of items between nodes |
+//! | `repairing` | what the node fetches from members, gives them, and hands over to other swarms |
+//! | `serving` | the same from the answering side |
+//!
+//! | what waits | bound |
+//! | --- | --- |
+//! | records on their way to disk | the storage queue; beyond it the client hears *busy* |
+//! | records that wait to be published | [`storing::PUBLISHING_BYTES`]; beyond it they are published at once |
+//! | answers that are being read from disk | [`reading::READS`]; beyond it *busy*, or a turn later |
+//! | subscriptions | [`subscriptions::SUBSCRIPTIONS`], [`subscriptions::SUBSCRIPTIONS_PER_ADDRESS`] |
+//! | records and bytes | [`MailLimits`]: clients are refused above, members never |
+
+mod anchors;
+mod deleting;
+mod env;
+mod index;
+mod judge;
+mod loading;
+mod paging;
+mod reading;
+mod repairing;
+mod serving;
+mod sets;
+mod storing;
+mod subscriptions;
+mod sweeping;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+use sotto_behaviours::network::Verdict;
+use sotto_behaviours::replication::{ItemSet, Taken, scope_at};
+use sotto_proto::id::{BlockHash, Height, SwarmId};
+use sotto_proto::request::{Error, Fingerprint, Item, SwarmRequest, SwarmResponse};
+use sotto_proto::time::{Monotonic, UnixSeconds};
+
+use self::anchors::Anchors;
+use self::deleting::Deleting;
+pub(super) use self::env::Env;
+use self::index::Index;
+use self::loading::Phase;
+use self::paging::Page;
+use self::reading::Reading;
+use self::repairing::Replication;
+pub(super) use self::serving::Asker;
+use self::storing::{Publishing, Storing};
+use self::subscriptions::Subscriptions;
+use super::message::{Gossip, Output, Tag, Token, Tunnel};
+use crate::store::Batch;
+use crate::store::mail::{Found, Lookup};
+use crate::store::records::Arrival;
+use crate::store::writer::{Job, Sync};
+
+/// The mail's own tokens are in the upper half of the numbers.
+const TOKENS: u64 = 1 << 63;
+/// A tunnel ends after so many proofs of work that nobody would take.
+const BAD_STAMPS: u32 = 10;
+/// First bytes of gossiped messages.
+const RECORD: u8 = 1;
+const DELETE: u8 = 2;
+
+/// How much mail a node takes from clients. Beyond it they hear *busy*; members are never refused, because what they
+/// bring was acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MailLimits {
+    /// Records; each takes some 400 bytes of memory, the reconciliation sets included.
+    pub records: usize,
+    /// Bytes of records on disk.
+    pub bytes: u64,
+}
+
+impl Default for MailLimits {
+    fn default() -> Self {
+        Self { records: 100_000, bytes: 2 << 30 }
+    }
+}
+
+/// What has become of things since the start; for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MailCounts {
+    /// Records that clients stored.
+    pub from_clients: u64,
+    /// Records that came by gossip.
+    pub from_gossip: u64,
+    /// Records that were handed over.
+    pub from_repair: u64,
+    /// Records that expired.
+    pub expired: u64,
+    /// Records that were deleted.
+    pub deleted: u64,
+    /// Records and tombstones that were erased because the swarm that owns them has them.
+    pub handed_over: u64,
+    /// Records and rows that were found damaged.
+    pub damaged: u64,
+}
+
+/// What waits for the disk.
+#[derive(Debug)]
+enum Wait {
+    /// A fresh epoch.
+    Epoch,
+    /// A record.
+    Record(Arrival),
+    /// A delete.
+    Delete(Box<Deleting>),
+    /// What has expired is gone.
+    Sweep,
+    /// Several things that became one write, in order.
+    All(Vec<Wait>),
+    /// A page that was fetched from a member.
+    Repaired(Taken),
+    /// A page that a former owner handed over.
+    Handed { asker: Asker, items: Vec<Item> },
+    /// Nothing that anybody waits for.
+    Nothing,
+}
+
+impl Wait {
+    /// Whether a former owner waits for it.
+    fn is_handed(&self) -> bool {
+        match self {
+            Self::Handed { .. } => true,
+            Self::All(all) => all.iter().any(Self::is_handed),
+            _ => false,
+        }
+    }
+}
+
+/// What was asked of the disk.
+#[derive(Debug)]
+enum Asked {
+    /// The index.
+    Load,
+    /// Hashes of blocks.
+    Anchors(Vec<Height>),
+    /// Records for a reader.
+    Read(Reading),
+    /// Items that a member asked for.
+    Fetch(Asker, Page),
+    /// Items that a member lacks.
+    Give(Page),
+    /// Who has confirmed items that are handed over.
+    Recall,
+    /// Items that their swarm wants.
+    Hand(Page),
+}
+
+/// The mail.
+#[derive(Debug)]
+pub struct Mail {
+    limits: MailLimits,
+    index: Index,
+    anchors: Anchors,
+    phase: Phase,
+    /// The database's epoch, once it is known.
+    epoch: u64,
+    /// Taken if the database has none yet.
+    fresh_epoch: u64,
+    /// The number of the next arrival.
+    next: Arrival,
+    /// Numbers from here on are not yet reserved on disk.
+    reserved: u64,
+    next_token: u64,
+    waits: BTreeMap<Token, Wait>,
+    lookups: BTreeMap<Token, Asked>,
+    storing: BTreeMap<Arrival, Storing>,
+    publishing: Publishing,
+    subscriptions: Subscriptions,
+    /// Proofs of work that nobody would take, by tunnel.
+    bad_stamps: BTreeMap<Tunnel, u32>,
+    sweeping: bool,
+    /// The own swarm as of the last block.
+    swarm: Option<SwarmId>,
+    /// Whether records of the swarm may be missing here that other members have.
+    syncing: bool,
+    replication: Replication,
+    counts: MailCounts,
+    wake_at: Option<Monotonic>,
+}
+
+impl Mail {
+    /// Mail that knows nothing yet of what is on disk. From `rng` comes the epoch of a new database, and all that is
+    /// drawn later.
+    #[must_use]
+    pub fn new(limits: MailLimits, rng: &mut ChaCha20Rng) -> Self {
+        let fresh_epoch = rng.next_u64();
+        Self {
+            limits,
+            index: Index::default(),
+            anchors: Anchors::default(),
+            phase: Phase::Begin,
+            epoch: 0,
+            fresh_epoch: fresh_epoch.max(1),
+            next: Arrival(1),
+            reserved: 0,
+            next_token: 0,
+            waits: BTreeMap::new(),
+            lookups: BTreeMap::new(),
+            storing: BTreeMap::new(),
+            publishing: Publishing::default(),
+            subscriptions: Subscriptions::default(),
+            bad_stamps: BTreeMap::new(),
+            sweeping: false,
+            swarm: None,
+            syncing: false,
+            replication: Replication::new(ChaCha20Rng::from_rng(rng)),
+            counts: MailCounts::default(),
+            wake_at: None,
+        }
+    }
+
+    /// How many records there are.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Their bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.index.bytes()
+    }
+
+    /// What of a swarm is kept, records and tombstones, as members compare it: how much, and its fingerprint. `now`
+    /// decides what has expired; what comes in the last seconds is left out, because members have it at different times.
+    #[must_use]
+    pub fn summary(&self, swarm: SwarmId, height: Height, now: UnixSeconds) -> (u64, Fingerprint) {
+        let scope = scope_at(height, swarm, now);
+        let nothing = ItemSet::default();
+        let summary = self.index.sets().of(swarm).unwrap_or(&nothing).view(scope).summary();
+        (summary.count, summary.fingerprint)
+    }
+
+    /// What has become of things since the start.
+    #[must_use]
+    pub const fn counts(&self) -> MailCounts {
+        self.counts
+    }
+
+    /// Whether what is on disk is known, so that everybody is served.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    /// Whether the node is still taking over from other members. While it is, its answers say so, and no reader believes
+    /// to have everything (C3).
+    #[must_use]
+    pub const fn is_syncing(&self) -> bool {
+        self.syncing
+    }
+
+    /// When something is due next.
+    pub(super) const fn wake_at(&self) -> Option<Monotonic> {
+        self.wake_at
+    }
+
+    /// The chain has another tip.
+    pub(super) fn on_chain(&mut self, tip: (Height, BlockHash), env: &Env<'_>, out: &mut Vec<Output>) {
+        self.anchors.follow(env.view, tip, env.params);
+        if self.phase.has_settings() {
+            let batch = self.anchors.take_unwritten();
+            if !batch.writes.is_empty() {
+                self.persist(batch, Sync::Later, Wait::Nothing, out);
+            }
+            let wanted = self.anchors.wanted(env.view, env.params);
+            if !wanted.is_empty() {
+                let lookup = Lookup::BlockHashes(wanted.clone());
+                self.look_up(lookup, Asked::Anchors(wanted), out);
+            }
+        }
+        self.follow_map(env);
+        self.end_foreign_subscriptions(env, out);
+    }
+
+    /// A client asks.
+    pub(super) fn on_tunnel(&mut self, tunnel: Tunnel, request: SwarmRequest, env: &Env<'_>, out: &mut Vec<Output>) {
+        // A client has one subscription a tunnel: whatever it asks for next, it no longer reads that one.
+        self.forget_subscription(tunnel);
+        match request {
+            _ if !self.is_ready() => refuse(tunnel, Error::Busy, out),
+            SwarmRequest::Store { record, publish_order } => self.on_store(tunnel, record, publish_order, env, out),
+            SwarmRequest::Retrieve(read) => self.on_retrieve(tunnel, &read, env, out),
+            SwarmRequest::Subscribe(read) => self.on_subscribe(tunnel, &read, env, out),
+            SwarmRequest::Delete(delete) => self.on_delete(tunnel, &delete, env, out),
+            // Answered from the chain, like those of neighbours; they do not come here.
+            SwarmRequest::List(_) => refuse(tunnel, Error::Busy, out),
+        }
+    }
+
+    /// A tunnel has ended.
+    pub(super) fn on_closed(&mut self, tunnel: Tunnel) {
+        self.bad_stamps.remove(&tunnel);
+        self.forget_subscription(tunnel);
+    }
+
+    /// A member gossiped something.
+    pub(super) fn on_gossip(&mut self, gossip: Gossip, bytes: &[u8], env: &Env<'_>, out: &mut Vec<Output>) {
+        let verdict = match bytes.split_first() {
+            _ if !self.is_ready() || !env.may_write => Verdict::Ignore,
+            Some((&RECORD, record)) => self.on_gossiped_record(record, env, out),
+            Some((&DELETE, rest)) => self.on_gossiped_delete(rest, env, out),
+            _ => Verdict::Reject,
+        };
+        out.push(Output::Judge { gossip, verdict });
+    }
+
+    /// Something is on disk, or never will be.
+    pub(super) fn on_written(&mut self, token: Token, written: bool, env: &Env<'_>, out: &mut Vec<Output>) {
+        if let Some(wait) = self.waits.remove(&token) {
+            self.settle(wait, written, env, out);
+        }
+    }
+
+    fn settle(&mut self, wait: Wait, written: bool, env: &Env<'_>, out: &mut Vec<Output>) {
+        match wait {
+            Wait::Epoch => self.on_epoch(written),
+            Wait::Record(arrival) => self.on_stored(arrival, written, env, out),
+            Wait::Delete(deleting) => self.on_deleted(*deleting, written, out),
+            Wait::Sweep => self.sweeping = false,
+            Wait::All(all) => all.into_iter().for_each(|wait| self.settle(wait, written, env, out)),
+            Wait::Repaired(taken) => self.on_repaired(written.then_some(taken), env, out),
+            Wait::Handed { asker, items } => self.on_handed(asker, &items, env, out),
+            Wait::Nothing => {}
+        }
+    }
+
+    /// Something was read.
+    pub(super) fn on_found(&mut self, token: Token, found: Found, env: &Env<'_>, out: &mut Vec<Output>) {
+        match (self.lookups.remove(&token), found) {
+            (Some(Asked::Load), found) => self.on_loaded(found, out),
+            (Some(Asked::Anchors(asked)), Found::BlockHashes(found)) => {
+                self.anchors.found(&asked, &found, env.view.tip);
+            }
+            (Some(Asked::Anchors(_)), _) => self.anchors.failed(),
+            (Some(Asked::Read(reading)), Found::Records(records)) => self.on_read(reading, records, env, out),
+            (Some(Asked::Read(reading)), _) => self.on_unread(&reading, out),
+            (Some(Asked::Fetch(asker, page)), Found::Places(found)) => {
+                Self::on_fetched(asker, &page, page.items(found), out);
+            }
+            (Some(Asked::Fetch(asker, _)), _) => Self::on_unfetched(asker, out),
+            (Some(Asked::Give(page)), Found::Places(found)) => {
+                let items = page.items(found);
+                self.on_to_give(&page, items, env, out);
+            }
+            (Some(Asked::Give(page)), _) => self.on_to_give(&page, Vec::new(), env, out),
+            (Some(Asked::Recall), Found::Confirmations(found)) => self.on_recalled(found, env, out),
+            (Some(Asked::Recall), _) => self.on_recalled(Vec::new(), env, out),
+            (Some(Asked::Hand(page)), Found::Places(found)) => {
+                let items = page.items(found);
+                self.on_to_hand(&page, items, env, out);
+            }
+            (Some(Asked::Hand(page)), _) => self.on_to_hand(&page, Vec::new(), env, out),
+            (None, _) => {}
+        }
+    }
+
+    /// Everything that is due.
+    pub(super) fn advance(&mut self, env: &Env<'_>, out: &mut Vec<Output>) {
+        self.go_on_loading(env, out);
+        self.publish_due(env.now.monotonic, out);
+        self.close_stalled(env.now.monotonic, out);
+        let sweep_at = self.sweep(env, out);
+        self.replicate(env, out);
+        let replicate_at = self.replication.wake_at(self.index.sets(), self.swarm).filter(|_| self.is_ready());
+        let due =
+            [self.publishing.next(), self.subscriptions.next_stall(), sweep_at, replicate_at, self.phase.retry_at()];
+        self.wake_at = due.into_iter().flatten().min();
+    }
+
+    fn persist(&mut self, batch: Batch, sync: Sync, wait: Wait, out: &mut Vec<Output>) {
+        let token = self.token();
+        self.waits.insert(token, wait);
+        out.push(Output::Persist { batch: Job { keys: Vec::new(), batch }, token, sync });
+    }
+
+    fn look_up(&mut self, lookup: Lookup, asked: Asked, out: &mut Vec<Output>) {
+        let token = self.token();
+        self.lookups.insert(token, asked);
+        out.push(Output::LookUp { token, lookup });
+    }
+
+    const fn token(&mut self) -> Token {
+        self.next_token = self.next_token.wrapping_add(1) % TOKENS;
+        Token(TOKENS | self.next_token)
+    }
+
+    /// A client's proof of work is one that nobody would take.
+    fn count_bad_stamp(&mut self, tunnel: Tunnel, out: &mut Vec<Output>) {
+        let bad = self.bad_stamps.entry(tunnel).or_default();
+        *bad = bad.saturating_add(1);
+        if *bad >= BAD_STAMPS {
+            self.on_closed(tunnel);
+            out.push(Output::CloseTunnel(tunnel));
+        }
+    }
+}
+
+/// Whether a token is one of the mail's.
+pub(super) const fn is_mail(token: Token) -> bool {
+    token.0 >= TOKENS
+}
+
+/// Whether a request is one of the mail's.
+pub(super) const fn is_mail_request(tag: Tag) -> bool {
+    tag.0 >= TOKENS
+}
+
+fn answer(tunnel: Tunnel, response: SwarmResponse, out: &mut Vec<Output>) {
+    out.push(Output::TunnelAnswer { tunnel, response, more: false });
+}
+
+pub(super) fn refuse(tunnel: Tunnel, error: Error, out: &mut Vec<Output>) {
+    answer(tunnel, SwarmResponse::Error(error), out);
+}
+
+/// A time that is as far away by the wall clock as seconds say.
+fn in_seconds(now: Monotonic, seconds: u64) -> Monotonic {
+    now.plus(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,446 @@
+//! What the node keeps, without the bytes: some 400 bytes of memory a record with its place in the
+//! reconciliation sets; all that is decided by.
+//!
+//! Arrival numbers are the order of everything: a reader's cursor, a page, a subscription go along them. A record is
+//! handed out only once it is on disk, and none behind it in its mailbox before; so no reader ever holds a cursor that a
+//! loss of power could give to another record.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
+
+use sotto_proto::address::{Address, Position};
+use sotto_proto::id::{ItemId, RecordId};
+use sotto_proto::limits::ANSWER_RECORDS;
+use sotto_proto::request::{Records, StoredRecord};
+use sotto_proto::swarm::SwarmMap;
+use sotto_proto::time::UnixSeconds;
+
+use super::sets::Sets;
+use crate::store::records::{Arrival, DeleteName, RecordEntry, RecordKey, Tombstone};
+
+/// A record of the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    /// What is known of it.
+    pub(super) entry: RecordEntry,
+    /// Whether it is on disk.
+    pub(super) durable: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Mailbox {
+    arrivals: BTreeSet<Arrival>,
+    bytes: u64,
+    tombstones: usize,
+}
+
+/// Records of one answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Page {
+    /// Where they lie, ascending.
+    pub(super) keys: Vec<RecordKey>,
+    /// Where to go on.
+    pub(super) next: Arrival,
+    /// Whether more are there right now.
+    pub(super) more: bool,
+}
+
+/// An item of a reconciliation set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SetItem {
+    /// Its timestamp: sets are sorted by it.
+    pub(super) timestamp: UnixSeconds,
+    /// Its id.
+    pub(super) id: ItemId,
+    /// When it expires.
+    pub(super) expiry: UnixSeconds,
+    /// Where on the ring it belongs.
+    pub(super) position: Position,
+}
+
+/// The index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Index {
+    held: BTreeMap<Arrival, Held>,
+    ids: BTreeMap<RecordId, Arrival>,
+    mailboxes: BTreeMap<Address, Mailbox>,
+    expiries: BTreeSet<(UnixSeconds, Arrival)>,
+    tombstones: BTreeMap<ItemId, Tombstone>,
+    tombstone_expiries: BTreeSet<(UnixSeconds, ItemId)>,
+    /// How many tombstones need each signed delete.
+    deletes: BTreeMap<DeleteName, usize>,
+    bytes: u64,
+    /// What of all that is on disk.
+    sets: Sets,
+}
+
+impl From<&RecordEntry> for SetItem {
+    fn from(entry: &RecordEntry) -> Self {
+        Self {
+            timestamp: entry.timestamp,
+            id: entry.id.into(),
+            expiry: entry.expiry(),
+            position: entry.key.address.position(),
+        }
+    }
+}
+
+impl From<&Tombstone> for SetItem {
+    fn from(tombstone: &Tombstone) -> Self {
+        Self {
+            timestamp: tombstone.timestamp,
+            id: tombstone.item(),
+            expiry: tombstone.expiry(),
+            position: tombstone.address.position(),
+        }
+    }
+}
+
+impl Index {
+    /// How many records there are.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Their bytes.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many tombstones there are.
+    pub(super) fn tombstone_count(&self) -> usize {
+        self.tombstones.len()
+    }
+
+    /// Takes a record in. False, and nothing happens, if it or its number is there already.
+    pub(super) fn insert(&mut self, entry: RecordEntry, durable: bool) -> bool {
+        let RecordKey { address, arrival } = entry.key;
+        if self.held.contains_key(&arrival) || self.ids.contains_key(&entry.id) {
+            return false;
+        }
+        self.held.insert(arrival, Held { entry, durable });
+        if durable {
+            self.sets.insert(&(&entry).into());
+        }
+        self.ids.insert(entry.id, arrival);
+        self.expiries.insert((entry.expiry(), arrival));
+        let mailbox = self.mailboxes.entry(address).or_default();
+        mailbox.arrivals.insert(arrival);
+        mailbox.bytes = mailbox.bytes.saturating_add(entry.length.into());
+        self.bytes = self.bytes.saturating_add(entry.length.into());
+        true
+    }
+
+    /// Lets go of a record.
+    pub(super) fn remove(&mut self, arrival: Arrival) -> Option<Held> {
+        let held = self.held.remove(&arrival)?;
+        let RecordEntry { key, id, length, .. } = held.entry;
+        self.sets.remove(&(&held.entry).into());
+        self.ids.remove(&id);
+        self.expiries.remove(&(held.entry.expiry(), arrival));
+        self.bytes = self.bytes.saturating_sub(length.into());
+        if let Some(mailbox) = self.mailboxes.get_mut(&key.address) {
+            mailbox.arrivals.remove(&arrival);
+            mailbox.bytes = mailbox.bytes.saturating_sub(length.into());
+        }
+        self.drop_if_empty(&key.address);
+        Some(held)
+    }
+
+    fn drop_if_empty(&mut self, address: &Address) {
+        let empty = |mailbox: &Mailbox| mailbox.arrivals.is_empty() && mailbox.tombstones == 0;
+        if self.mailboxes.get(address).is_some_and(empty) {
+            self.mailboxes.remove(address);
+        }
+    }
+
+    /// A record is on disk.
+    pub(super) fn set_durable(&mut self, arrival: Arrival) -> Option<RecordEntry> {
+        let held = self.held.get_mut(&arrival)?;
+        held.durable = true;
+        let entry = held.entry;
+        self.sets.insert(&(&entry).into());
+        Some(entry)
+    }
+
+    /// A record by its number.
+    pub(super) fn at(&self, arrival: Arrival) -> Option<&Held> {
+        self.held.get(&arrival)
+    }
+
+    /// A record by its id.
+    pub(super) fn find(&self, id: &RecordId) -> Option<&Held> {
+        self.held.get(self.ids.get(id)?)
+    }
+
+    /// Bytes kept at an address.
+    pub(super) fn used(&self, address: &Address) -> u64 {
+        self.mailboxes.get(address).map_or(0, |mailbox| mailbox.bytes)
+    }
+
+    /// Whether records are kept at an address.
+    pub(super) fn has_records(&self, address: &Address) -> bool {
+        self.mailboxes.get(address).is_some_and(|mailbox| !mailbox.arrivals.is_empty())
+    }
+
+    /// Records at an address that have not expired, counted up to `most`.
+    pub(super) fn live(&self, address: &Address, now: UnixSeconds, most: usize) -> usize {
+        let Some(mailbox) = self.mailboxes.get(address) else { return 0 };
+        let held = mailbox.arrivals.iter().filter_map(|arrival| self.held.get(arrival));
+        held.filter(|held| held.entry.expiry() > now).take(most).count()
+    }
+
+    /// What follows `after` at an address, in the order of arrival, as much as an answer of `max_bytes` takes: at least
+    /// one record, if there is one. Ends before the first record that is not yet on disk.
+    pub(super) fn page(&self, address: &Address, after: Arrival, now: UnixSeconds, max_bytes: usize) -> Page {
+        let mut page = Page { keys: Vec::new(), next: after, more: false };
+        let Some(mailbox) = self.mailboxes.get(address) else { return page };
+        let mut bytes = Records::EMPTY_BYTES;
+        let rest = mailbox.arrivals.range((Excluded(after), Unbounded));
+        for held in rest.filter_map(|arrival| self.held.get(arrival)) {
+            if !held.durable {
+                break;
+            }
+            if held.entry.expiry() > now {
+                let length = usize::try_from(held.entry.length).unwrap_or(usize::MAX);
+                bytes = bytes.saturating_add(StoredRecord::encoded_bytes(length));
+                if !page.keys.is_empty() && (bytes > max_bytes || page.keys.len() == ANSWER_RECORDS) {
+                    page.more = true;
+                    break;
+                }
+                page.keys.push(held.entry.key);
+            }
+            page.next = held.entry.key.arrival;
+        }
+        page
+    }
+
+    /// Records that expired at or before `at`, at most `most`.
+    pub(super) fn expired(&self, at: UnixSeconds, most: usize) -> Vec<Held> {
+        let due = self.expiries.iter().take_while(|(expiry, _)| *expiry <= at).take(most);
+        due.filter_map(|(_, arrival)| self.held.get(arrival)).copied().collect()
+    }
+
+    /// Tombstones that expired at or before `at`, at most `most`.
+    pub(super) fn expired_tombstones(&self, at: UnixSeconds, most: usize) -> Vec<ItemId> {
+        let due = self.tombstone_expiries.iter().take_while(|(expiry, _)| *expiry <= at).take(most);
+        due.map(|(_, item)| *item).collect()
+    }
+
+    /// When the next record or tombstone expires.
+    pub(super) fn next_expiry(&self) -> Option<UnixSeconds> {
+        let record = self.expiries.first().map(|(expiry, _)| *expiry);
+        let tombstone = self.tombstone_expiries.first().map(|(expiry, _)| *expiry);
+        record.into_iter().chain(tombstone).min()
+    }
+
+    /// Whether a record was deleted at an address.
+    pub(super) fn is_deleted(&self, address: &Address, id: &RecordId) -> bool {
+        self.tombstones.contains_key(&ItemId::tombstone(address, id))
+    }
+
+    /// A tombstone by its item.
+    pub(super) fn tombstone(&self, item: &ItemId) -> Option<&Tombstone> {
+        self.tombstones.get(item)
+    }
+
+    /// How many tombstones an address has.
+    pub(super) fn tombstones_at(&self, address: &Address) -> usize {
+        self.mailboxes.get(address).map_or(0, |mailbox| mailbox.tombstones)
+    }
+
+    /// Sets a tombstone. False, and nothing happens, if there is one already.
+    pub(super) fn bury(&mut self, tombstone: Tombstone) -> bool {
+        let item = tombstone.item();
+        if self.tombstones.contains_key(&item) {
+            return false;
+        }
+        self.tombstones.insert(item, tombstone);
+        self.tombstone_expiries.insert((tombstone.expiry(), item));
+        self.mailboxes.entry(tombstone.address).or_default().tombstones += 1;
+        *self.deletes.entry(tombstone.delete).or_default() += 1;
+        true
+    }
+
+    /// A tombstone is on disk.
+    pub(super) fn set_tombstone_durable(&mut self, item: &ItemId) {
+        if let Some(tombstone) = self.tombstones.get(item) {
+            self.sets.insert(&tombstone.into());
+        }
+    }
+
+    /// Takes a tombstone away. The name of its delete comes back if no other tombstone needs that.
+    pub(super) fn unbury(&mut self, item: &ItemId) -> Option<DeleteName> {
+        let tombstone = self.tombstones.remove(item)?;
+        self.sets.remove(&(&tombstone).into());
+        self.tombstone_expiries.remove(&(tombstone.expiry(), *item));
+        if let Some(mailbox) = self.mailboxes.get_mut(&tombstone.address) {
+            mailbox.tombstones = mailbox.tombstones.saturating_sub(1);
+        }
+        self.drop_if_empty(&tombstone.address);
+        let needed = self.deletes.get_mut(&tombstone.delete)?;
+        *needed = needed.saturating_sub(1);
+        (*needed == 0).then(|| {
+            self.deletes.remove(&tombstone.delete);
+            tombstone.delete
+        })
+    }
+
+    /// What is on disk, as sets.
+    pub(super) const fn sets(&self) -> &Sets {
+        &self.sets
+    }
+
+    /// The map is another one. True if that changed who owns what.
+    pub(super) fn follow(&mut self, map: &SwarmMap) -> bool {
+        if self.sets.same_ring(map) {
+            return false;
+        }
+        let sets = std::mem::take(&mut self.sets);
+        let records = self.held.values().filter(|held| held.durable).map(|held| SetItem::from(&held.entry));
+        let tombstones = self.tombstones.values().map(SetItem::from).filter(|item| sets.contains(item));
+        self.sets = Sets::sorted(map, records.chain(tombstones));
+        true
+    }
+
+    /// A record by its item.
+    pub(super) fn record(&self, item: &ItemId) -> Option<&Held> {
+        self.find(&RecordId::new(*item.as_bytes()))
+    }
+
+    /// What a set knows of an item, be it on disk or not.
+    pub(super) fn item(&self, item: &ItemId) -> Option<SetItem> {
+        let record = self.record(item).map(|held| SetItem::from(&held.entry));
+        record.or_else(|| self.tombstones.get(item).map(SetItem::from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sotto_proto::address::AddressKind;
+
+    use super::*;
+    use crate::store::records::Source;
+
+    const NOW: UnixSeconds = UnixSeconds(1000);
+
+    fn address(n: u8) -> Address {
+        Address::new(AddressKind::Mailbox, [n; 32])
+    }
+
+    fn entry(arrival: u64, at: u8, length: u32, expiry: u64) -> RecordEntry {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&arrival.to_be_bytes());
+        RecordEntry {
+            key: RecordKey { address: address(at), arrival: Arrival(arrival) },
+            id: RecordId::new(id),
+            timestamp: UnixSeconds(expiry - 10),
+            ttl: 10,
+            length,
+            source: Source::Client,
+            received: NOW,
+        }
+    }
+
+    fn arrivals(page: &Page) -> Vec<u64> {
+        page.keys.iter().map(|key| key.arrival.0).collect()
+    }
+
+    #[test]
+    fn pages_follow_the_cursor_and_end_at_what_is_not_on_disk() {
+        let mut index = Index::default();
+        for arrival in [1, 3, 5, 7] {
+            assert!(index.insert(entry(arrival, 1, 100, 2000), arrival != 5));
+        }
+        index.insert(entry(2, 2, 100, 2000), true);
+        let page = index.page(&address(1), Arrival(0), NOW, 1 << 20);
+        assert_eq!((arrivals(&page), page.next, page.more), (vec![1, 3], Arrival(3), false));
+        index.set_durable(Arrival(5));
+        let page = index.page(&address(1), Arrival(1), NOW, 1 << 20);
+        assert_eq!((arrivals(&page), page.next), (vec![3, 5, 7], Arrival(7)));
+        assert_eq!(index.page(&address(1), Arrival(7), NOW, 1 << 20), Page { next: Arrival(7), ..Page::default() });
+        assert_eq!(index.page(&address(9), Arrival(4), NOW, 1 << 20), Page { next: Arrival(4), ..Page::default() });
+    }
+
+    #[test]
+    fn pages_hold_what_fits_and_at_least_one() {
+        let mut index = Index::default();
+        for arrival in 1..=5 {
+            index.insert(entry(arrival, 1, 1000, 2000), true);
+        }
+        let two = Records::EMPTY_BYTES + 2 * StoredRecord::encoded_bytes(1000);
+        let page = index.page(&address(1), Arrival(0), NOW, two);
+        assert_eq!((arrivals(&page), page.next, page.more), (vec![1, 2], Arrival(2), true));
+        let page = index.page(&address(1), Arrival(0), NOW, two - 1);
+        assert_eq!((arrivals(&page), page.more), (vec![1], true));
+        let page = index.page(&address(1), Arrival(4), NOW, 0);
+        assert_eq!((arrivals(&page), page.more), (vec![5], false));
+    }
+
+    #[test]
+    fn what_has_expired_is_passed_over() {
+        let mut index = Index::default();
+        index.insert(entry(1, 1, 100, 1000), true);
+        index.insert(entry(2, 1, 100, 1001), true);
+        index.insert(entry(3, 1, 100, 1000), true);
+        let page = index.page(&address(1), Arrival(0), NOW, 1 << 20);
+        assert_eq!((arrivals(&page), page.next), (vec![2], Arrival(3)));
+        assert_eq!(index.live(&address(1), NOW, 8), 1);
+        assert_eq!(index.expired(NOW, 8).len(), 2);
+        assert_eq!(index.expired(NOW, 1).len(), 1);
+        assert_eq!(index.next_expiry(), Some(NOW));
+    }
+
+    #[test]
+    fn the_last_tombstone_names_its_delete() {
+        let mut index = Index::default();
+        let delete = DeleteName::from([1; 32]);
+        let stone = |n| {
+            let RecordEntry { key, id, timestamp, ttl, .. } = entry(n, 1, 1, 2000);
+            Tombstone { address: key.address, id, timestamp, ttl, delete }
+        };
+        assert!(index.bury(stone(1)) && index.bury(stone(2)) && !index.bury(stone(1)));
+        assert_eq!(index.tombstones_at(&address(1)), 2);
+        assert_eq!(index.unbury(&stone(1).item()), None);
+        assert_eq!(index.unbury(&stone(2).item()), Some(delete));
+        assert_eq!(index, Index::default());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn sums_are_those_of_what_is_there_and_nothing_is_left_behind(
+            steps in prop::collection::vec((any::<bool>(), 1_u64..12, 0_u8..3, 1_u32..500), 0..60),
+        ) {
+            let mut index = Index::default();
+            let mut model = BTreeMap::new();
+            for (insert, arrival, at, length) in steps {
+                let entry = entry(arrival, at, length, 2000);
+                if insert {
+                    prop_assert_eq!(index.insert(entry, true), !model.contains_key(&arrival));
+                    model.entry(arrival).or_insert(entry);
+                } else {
+                    let removed = index.remove(Arrival(arrival)).map(|held| held.entry);
+                    prop_assert_eq!(removed, model.remove(&arrival));
+                }
+                let bytes = |of: &dyn Fn(&RecordEntry) -> bool| -> u64 {
+                    model.values().filter(|entry| of(entry)).map(|entry| u64::from(entry.length)).sum()
+                };
+                prop_assert_eq!(index.bytes(), bytes(&|_| true));
+                prop_assert_eq!(index.len(), model.len());
+                for at in 0..3 {
+                    prop_assert_eq!(index.used(&address(at)), bytes(&|entry| entry.key.address == address(at)));
+                    let expected: Vec<_> =
+                        model.values().filter(|entry| entry.key.address == address(at)).map(|e| e.key).collect();
+                    prop_assert_eq!(index.page(&address(at), Arrival(0), NOW, usize::MAX).keys, expected);
+                }
+            }
+            for arrival in model.keys() {
+                index.remove(Arrival(*arrival));
+            }
+            prop_assert_eq!(index, Index::default());
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Retrieve and subscribe. A reader stands at an arrival number of this database; what it gets follows in order, without
+//! a gap, and only what is on disk. A subscription has one answer under way at a time: who does not read it is closed
+//! after a while and comes back with its cursor.
+
+use sotto_proto::address::Address;
+use sotto_proto::limits::{REQUEST_TIME_SECONDS, RESPONSE_MAX, RETRIEVE_BYTES};
+use sotto_proto::request::{Error, Purpose, Records, Retrieve, SignedRead, StoredRecord, Subscribe, SwarmResponse};
+use sotto_proto::time::{Monotonic, UnixSeconds};
+
+use super::env::Env;
+use super::index::Page;
+use super::subscriptions::{Flow, Subscription};
+use super::{Asked, Mail, Wait, answer, refuse};
+use crate::service_node::message::{Output, Tunnel};
+use crate::store::mail::Lookup;
+use crate::store::records::{Arrival, RecordKey};
+use crate::store::writer::Sync;
+use crate::store::{Batch, Write};
+
+/// Answers that are being read from disk; each holds up to 1 MiB.
+pub(super) const READS: usize = 16;
+/// An answer that is being read.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    tunnel: Tunnel,
+    /// Whether it is for a subscription, and which of the tunnel's: an older one is not answered any more.
+    subscription: Option<u64>,
+    page: Page,
+}
+
+impl Mail {
+    /// A client asks for what is kept at an address.
+    pub(super) fn on_retrieve(
+        &mut self,
+        tunnel: Tunnel,
+        read: &SignedRead<Retrieve>,
+        env: &Env<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        let after = match self.check_read(read, env) {
+            Ok(after) => after,
+            Err(error) => return refuse(tunnel, error, out),
+        };
+        let page = self.index.page(&read.read().address, after, env.time(), page_bytes(read.read().max_bytes));
+        if page.keys.is_empty() {
+            let records = self.records_of(&page, Vec::new(), read.read().address, env);
+            answer(tunnel, SwarmResponse::Records(records), out);
+        } else if self.reads_under_way() >= READS {
+            refuse(tunnel, Error::Busy, out);
+        } else {
+            self.read(Reading { tunnel, subscription: None, page }, out);
+        }
+    }
+
+    /// A client asks for what is kept at an address, and for what comes.
+    pub(super) fn on_subscribe(
+        &mut self,
+        tunnel: Tunnel,
+        read: &SignedRead<Subscribe>,
+        env: &Env<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        let cursor = match self.check_read(read, env) {
+            Ok(after) => after,
+            Err(error) => return refuse(tunnel, error, out),
+        };
+        let address = read.read().address;
+        if !self.subscriptions.has_room(&address) {
+            return refuse(tunnel, Error::Busy, out);
+        }
+        self.next_token = self.next_token.wrapping_add(1);
+        let subscription = Subscription {
+            number: self.next_token,
+            address,
+            cursor,
+            max_bytes: page_bytes(read.read().max_bytes),
+            flow: Flow::Idle,
+        };
+        self.subscriptions.insert(tunnel, subscription);
+        // The first answer comes in any case: it says that the subscription stands, and where.
+        let page = self.index.page(&address, cursor, env.time(), page_bytes(read.read().max_bytes));
+        if page.keys.is_empty() {
+            let records = self.records_of(&page, Vec::new(), address, env);
+            self.push(tunnel, records, env.now.monotonic, out);
+        } else {
+            self.pump(tunnel, env, out);
+        }
+    }
+
+    /// Checks a read, the cheap rules first; where to read on from.
+    fn check_read<P: Purpose>(&self, read: &SignedRead<P>, env: &Env<'_>) -> Result<Arrival, Error> {
+        let request = read.read();
+        if request.node != env.me() {
+            return Err(Error::Unauthorized);
+        }
+        let now = env.time();
+        if request.time.0.abs_diff(now.0) > REQUEST_TIME_SECONDS {
+            return Err(Error::ClockSkew { now });
+        }
+        if !self.serves(&request.address, env) {
+            return Err(env.not_owner(&request.address));
+        }
+        if !read.verify(env.chain(), env.verify) {
+            return Err(Error::Unauthorized);
+        }
+        let cursor = request.cursor;
+        let beginning = cursor.epoch == 0 && cursor.seq == 0;
+        // A number this database has not given out: it is an older copy of the one the reader knows.
+        if !beginning && (cursor.epoch != self.epoch || cursor.seq >= self.next.0) {
+            return Err(Error::CursorUnknown);
+        }
+        Ok(Arrival(cursor.seq))
+    }
+
+    /// A former owner serves what it has until others have it (C3).
+    fn serves(&self, address: &Address, env: &Env<'_>) -> bool {
+        env.owns(address) || self.index.has_records(address)
+    }
+
+    fn reads_under_way(&self) -> usize {
+        self.lookups.values().filter(|asked| matches!(asked, Asked::Read(_))).count()
+    }
+
+    fn read(&mut self, reading: Reading, out: &mut Vec<Output>) {
+        let lookup = Lookup::Records(reading.page.keys.clone());
+        self.look_up(lookup, Asked::Read(reading), out);
+    }
+
+    fn records_of(&self, page: &Page, records: Vec<StoredRecord>, address: Address, env: &Env<'_>) -> Records {
+        Records {
+            epoch: self.epoch,
+            records,
+            next_seq: page.next.0,
+            more: page.more,
+            syncing: self.syncing || !env.owns(&address),
+        }
+    }
+
+    /// Records came from disk.
+    pub(super) fn on_read(
+        &mut self,
+        reading: Reading,
+        found: Vec<Option<Vec<u8>>>,
+        env: &Env<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        let Reading { tunnel, subscription, page } = reading;
+        let Some(address) = page.keys.first().map(|key| key.address) else { return };
+        let mut records = Vec::with_capacity(found.len());
+        for (key, found) in page.keys.iter().zip(found) {
+            match found {
+                // It may have been deleted, or have expired, while it was read.
+                Some(record) if self.is_alive(key, env.time()) => {
+                    records.push(StoredRecord { seq: key.arrival.0, record });
+                }
+                Some(_) => {}
+                None => self.drop_damaged(key, out),
+            }
+        }
+        let answered = self.records_of(&page, records, address, env);
+        match subscription {
+            None => answer(tunnel, SwarmResponse::Records(answered), out),
+            Some(number) => {
+                if self.subscriptions.is_current(tunnel, number) {
+                    self.push(tunnel, answered, env.now.monotonic, out);
+                }
+            }
+        }
+        self.pump_waiting(env, out);
+    }
+
+    fn is_alive(&self, key: &RecordKey, now: UnixSeconds) -> bool {
+        self.index.at(key.arrival).is_some_and(|held| held.entry.expiry() > now)
+    }
+
+    /// A record on disk is not what was written: it goes, and members have it still.
+    fn drop_damaged(&mut self, key: &RecordKey, out: &mut Vec<Output>) {
+        let Some(held) = self.index.remove(key.arrival) else { return };
+        self.counts.damaged = self.counts.damaged.saturating_add(1);
+        let delete = Write::DeleteRecord { key: *key, id: held.entry.id };
+        self.persist(Batch::of(delete), Sync::Later, Wait::Nothing, out);
+    }
+
+    /// Records could not be read.
+    pub(super) fn on_unread(&mut self, reading: &Reading, out: &mut Vec<Output>) {
+        match reading.subscription {
+            None => refuse(reading.tunnel, Error::Busy, out),
+            Some(number) => {
+                if self.subscriptions.is_current(reading.tunnel, number) {
+                    self.forget_subscription(reading.tunnel);
+                    refuse(reading.tunnel, Error::Busy, out);
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, tunnel: Tunnel, records: Records, now: Monotonic, out: &mut Vec<Output>) {
+        self.subscriptions.sent(tunnel, Arrival(records.next_seq), now);
+        out.push(Output::TunnelAnswer { tunnel, response: SwarmResponse::Records(records), more: true });
+    }
+
+    /// There is room for another answer.
+    pub(in crate::service_node) fn on_room(&mut self, tunnel: Tunnel, env: &Env<'_>, out: &mut Vec<Output>) {
+        let flow = self.subscriptions.get(tunnel).map(|subscription| subscription.flow);
+        if matches!(flow, Some(Flow::Sent(_))) {
+            self.subscriptions.set_flow(tunnel, Flow::Idle);
+            self.pump(tunnel, env, out);
+        }
+    }
+
+    /// Records came to an address.
+    pub(super) fn push_to(&mut self, address: &Address, env: &Env<'_>, out: &mut Vec<Output>) {
+        self.subscriptions.idle_at(address).into_iter().for_each(|tunnel| self.pump(tunnel, env, out));
+    }
+
+    /// Has the next answer of an idle subscription read, if there is anything new.
+    fn pump(&mut self, tunnel: Tunnel, env: &Env<'_>, out: &mut Vec<Output>) {
+        let Some(subscription) = self.subscriptions.get(tunnel).filter(|known| known.flow == Flow::Idle) else {
+            return;
+        };
+        let (number, max_bytes) = (subscription.number, subscription.max_bytes);
+        let page = self.index.page(&subscription.address, subscription.cursor, env.time(), max_bytes);
+        if page.keys.is_empty() {
+            return;
+        }
+        if self.reads_under_way() >= READS {
+            self.subscriptions.wait(tunnel);
+            return;
+        }
+        self.subscriptions.set_flow(tunnel, Flow::Reading);
+        self.read(Reading { tunnel, subscription: Some(number), page }, out);
+    }
+
+    fn pump_waiting(&mut self, env: &Env<'_>, out: &mut Vec<Output>) {
+        while self.reads_under_way() < READS
+            && let Some(tunnel) = self.subscriptions.pop_waiting()
+        {
+            self.pump(tunnel, env, out);
+        }
+    }
+
+    /// A tunnel no longer reads what it was subscribed to.
+    pub(super) fn forget_subscription(&mut self, tunnel: Tunnel) {
+        self.subscriptions.remove(tunnel);
+    }
+
+    /// Subscriptions to addresses that the swarm no longer owns end; their readers go to those that do.
+    pub(super) fn end_foreign_subscriptions(&mut self, env: &Env<'_>, out: &mut Vec<Output>) {
+        let foreign: Vec<_> = (self.subscriptions.addresses())
+            .filter(|(address, _)| !self.serves(address, env))
+            .flat_map(|(address, tunnels)| tunnels.iter().map(|tunnel| (*tunnel, *address)))
+            .collect();
+        for (tunnel, address) in foreign {
+            self.forget_subscription(tunnel);
+            refuse(tunnel, env.not_owner(&address), out);
+        }
+    }
+
+    /// Ends subscriptions whose readers do not read.
+    pub(super) fn close_stalled(&mut self, now: Monotonic, out: &mut Vec<Output>) {
+        for tunnel in self.subscriptions.stalled(now) {
+            self.on_closed(tunnel);
+            out.push(Output::CloseTunnel(tunnel));
+        }
+    }
+}
+
+/// Bytes of an answer for which a reader asks for so many bytes of records.
+fn page_bytes(asked: u32) -> usize {
+    usize::try_from(asked.min(RETRIEVE_BYTES)).unwrap_or(usize::MAX).min(RESPONSE_MAX)
+}

@@ -1,0 +1,114 @@
+//! The mail within the machine: it sees the chain, the clock and the key, and nothing else of the node.
+
+use sotto_behaviours::network::{Request, RequestError, Response, Verdict};
+use sotto_proto::id::NodeId;
+use sotto_proto::request::{Error, SwarmRequest};
+use sotto_proto::sign::Ed25519;
+use sotto_proto::time::Now;
+
+use super::ServiceNode;
+use super::mail::{self, Asker, Env, Mail};
+use super::message::{Gossip, Outgoing, Output, ReplyId, Tag, To, Token, Tunnel};
+use super::requests;
+use crate::store::mail::Found;
+
+impl ServiceNode {
+    /// The mail.
+    #[must_use]
+    pub const fn mail(&self) -> &Mail {
+        &self.mail
+    }
+
+    /// Has the mail do something. False, and nothing happens, before the chain is known.
+    fn with_mail(
+        &mut self,
+        now: Now,
+        out: &mut Vec<Output>,
+        act: impl FnOnce(&mut Mail, &Env<'_>, &mut Vec<Output>),
+    ) -> bool {
+        let Some(chain) = &self.chain else { return false };
+        let env = Env {
+            key: &self.identity.node,
+            view: &chain.view,
+            params: chain.tip.params(),
+            now,
+            clock: self.clock,
+            may_write: self.storage_failure.is_none(),
+            verify: &Ed25519,
+        };
+        act(&mut self.mail, &env, out);
+        true
+    }
+
+    pub(super) fn mail_follows_chain(&mut self, now: Now, out: &mut Vec<Output>) {
+        let tip = self.chain.as_ref().map(|chain| (chain.tip.height(), chain.tip.tip_hash()));
+        if let Some(tip) = tip {
+            self.with_mail(now, out, |mail, env, out| mail.on_chain(tip, env, out));
+        }
+    }
+
+    pub(super) fn on_tunnel(&mut self, tunnel: Tunnel, request: SwarmRequest, now: Now, out: &mut Vec<Output>) {
+        if !self.with_mail(now, out, |mail, env, out| mail.on_tunnel(tunnel, request, env, out)) {
+            mail::refuse(tunnel, Error::Busy, out);
+        }
+    }
+
+    pub(super) fn on_tunnel_ready(&mut self, tunnel: Tunnel, now: Now, out: &mut Vec<Output>) {
+        self.with_mail(now, out, |mail, env, out| mail.on_room(tunnel, env, out));
+    }
+
+    pub(super) fn on_gossip(&mut self, gossip: Gossip, bytes: &[u8], now: Now, out: &mut Vec<Output>) {
+        if !self.with_mail(now, out, |mail, env, out| mail.on_gossip(gossip, bytes, env, out)) {
+            out.push(Output::Judge { gossip, verdict: Verdict::Ignore });
+        }
+    }
+
+    /// A peer asks something that the mail answers; anything else comes back.
+    pub(super) fn on_mail_request(
+        &mut self,
+        node: NodeId,
+        reply: ReplyId,
+        request: Request,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Option<Request> {
+        let asker = Asker { node, reply };
+        match request {
+            Request::Repair(_) | Request::Offer(_) if self.chain.is_none() => {
+                let message = Outgoing::Response { reply, response: requests::busy(&request) };
+                out.push(Output::Send { to: To::Node(node), message });
+            }
+            Request::Repair(request) => {
+                self.with_mail(now, out, |mail, env, out| mail.on_repair(asker, request, env, out));
+            }
+            Request::Offer(request) => {
+                self.with_mail(now, out, |mail, env, out| mail.on_offer(asker, request, env, out));
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// A request of the mail was answered, or never will be.
+    pub(super) fn on_mail_response(
+        &mut self,
+        tag: Tag,
+        result: Result<Response, RequestError>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        self.with_mail(now, out, |mail, env, out| mail.on_member_answer(tag, result, env, out));
+    }
+
+    pub(super) fn on_mail_written(&mut self, token: Token, written: bool, now: Now, out: &mut Vec<Output>) {
+        self.with_mail(now, out, |mail, env, out| mail.on_written(token, written, env, out));
+    }
+
+    pub(super) fn on_found(&mut self, token: Token, found: Found, now: Now, out: &mut Vec<Output>) {
+        self.with_mail(now, out, |mail, env, out| mail.on_found(token, found, env, out));
+    }
+
+    pub(super) fn advance_mail(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.with_mail(now, out, Mail::advance);
+    }
+}
