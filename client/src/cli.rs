@@ -1,95 +1,267 @@
 //! The command line of `sotto`.
+//!
+//! Standard output is data, standard error is everything said about it. With `--json` both are JSON: a document (or one
+//! a line) on standard output, one line for an error on standard error. Secrets come from files, standard input or the
+//! terminal only, and leave only where they were asked for.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `account`, `passphrase`, `config`, `completions`, `network`, `path` | one noun each |
+//! | `send`, `recv`, `status`, `doctor` | one verb each |
+//! | `network_error` | what the network's errors mean to somebody at a terminal |
+//! | `settings` | flags, environment and files, in one table |
+//! | `context` | the network, the account and the output that commands work with |
+//! | `input`, `output`, `exit` | secrets and answers; results; how a command ends |
 
+mod account;
+mod completions;
+mod config;
+mod context;
+mod doctor;
+mod exit;
+mod input;
 mod network;
+mod network_error;
+mod output;
+mod passphrase;
+mod path;
+mod recv;
+mod send;
+mod settings;
+mod status;
 
+use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
-/// Exit codes: 1 the user can mend it, 3 the network, 8 not in time. (2 is clap's.)
-mod exit {
-    pub(super) const FAILED: u8 = 1;
-    pub(super) const NETWORK: u8 = 3;
-    pub(super) const TIMEOUT: u8 = 8;
-}
+use self::context::Context;
+pub use self::exit::{CliError, Exit};
+use self::output::Output;
+use self::settings::Settings;
 
-/// Sotto: a private messenger without servers.
+/// Sotto: a private messenger without servers
 #[derive(Debug, Parser)]
-#[command(name = "sotto", version, about, max_term_width = 100)]
-#[command(after_help = "Examples:\n  sotto network show --genesis ./genesis.json\n  sotto network nodes --json")]
+#[command(name = "sotto", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "\
+Examples:
+  sotto --testnet dev account create --name carol
+  sotto --testnet dev --account carol account show
+  sotto send 05… -m \"hello\"
+  sotto recv --follow
+  sotto network show --genesis ./genesis.json
+
+Exit codes: 0 done · 1 failed · 2 usage · 3 network · 4 identity · 5 rate limited · 6 locked · 7 not found ·
+8 not ready yet · 9 partly done · 10 conflict · 11 not allowed · 12 in use by another process · 70 defect of sotto")]
 struct Cli {
     #[command(flatten)]
-    global: Global,
+    globals: Globals,
     #[command(subcommand)]
     noun: Noun,
 }
 
+/// Options of every command, besides the settings.
 #[derive(Debug, Args)]
-struct Global {
-    /// The network's genesis file.
-    #[arg(long, global = true, env = "SOTTO_GENESIS", value_name = "FILE")]
-    genesis: Option<PathBuf>,
-    /// How long one node may take to answer, in seconds.
-    #[arg(long, global = true, env = "SOTTO_TIMEOUT", value_name = "SECONDS", default_value_t = 10)]
-    timeout: u64,
-    /// One JSON document on standard output.
+#[command(next_help_heading = "General")]
+struct Globals {
+    /// File of settings, instead of your own
+    #[arg(long, global = true, value_name = "FILE", env = "SOTTO_CONFIG")]
+    config: Option<PathBuf>,
+    /// Answer in JSON; errors as one JSON line on standard error
     #[arg(long, global = true)]
     json: bool,
-    /// Nothing but the answer.
+    /// How to answer; "json" is the same as --json
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_default_value = true
+    )]
+    output: Format,
+    /// Nothing but the answer
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// Log to standard error; twice for more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// Answer yes to every question
+    #[arg(short, long, global = true)]
+    yes: bool,
+    /// Fail instead of asking
+    #[arg(long, global = true)]
+    no_input: bool,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
 enum Noun {
-    /// What the network looks like, checked against its genesis.
+    Send(send::Send),
+    Recv(recv::Recv),
+    Status(status::Status),
+    Doctor(doctor::Doctor),
+    /// The way messages take, and what each hop knows
+    #[command(subcommand)]
+    Path(path::PathVerb),
+    /// Create, restore and look after accounts
+    #[command(subcommand)]
+    Account(account::Verb),
+    /// An account's passphrase
+    #[command(subcommand)]
+    Passphrase(passphrase::Verb),
+    /// What the network looks like, checked against its genesis
     #[command(subcommand)]
     Network(network::Verb),
+    /// Settings, and where they come from
+    #[command(subcommand)]
+    Config(config::Verb),
+    /// Completions for a shell
+    Completions(completions::Completions),
 }
 
-/// A failure with the exit code and what to do next.
-#[derive(Debug)]
-struct Failure {
-    code: &'static str,
-    exit: u8,
-    message: String,
-    hint: &'static str,
-}
-
-impl Failure {
-    fn report(&self, json: bool) {
-        if json {
-            let line = serde_json::json!({
-                "v": 1, "type": "error", "code": self.code, "exit": self.exit, "message": self.message,
-                "hint": self.hint, "retry_after_ms": null,
-            });
-            eprintln!("{line}");
-        } else {
-            eprintln!("sotto: {}\n  {}", self.message, self.hint);
-        }
-    }
-}
-
-/// Runs the command line of this process.
-#[must_use]
-pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match &cli.noun {
-        Noun::Network(verb) => network::run(verb, &cli.global),
+/// Runs the command line `args` (the first is the program's name) and says with which code to end.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    prepare_process();
+    let args: Vec<OsString> = args.into_iter().collect();
+    let parsed =
+        command().try_get_matches_from(&args).and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return usage(&error, &args),
     };
+    let json = cli.globals.json || cli.globals.output == Format::Json;
+    let result = context(&cli.globals, &matches, json).and_then(|context| dispatch(cli.noun, &context));
     match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.report(cli.global.json);
-            ExitCode::from(failure.exit)
-        }
+        Ok(exit) => exit.into(),
+        Err(error) => fail(&error, json),
     }
 }
 
-impl Global {
-    fn patience(&self) -> Duration {
-        Duration::from_secs(self.timeout.max(1))
+/// The whole command tree, with a flag for each setting.
+fn command() -> clap::Command {
+    settings::add_flags(Cli::command())
+}
+
+fn dispatch(noun: Noun, context: &Context) -> Result<Exit, CliError> {
+    match noun {
+        Noun::Send(send) => send.run(context),
+        Noun::Recv(recv) => recv.run(context),
+        Noun::Status(status) => status.run(context),
+        Noun::Doctor(doctor) => doctor.run(context),
+        Noun::Path(verb) => verb.run(context),
+        Noun::Account(verb) => verb.run(context),
+        Noun::Passphrase(verb) => verb.run(context),
+        Noun::Network(verb) => verb.run(context),
+        Noun::Config(verb) => verb.run(context),
+        Noun::Completions(verb) => verb.run(),
+    }
+}
+
+fn context(globals: &Globals, matches: &clap::ArgMatches, json: bool) -> Result<Context, CliError> {
+    log_to_stderr(globals.verbose);
+    let settings = Settings::gather(matches, globals.config.as_deref())?;
+    let (color, progress) = (settings.parse("color", str::parse)?, settings.parse("progress", str::parse)?);
+    Ok(Context {
+        out: Output::new(json, globals.quiet, color, progress),
+        timeout: settings.parse("timeout", parse_duration)?,
+        settings,
+        assume_yes: globals.yes,
+        no_input: globals.no_input,
+    })
+}
+
+/// A time such as `30s` or `2m`; a number alone is seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string())?,
+    };
+    if duration.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(duration) }
+}
+
+/// What clap says about a command line that makes no sense, or was asked to say.
+fn usage(error: &clap::Error, args: &[OsString]) -> ExitCode {
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let json = args.iter().any(|arg| arg == "--json" || arg == "-ojson" || arg == "--output=json");
+    if json && !asked {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        return fail(&CliError::new(Exit::Usage, "usage", message).hint("sotto --help"), true);
+    }
+    let _ = error.print(); // nobody is left to tell
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()))
+}
+
+fn fail(error: &CliError, json: bool) -> ExitCode {
+    let line = if json { error.to_json() } else { error.to_text() };
+    let _ = writeln!(std::io::stderr(), "{line}"); // nobody is left to tell
+    error.exit.into()
+}
+
+/// Keeps keys out of core dumps and away from other processes of the same user, and makes a defect end the process
+/// with its own exit code.
+fn prepare_process() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    // Where the kernel refuses, keys are as safe as the machine is.
+    let _refused: rustix::io::Result<()> = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    std::panic::set_hook(Box::new(|info| {
+        // The message may quote what was being worked on; the place says enough.
+        let place = info.location().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        let _ = writeln!(std::io::stderr(), "sotto: a defect of this program, at {place}"); // nobody is left to tell
+        std::process::exit(Exit::Internal.code().into());
+    }));
+}
+
+fn log_to_stderr(verbose: u8) {
+    let filter = match verbose {
+        0 => return,
+        1 => "warn,sotto_client=debug,sotto_behaviours=info",
+        _ => "info,sotto_client=trace,sotto_behaviours=debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn globals_are_taken_before_and_after_the_verb() {
+        for args in [
+            ["sotto", "--json", "--account", "a", "account", "list"],
+            ["sotto", "account", "list", "--json", "--account", "a"],
+            ["sotto", "account", "--json", "--account", "a", "list"],
+        ] {
+            let matches = command().try_get_matches_from(args).unwrap();
+            assert_eq!(matches.get_one::<String>("account").map(String::as_str), Some("a"), "{args:?}");
+            assert!(Cli::from_arg_matches(&matches).unwrap().globals.json, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_with_and_without_a_unit() {
+        assert_eq!(parse_duration("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(parse_duration("0s").is_err() && parse_duration("soon").is_err());
     }
 }

@@ -1,7 +1,15 @@
-//! The Sotto messenger as a library.
+//! The Sotto messenger as a library, and the command `sotto` on top of it.
 //!
-//! So far it knows the network: from a genesis file alone it finds the node list and checks it, as a messenger must
-//! before it trusts anybody with a message.
+//! | module | what it does |
+//! | --- | --- |
+//! | [`network`] | the node list, checked; guards, paths, and what is asked through them |
+//! | [`messenger`] | an account at work: sends, receives, keeps its view of the network fresh |
+//! | [`crypto`] | seals messages to their recipients and proves their senders |
+//! | [`store`] | keeps accounts, messages and what is known of the network, all of it encrypted |
+//! | [`cli`] | the command line |
 
 pub mod cli;
+pub mod crypto;
+pub mod messenger;
 pub mod network;
+pub mod store;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sotto_client::cli::main()
+    sotto_client::cli::main(std::env::args_os())
 }

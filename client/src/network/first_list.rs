@@ -13,8 +13,8 @@ use sotto_behaviours::network::{
     BuildError, ConnectionLimits, Event, Network, NetworkConfig, Peer, Request, RequestError, Response, Role,
     SendError, Timeouts, WallClock,
 };
-use sotto_proto::chain::{GenesisFile, NodeRecord, SignedHeader, bucket_of, list_root_of};
-use sotto_proto::codec::{DecodeError, Reader};
+use sotto_proto::chain::{GenesisFile, SignedHeader, list_root_of};
+use sotto_proto::codec::DecodeError;
 use sotto_proto::id::{Hash, Height, NodeId};
 use sotto_proto::network::{NetworkView, NodeList};
 use sotto_proto::request::{self, ListRequest, ListResponse};
@@ -22,8 +22,8 @@ use sotto_proto::sign::Ed25519;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-/// A header further from the client's clock is reported, not believed.
-const CLOCK_TOLERANCE_MS: u64 = 3_600_000;
+use super::light_client::TIME_TOLERANCE_MS;
+use super::lookups::read_bucket;
 
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +154,20 @@ pub async fn fetch(
     Err(error)
 }
 
+/// Fetches the list from one node, for a client whose list is too old to build paths with: its guard knows its address
+/// anyway.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_directly(
+    genesis: &GenesisFile,
+    peer: Peer,
+    patience: Duration,
+) -> Result<NetworkList, FirstListError> {
+    let fetched = tokio::time::timeout(patience, fetch_from(genesis, peer, &mut |_| ())).await;
+    fetched.map_err(|_| FirstListError::Timeout(patience))?
+}
+
 fn peers(genesis: &GenesisFile) -> Vec<Peer> {
     let mut peers: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
     for (node, address) in &genesis.bootstrap {
@@ -184,7 +198,7 @@ async fn fetch_from(
         return Err(FirstListError::Forged { node });
     }
     let distance_ms = header.header.time.distance(WallClock::system().now());
-    if distance_ms > CLOCK_TOLERANCE_MS {
+    if distance_ms > TIME_TOLERANCE_MS {
         return Err(FirstListError::Time { node, distance_ms });
     }
     let nodes = session.list(height, progress).await?;
@@ -219,6 +233,7 @@ impl Session {
             private_addresses: genesis.genesis.params.private_allowed(),
             timeouts: Timeouts::default(),
             clock: WallClock::system(),
+            relay: None,
         };
         Ok(Self { network: Network::new(config, view, None)?, node, _view: sender })
     }
@@ -282,18 +297,6 @@ impl Session {
         }
         Ok(nodes)
     }
-}
-
-fn read_bucket(bucket: u8, bytes: &[u8], nodes: &mut NodeList) -> Result<(), DecodeError> {
-    let mut reader = Reader::new(bytes);
-    while reader.remaining() > 0 {
-        let record = NodeRecord::read(&mut reader)?;
-        if bucket_of(&record.node) != bucket {
-            return Err(DecodeError::Value("node of another bucket"));
-        }
-        nodes.insert(record.node, Arc::new(record));
-    }
-    Ok(())
 }
 
 impl NetworkList {

@@ -1,0 +1,222 @@
+//! `sotto recv`: what came, once each.
+//!
+//! A message is in the store before it is shown, and marked as shown after it was written out: a process that dies in
+//! between shows it again the next time rather than never.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::network_error::cli_error;
+use super::output::Output;
+use super::status::rfc3339;
+use super::{CliError, Exit};
+use crate::messenger::{Continue, Followed, Messenger};
+use crate::store::{InboxMessage, InboxNumber, Letter, Store};
+use sotto_proto::address::Address;
+use sotto_proto::content::{Body, Content};
+
+/// Rows that are read from the store at once.
+const ROWS: usize = 256;
+/// Messages that waited for a path and are sent along.
+const OLDER: usize = 64;
+
+/// Receive messages
+#[derive(Debug, Args)]
+pub(super) struct Recv {
+    /// Go on and show new messages as they arrive; Ctrl-C ends it
+    #[arg(short, long)]
+    follow: bool,
+    /// Show everything after this number again, too
+    #[arg(long, value_name = "NUMBER")]
+    since: Option<u64>,
+    /// End after so many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max: Option<u64>,
+}
+
+impl Recv {
+    pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let unlocked = context.unlock()?;
+        let out = context.out;
+        let own = unlocked.account.account().address();
+        let mut left = self.max.unwrap_or(u64::MAX);
+        Context::runtime()?.block_on(async {
+            let opening = Messenger::open(unlocked.genesis, unlocked.account, context.timeout, |step| {
+                out.progress(&json!({"v": 1, "type": "progress", "phase": "network"}), super::network::describe(step));
+            });
+            let mut messenger = opening.await.map_err(|error| cli_error(&error))?;
+            if let Some(since) = self.since {
+                show_since(&out, &own, &messenger.account().store, InboxNumber(since), &mut left)?;
+            }
+            // What an earlier process took in and did not come to show.
+            show_unshown(&out, &own, &mut messenger.account_mut().store, &mut left)?;
+            if left == 0 {
+                return Ok(Exit::Done);
+            }
+            if self.follow {
+                return follow(&mut messenger, &out, &own, &mut left).await;
+            }
+            let received = messenger.receive().await.map_err(|error| cli_error(&error))?;
+            show_unshown(&out, &own, &mut messenger.account_mut().store, &mut left)?;
+            messenger.send_pending(OLDER).await.map_err(|error| cli_error(&error))?;
+            let (answered, asked) = (received.answered, received.asked);
+            // A member that is away is no failure: what it has, the others have as well, unless they withhold it.
+            out.say(if received.caught_up {
+                format!("up to date: {answered} of {asked} nodes asked answered")
+            } else {
+                format!(
+                    "{answered} of {asked} nodes asked answered; the others are asked again with the next: sotto recv"
+                )
+            });
+            Ok(Exit::Done)
+        })
+    }
+}
+
+async fn follow(messenger: &mut Messenger, out: &Output, own: &Address, left: &mut u64) -> Result<Exit, CliError> {
+    let mut failure = None;
+    let following = messenger.follow(|happened, store| {
+        let result = match happened {
+            Followed::Subscribed { members } => {
+                out.say(format!("following at {members} nodes; Ctrl-C ends it"));
+                Ok(())
+            }
+            Followed::Interrupted(error) => {
+                out.say(format!("interrupted: {error}; trying again"));
+                Ok(())
+            }
+            Followed::Messages(messages) => show(out, own, store, &messages, left),
+        };
+        match result {
+            Ok(()) if *left > 0 => Continue::Yes,
+            Ok(()) => Continue::No,
+            Err(error) => {
+                failure = Some(error);
+                Continue::No
+            }
+        }
+    });
+    let ended = tokio::select! {
+        ended = following => ended,
+        _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+    };
+    match (failure, ended) {
+        (Some(error), _) => Err(error),
+        (None, Err(error)) => Err(cli_error(&error)),
+        (None, Ok(())) => Ok(Exit::Done),
+    }
+}
+
+fn show_unshown(out: &Output, own: &Address, store: &mut Store, left: &mut u64) -> Result<(), CliError> {
+    loop {
+        let messages = store.unshown(ROWS)?;
+        if messages.is_empty() || *left == 0 {
+            return Ok(());
+        }
+        show(out, own, store, &messages, left)?;
+    }
+}
+
+/// Writes messages out, and marks each when it was written.
+fn show(
+    out: &Output,
+    own: &Address,
+    store: &mut Store,
+    messages: &[InboxMessage],
+    left: &mut u64,
+) -> Result<(), CliError> {
+    for message in messages {
+        if *left == 0 {
+            return Ok(());
+        }
+        print(out, own, message)?;
+        store.mark_shown(&[message.number])?;
+        *left -= 1;
+    }
+    Ok(())
+}
+
+fn show_since(
+    out: &Output,
+    own: &Address,
+    store: &Store,
+    mut after: InboxNumber,
+    left: &mut u64,
+) -> Result<(), CliError> {
+    loop {
+        let messages = store.inbox_after(after, ROWS)?;
+        let Some(last) = messages.last() else { return Ok(()) };
+        after = last.number;
+        for message in messages.iter().filter(|message| message.shown) {
+            if *left == 0 {
+                return Ok(());
+            }
+            print(out, own, message)?;
+            *left -= 1;
+        }
+    }
+}
+
+fn print(out: &Output, own: &Address, message: &InboxMessage) -> Result<(), CliError> {
+    let received = rfc3339(message.received);
+    let document = |sender: Option<&Address>, kind: Value, body: Option<&str>, content: Option<&Content>| {
+        json!({
+            "v": 1, "type": "message.received", "id": message.record.to_string(), "ts": received,
+            "account": own.to_string(), "cursor": message.number.0.to_string(),
+            "data": {
+                "conversation": sender.map(ToString::to_string), "sender": sender.map(ToString::to_string),
+                "sender_device": 0, "id": content.map(|content| content.id.to_string()),
+                "sent": content.map(|content| rfc3339(content.sent)), "kind": kind, "body": body, "reply_to": null,
+                "attachments": [], "expires_at": null, "verified": false,
+            },
+        })
+    };
+    match &message.letter {
+        Letter::Message { sender, content } => {
+            let (kind, body) = match &content.body {
+                Body::Text(text) => ("text", Some(text.as_str())),
+                _ => (NEWER_KIND, None),
+            };
+            let text = body.map_or_else(|| format!("[{NEWER}]"), printable);
+            let line = format!("{}  {sender}  {text}", rfc3339(content.sent));
+            out.result(&document(Some(sender), kind.into(), body, Some(content)), line)
+        }
+        Letter::Newer { .. } => {
+            out.result(&document(None, NEWER_KIND.into(), None, None), format!("{received}  [{NEWER}]"))
+        }
+    }
+}
+
+/// The kind, for programs, of what this version cannot read.
+const NEWER_KIND: &str = "newer";
+/// What is shown of what this version cannot read.
+const NEWER: &str = "a message of a newer version";
+
+/// A stranger's text on a terminal: no control characters but line breaks, which are indented, so that no text passes
+/// for another line of ours.
+fn printable(text: &str) -> String {
+    let plain = text.chars().map(|c| match c {
+        '\n' | '\t' => c,
+        c if c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+        {
+            '\u{fffd}'
+        }
+        c => c,
+    });
+    plain.collect::<String>().replace('\n', "\n    ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_text_cannot_move_the_cursor_or_begin_a_line() {
+        assert_eq!(printable("a\u{1b}[2Jb\rc"), "a\u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(printable("one\ntwo"), "one\n    two");
+        assert_eq!(printable("a\u{202e}b"), "a\u{fffd}b");
+        assert_eq!(printable("grüße 👋"), "grüße 👋");
+    }
+}

@@ -1,0 +1,216 @@
+//! An account at work: sends what waits, takes in what came, and keeps its view of the network fresh.
+//!
+//! ```text
+//!  outbox ──▶ sending ──▶ path "send" ────▶ three members of the recipient's swarm ──▶ receipts ──▶ outbox
+//!  inbox ◀── receiving ◀── path "receive" ◀── members of the own swarm
+//!             refresh ──▶ path "other" ───▶ three nodes that must agree on the list
+//! ```
+//!
+//! Everything that must survive is in the store before it is acted on: a message before its first packet, its envelope
+//! before it is sent, a receipt when it comes, received rows together with the cursor behind them.
+
+mod receiving;
+mod refresh;
+mod sending;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+use sotto_behaviours::network::WallClock;
+use sotto_behaviours::onion::client::Path;
+use sotto_proto::address::Address;
+use sotto_proto::chain::GenesisFile;
+use sotto_proto::id::{ChainId, SwarmId};
+use zeroize::Zeroizing;
+
+pub use self::receiving::{Continue, Followed, Received};
+pub use self::sending::{Progress, Sent};
+use crate::network::choice::Avoid;
+use crate::network::clock::SharedClock;
+use crate::network::directory::{Directory, NoSwarms};
+use crate::network::guards::{Guard, Guards};
+use crate::network::light_client::UpdateError;
+use crate::network::lookups::LookupError;
+use crate::network::paths::{self, Paths, Purpose};
+use crate::network::{FirstListError, Step, storing};
+use crate::store::{self, OpenAccount, StoreError};
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No node list.
+    #[error(transparent)]
+    FirstList(#[from] FirstListError),
+    /// The new node list is not believed.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+    /// The node list makes no sense.
+    #[error(transparent)]
+    NoSwarms(#[from] NoSwarms),
+    /// No path.
+    #[error(transparent)]
+    Path(#[from] paths::Error),
+    /// A node's answer is of no use.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// Nobody keeps mail for the address.
+    #[error("the network has no swarm yet")]
+    NoOwner,
+    /// The message is not stored; it stays in the outbox.
+    #[error("not stored: {0}")]
+    NotStored(#[from] storing::StoreError),
+    /// The message can never be stored.
+    #[error("this message cannot be sent: {0}")]
+    Unsendable(String),
+    /// There is no such message.
+    #[error("no message {0} in the outbox")]
+    NoMessage(String),
+    /// None of the members that were asked for mail answered.
+    #[error("none of {asked} nodes that keep this account's mail answered; the last one: {last}")]
+    NoAnswer {
+        /// How many were asked.
+        asked: usize,
+        /// What the last one said.
+        last: String,
+    },
+    /// The operating system gave no randomness.
+    #[error("no randomness from the operating system: {0}")]
+    Random(getrandom::Error),
+}
+
+/// An unlocked account on the network.
+#[derive(Debug)]
+pub struct Messenger {
+    genesis: Arc<GenesisFile>,
+    chain: ChainId,
+    account: OpenAccount,
+    directory: Directory,
+    paths: Paths,
+    clock: SharedClock,
+    rng: ChaCha20Rng,
+    /// How long one node may take.
+    patience: Duration,
+}
+
+impl Messenger {
+    /// Opens the network for an account: with the list that was stored, or on first launch with one from a bootstrap
+    /// node. `progress` is told the steps of a first launch.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn open(
+        genesis: GenesisFile,
+        account: OpenAccount,
+        patience: Duration,
+        progress: impl FnMut(Step),
+    ) -> Result<Self, Error> {
+        let (genesis, clock) = (Arc::new(genesis), SharedClock::new(WallClock::system()));
+        let chain = genesis.genesis.chain_id();
+        let directory = refresh::stored_or_first(&genesis, &account, &clock, patience, progress).await?;
+        let mut rng = seeded()?;
+        let mut own = Zeroizing::new([0; 32]);
+        rng.fill_bytes(&mut *own);
+        let guards = account.device().guards()?.into_iter().map(from_stored);
+        let paths = Paths::new(Arc::clone(&genesis), clock.clone(), Guards::new(guards), ChaCha20Rng::from_seed(*own));
+        let mut messenger = Self { genesis, chain, account, directory, paths, clock, rng, patience };
+        messenger.keep_guards()?;
+        Ok(messenger)
+    }
+
+    /// The account.
+    #[must_use]
+    pub const fn account(&self) -> &OpenAccount {
+        &self.account
+    }
+
+    /// The account, to queue messages or mark them shown.
+    pub const fn account_mut(&mut self) -> &mut OpenAccount {
+        &mut self.account
+    }
+
+    /// What is known of the network.
+    #[must_use]
+    pub const fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The paths.
+    #[must_use]
+    pub const fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// The clock.
+    #[must_use]
+    pub const fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    /// The account's own address.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        self.account.account().address()
+    }
+
+    /// A path for `purpose`, one that is up or a new one.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn path(&mut self, purpose: Purpose) -> Result<Path, Error> {
+        let avoid = self.avoid([])?;
+        self.path_without(purpose, &avoid).await
+    }
+
+    /// Lets go of the paths of a purpose: the next one is new.
+    pub fn rotate(&mut self, purpose: Purpose) {
+        self.paths.rotate(purpose);
+    }
+
+    async fn path_without(&mut self, purpose: Purpose, avoid: &Avoid) -> Result<Path, Error> {
+        let before = self.paths.guards().clone();
+        let path = self.paths.get(self.directory.nodes(), purpose, avoid).await;
+        if *self.paths.guards() != before {
+            self.save_guards()?;
+        }
+        Ok(path?)
+    }
+
+    /// No hop of any path may be in the swarm that keeps the account's own mail, nor in those of a path's destinations.
+    fn avoid(&self, swarms: impl IntoIterator<Item = SwarmId>) -> Result<Avoid, Error> {
+        let own = self.directory.owner(&self.address()).ok_or(Error::NoOwner)?;
+        Ok(Avoid { swarms: swarms.into_iter().chain([own]).collect(), ..Avoid::default() })
+    }
+
+    /// Keeps the sample of guards complete, and stored.
+    fn keep_guards(&mut self) -> Result<(), Error> {
+        let own = self.avoid([])?;
+        if self.paths.maintain(self.directory.nodes(), &own) {
+            self.save_guards()?;
+        }
+        Ok(())
+    }
+
+    fn save_guards(&mut self) -> Result<(), Error> {
+        let guards: Vec<_> = self.paths.guards().iter().map(to_stored).collect();
+        Ok(self.account.device().set_guards(&guards, &mut self.rng)?)
+    }
+}
+
+fn from_stored(guard: store::Guard) -> Guard {
+    Guard { node: guard.node, since: guard.chosen, until: guard.expires }
+}
+
+fn to_stored(guard: &Guard) -> store::Guard {
+    store::Guard { node: guard.node, chosen: guard.since, expires: guard.until }
+}
+
+fn seeded() -> Result<ChaCha20Rng, Error> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *seed).map_err(Error::Random)?;
+    Ok(ChaCha20Rng::from_seed(*seed))
+}

@@ -1,0 +1,200 @@
+//! Network time: what a client's times are made of, so that the offset of its own clock identifies nobody.
+//!
+//! Three nodes' clocks make a median; a minority of liars does not move it. Until three have answered, the machine's
+//! clock stands in, or what a hop said that refused a build for its time. Times leave a client rounded: whole seconds in
+//! envelopes and requests, whole minutes in builds.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use sotto_behaviours::network::WallClock;
+use sotto_proto::cell::Minute;
+use sotto_proto::time::{Monotonic, Now, UnixMillis};
+
+/// Answers that make a median.
+const QUORUM: usize = 3;
+/// Answers remembered.
+const SAMPLES: usize = 15;
+
+/// The clock of the network, as far as it is known.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkClock {
+    /// Node's clock − own monotonic clock, in milliseconds; newest last.
+    samples: VecDeque<i64>,
+    /// The same of a hop that refused a build for its time; counts only until three nodes have answered.
+    corrected: Option<i64>,
+}
+
+impl NetworkClock {
+    /// A node said its time; the question left at `asked`, the answer came at `answered`.
+    pub fn heard(&mut self, time: UnixMillis, asked: Monotonic, answered: Monotonic) {
+        let there = asked.plus(answered.since(asked) / 2);
+        self.samples.push_back(signed(time.0).saturating_sub(millis(there)));
+        if self.samples.len() > SAMPLES {
+            self.samples.pop_front();
+        }
+    }
+
+    /// A hop refused a build for its time, and this is its own minute.
+    pub fn refused(&mut self, minute: Minute, now: Monotonic) {
+        let middle = (u64::from(minute.0) * 60 + 30) * 1000;
+        self.corrected = Some(signed(middle).saturating_sub(millis(now)));
+    }
+
+    /// The time by the network, or by this machine while too few nodes have answered.
+    #[must_use]
+    pub fn now(&self, now: Now) -> UnixMillis {
+        let Some(median) = self.median() else { return now.wall };
+        UnixMillis(u64::try_from(median.saturating_add(millis(now.monotonic))).unwrap_or(0))
+    }
+
+    /// How far this machine's clock is ahead of the network's, in milliseconds, once that is known.
+    #[must_use]
+    pub fn own_ahead(&self, now: Now) -> Option<i64> {
+        self.median()?;
+        Some(signed(now.wall.0).saturating_sub(signed(self.now(now).0)))
+    }
+
+    fn median(&self) -> Option<i64> {
+        if self.samples.len() < QUORUM {
+            return self.corrected;
+        }
+        let mut sorted: Vec<i64> = self.samples.iter().copied().collect();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied()
+    }
+}
+
+/// One clock that all parts of a client share.
+#[derive(Clone, Debug)]
+pub struct SharedClock {
+    began: Instant,
+    wall: WallClock,
+    network: Arc<Mutex<NetworkClock>>,
+}
+
+impl SharedClock {
+    /// A clock that knows nothing of the network yet.
+    #[must_use]
+    pub fn new(wall: WallClock) -> Self {
+        Self { began: Instant::now(), wall, network: Arc::default() }
+    }
+
+    /// This machine's times.
+    #[must_use]
+    pub fn own(&self) -> Now {
+        Now { monotonic: Monotonic(self.began.elapsed()), wall: self.wall.now() }
+    }
+
+    /// The network's time.
+    #[must_use]
+    pub fn now(&self) -> UnixMillis {
+        let own = self.own();
+        self.lock().now(own)
+    }
+
+    /// How far this machine's clock is ahead of the network's, once that is known.
+    #[must_use]
+    pub fn own_ahead(&self) -> Option<i64> {
+        let own = self.own();
+        self.lock().own_ahead(own)
+    }
+
+    /// See [`NetworkClock::heard`]; the answer has come just now.
+    pub fn heard(&self, time: UnixMillis, asked: Monotonic) {
+        let answered = self.own().monotonic;
+        self.lock().heard(time, asked, answered);
+    }
+
+    /// See [`NetworkClock::refused`].
+    pub fn refused(&self, minute: Minute) {
+        let now = self.own().monotonic;
+        self.lock().refused(minute, now);
+    }
+
+    /// The network's time, for a host.
+    #[must_use]
+    pub fn for_host(&self) -> WallClock {
+        let clock = self.clone();
+        WallClock::new(move || clock.now())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, NetworkClock> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn millis(at: Monotonic) -> i64 {
+    i64::try_from(at.0.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(ms: u64) -> Monotonic {
+        Monotonic(Duration::from_millis(ms))
+    }
+
+    fn now(monotonic: u64, wall: u64) -> Now {
+        Now { monotonic: at(monotonic), wall: UnixMillis(wall) }
+    }
+
+    #[test]
+    fn until_three_nodes_answered_the_own_clock_counts() {
+        let mut clock = NetworkClock::default();
+        clock.heard(UnixMillis(5_000), at(0), at(0));
+        clock.heard(UnixMillis(5_000), at(0), at(0));
+        assert_eq!(clock.now(now(10, 77)), UnixMillis(77));
+        assert_eq!(clock.own_ahead(now(10, 77)), None);
+        clock.heard(UnixMillis(5_000), at(0), at(0));
+        assert_eq!(clock.now(now(10, 77)), UnixMillis(5_010));
+        assert_eq!(clock.own_ahead(now(10, 5_110)), Some(100));
+    }
+
+    #[test]
+    fn a_liar_in_the_minority_and_a_jump_of_the_own_clock_change_nothing() {
+        let mut clock = NetworkClock::default();
+        for time in [1_000, u64::MAX, 1_002] {
+            clock.heard(UnixMillis(time), at(0), at(0));
+        }
+        assert_eq!(clock.now(now(500, 0)), UnixMillis(1_502));
+        assert_eq!(clock.now(now(500, u64::MAX)), UnixMillis(1_502));
+    }
+
+    #[test]
+    fn half_of_the_round_trip_is_taken_off() {
+        let mut clock = NetworkClock::default();
+        for _ in 0..3 {
+            clock.heard(UnixMillis(10_000), at(100), at(300));
+        }
+        assert_eq!(clock.now(now(300, 0)), UnixMillis(10_100));
+    }
+
+    #[test]
+    fn a_hop_that_refuses_the_time_mends_the_clock_until_three_nodes_say_better() {
+        let mut clock = NetworkClock::default();
+        clock.refused(Minute(100), at(0));
+        assert_eq!(clock.now(now(500, 5)), UnixMillis(6_030_500));
+        for _ in 0..3 {
+            clock.heard(UnixMillis(9_000), at(0), at(0));
+        }
+        assert_eq!(clock.now(now(500, 5)), UnixMillis(9_500));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut clock = NetworkClock::default();
+        for _ in 0..1000 {
+            clock.heard(UnixMillis(1), at(0), at(0));
+        }
+        assert_eq!(clock.samples.len(), SAMPLES);
+    }
+}

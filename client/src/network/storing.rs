@@ -1,0 +1,315 @@
+//! Storing a record: three random members of the owning swarm, and a fourth when one of them is slow.
+//!
+//! ```text
+//! member 1 (publishes at once)       ── store ──► receipt ┐ two receipts: *stored*
+//! member 2 (after a second, unseen)  ── store ──► receipt ┘
+//! member 3 (after two)               ── store ── … frozen …
+//! member 4, after 3 × the median     ── store ──► receipt   three receipts: done
+//! ```
+//!
+//! A member that fails is replaced at once. A frozen one costs nothing: *stored* needs two receipts, and the next member
+//! is asked after three times the median answer (at least 50 ms). Receipts are checked before they count.
+//!
+//! Here is the order of things only; how a member is asked is the caller's business.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use sotto_proto::id::{Height, NodeId, SwarmId};
+use sotto_proto::request::{self, PublishOrder};
+use tokio::time::Instant;
+
+/// Receipts wanted.
+pub const WANTED: usize = 3;
+/// Receipts that make a message *stored*.
+pub const STORED: usize = 2;
+/// The next member is asked after so many times the median answer.
+const HEDGE: u32 = 3;
+/// But not before this.
+const HEDGE_MIN: Duration = Duration::from_millis(50);
+/// As long as nobody has answered, the next member is asked after this.
+const HEDGE_BLIND: Duration = Duration::from_millis(500);
+
+/// Why a member gave no receipt.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemberError {
+    /// It could not be asked, or did not answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It refused.
+    #[error(transparent)]
+    Refused(#[from] request::Error),
+    /// Its answer is none, or its receipt does not hold.
+    #[error("its answer is none: {0}")]
+    Nonsense(&'static str),
+}
+
+/// Why a record is not stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// More work is asked for; the record is as good as before once that is done.
+    #[error("difficulty {difficulty} is asked for")]
+    Work {
+        /// The largest that was asked for.
+        difficulty: u32,
+    },
+    /// Its time is not good any more, or the clock is wrong.
+    #[error("the message's time is refused")]
+    Time,
+    /// Another swarm owns the address: the node list is old.
+    #[error("swarm {swarm} owns the address as of block {height}")]
+    Swarm {
+        /// The owner, as a member sees it.
+        swarm: SwarmId,
+        /// The final height it sees that at.
+        height: Height,
+    },
+    /// Too few members gave receipts.
+    #[error("{receipts} of {STORED} members needed have it; the last one asked: {last}")]
+    TooFew {
+        /// How many did.
+        receipts: usize,
+        /// What the last one that failed said.
+        last: MemberError,
+    },
+    /// There is nobody to ask.
+    #[error("the swarm has no members")]
+    Nobody,
+}
+
+/// How storing goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored<R> {
+    /// Receipts with those who gave them.
+    pub receipts: Vec<(NodeId, R)>,
+    /// Members that failed, and why.
+    pub failed: Vec<(NodeId, MemberError)>,
+}
+
+/// Asks `members`, in this order, until three receipts are there, everybody was asked, or `patience` is over. `ask` asks
+/// one member; `progress` is told of each receipt.
+///
+/// # Errors
+/// [`StoreError`] if there are fewer than two receipts at the end.
+pub async fn store<R, F>(
+    members: &[NodeId],
+    patience: Duration,
+    mut ask: impl FnMut(NodeId, PublishOrder) -> F,
+    mut progress: impl FnMut(&R, usize),
+) -> Result<Stored<R>, StoreError>
+where
+    F: Future<Output = Result<R, MemberError>>,
+{
+    let mut waiting = members.iter().copied();
+    let mut asked = 0_usize;
+    let mut pending = FuturesUnordered::new();
+    let mut next = |pending: &mut FuturesUnordered<_>| {
+        let Some(node) = waiting.next() else { return false };
+        let order = [PublishOrder::First, PublishOrder::Second].get(asked).copied().unwrap_or(PublishOrder::Third);
+        asked += 1;
+        let (answer, began) = (ask(node, order), Instant::now());
+        pending.push(async move { (node, answer.await, began.elapsed()) });
+        true
+    };
+    while pending.len() < WANTED && next(&mut pending) {}
+    if pending.is_empty() {
+        return Err(StoreError::Nobody);
+    }
+    let deadline = Instant::now() + patience;
+    let mut hedge_at = Instant::now() + HEDGE_BLIND;
+    let mut times = Vec::new();
+    let mut stored = Stored { receipts: Vec::new(), failed: Vec::new() };
+    while stored.receipts.len() < WANTED && !pending.is_empty() {
+        tokio::select! {
+            biased;
+            Some((node, answer, took)) = pending.next() => match answer {
+                Ok(receipt) => {
+                    progress(&receipt, stored.receipts.len() + 1);
+                    stored.receipts.push((node, receipt));
+                    times.push(took);
+                    hedge_at = hedge_at.min(Instant::now() + hedge(&mut times));
+                }
+                Err(error) => {
+                    stored.failed.push((node, error));
+                    next(&mut pending);
+                }
+            },
+            () = tokio::time::sleep_until(hedge_at.min(deadline)) => {
+                if Instant::now() >= deadline {
+                    break;
+                }
+                next(&mut pending);
+                hedge_at = Instant::now() + hedge(&mut times);
+            }
+        }
+    }
+    judge(stored)
+}
+
+/// Three times the median of the answers so far.
+fn hedge(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).map_or(HEDGE_BLIND, |median| (*median * HEDGE).max(HEDGE_MIN))
+}
+
+fn judge<R>(stored: Stored<R>) -> Result<Stored<R>, StoreError> {
+    if stored.receipts.len() >= STORED {
+        return Ok(stored);
+    }
+    let refusals = || {
+        stored.failed.iter().filter_map(|(_, error)| match error {
+            MemberError::Refused(error) => Some(error),
+            MemberError::Unreachable(_) | MemberError::Nonsense(_) => None,
+        })
+    };
+    let difficulty = refusals().filter_map(|error| match error {
+        request::Error::InsufficientWork { difficulty } => Some(*difficulty),
+        _ => None,
+    });
+    if let Some(difficulty) = difficulty.max() {
+        return Err(StoreError::Work { difficulty });
+    }
+    let newest = refusals().filter_map(|error| match error {
+        request::Error::WrongSwarm { swarm, height } => Some((*height, *swarm)),
+        _ => None,
+    });
+    if let Some((height, swarm)) = newest.max() {
+        return Err(StoreError::Swarm { swarm, height });
+    }
+    if refusals().any(|error| matches!(error, request::Error::Expired | request::Error::ClockSkew { .. })) {
+        return Err(StoreError::Time);
+    }
+    let receipts = stored.receipts.len();
+    match stored.failed.into_iter().next_back() {
+        Some((_, last)) => Err(StoreError::TooFew { receipts, last }),
+        None => Err(StoreError::TooFew { receipts, last: MemberError::Unreachable("no answer in time".into()) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::network::test_support::node;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// What a member does when asked: answers after some milliseconds, or never.
+    #[derive(Clone)]
+    struct Member(Option<u64>, Result<(), MemberError>);
+
+    fn quick() -> Member {
+        Member(Some(2), Ok(()))
+    }
+
+    fn dead() -> Member {
+        Member(Some(1), Err(MemberError::Unreachable("dead".into())))
+    }
+
+    fn frozen() -> Member {
+        Member(None, Ok(()))
+    }
+
+    fn refusing(error: request::Error) -> Member {
+        Member(Some(1), Err(error.into()))
+    }
+
+    struct Run {
+        result: Result<Stored<()>, StoreError>,
+        asked: Vec<(NodeId, PublishOrder)>,
+        took: Duration,
+        /// When each receipt came.
+        receipts_at: Vec<Duration>,
+    }
+
+    async fn run(members: &[Member]) -> Run {
+        let keys: Vec<_> = (0..members.len()).map(|n| node(u8::try_from(n).unwrap())).collect();
+        let (asked, receipts_at) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+        let began = Instant::now();
+        let result = store(
+            &keys,
+            PATIENCE,
+            |node, order| {
+                asked.borrow_mut().push((node, order));
+                let Member(after, answer) = members[usize::from(node.as_bytes()[0])].clone();
+                async move {
+                    match after {
+                        Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+                        None => std::future::pending().await,
+                    }
+                    answer
+                }
+            },
+            |(), _| receipts_at.borrow_mut().push(began.elapsed()),
+        )
+        .await;
+        Run { result, asked: asked.into_inner(), took: began.elapsed(), receipts_at: receipts_at.into_inner() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn three_quick_members_are_enough_and_numbered() {
+        let run = run(&[quick(), quick(), quick(), quick()]).await;
+        assert_eq!(run.result.unwrap().receipts.len(), 3);
+        let orders: Vec<_> = run.asked.iter().map(|(_, order)| *order).collect();
+        assert_eq!(orders, [PublishOrder::First, PublishOrder::Second, PublishOrder::Third]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frozen_member_costs_nothing_and_is_made_up_for() {
+        for place in 0..3 {
+            let mut members = vec![quick(); 5];
+            members[place] = frozen();
+            let run = run(&members).await;
+            assert_eq!(run.receipts_at[1], Duration::from_millis(2), "stored as fast as ever");
+            assert_eq!(run.result.unwrap().receipts.len(), 3);
+            assert!(run.took <= Duration::from_millis(60), "{:?}", run.took);
+            assert_eq!(run.asked.len(), 4);
+            assert_eq!(run.asked[3].1, PublishOrder::Third);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dead_members_are_replaced_at_once() {
+        let run = run(&[dead(), dead(), dead(), quick(), quick(), quick()]).await;
+        let stored = run.result.unwrap();
+        assert_eq!((stored.receipts.len(), stored.failed.len()), (3, 3));
+        assert!(run.took < Duration::from_millis(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_receipts_are_stored_even_if_nobody_else_is_left() {
+        assert_eq!(run(&[quick(), dead(), quick()]).await.result.unwrap().receipts.len(), 2);
+        let run = run(&[quick(), quick(), frozen()]).await;
+        assert_eq!(run.result.unwrap().receipts.len(), 2);
+        assert_eq!(run.took, PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_receipt_is_not_stored() {
+        let run = run(&[quick(), dead(), dead(), dead()]).await;
+        let last = MemberError::Unreachable("dead".into());
+        assert_eq!(run.result, Err(StoreError::TooFew { receipts: 1, last }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_asked_when_nobody_is_there_and_waiting_ends() {
+        assert_eq!(run(&[]).await.result, Err(StoreError::Nobody));
+        let run = run(&[frozen(), frozen()]).await;
+        assert!(matches!(run.result, Err(StoreError::TooFew { receipts: 0, .. })), "{:?}", run.result);
+        assert_eq!(run.took, PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_must_change_is_said() {
+        let work = |difficulty| refusing(request::Error::InsufficientWork { difficulty });
+        assert_eq!(run(&[work(3), work(9), work(4)]).await.result, Err(StoreError::Work { difficulty: 9 }));
+        assert_eq!(run(&[refusing(request::Error::Expired)]).await.result, Err(StoreError::Time));
+        let wrong = |height| refusing(request::Error::WrongSwarm { swarm: SwarmId(height), height: Height(height) });
+        let newest = StoreError::Swarm { swarm: SwarmId(8), height: Height(8) };
+        assert_eq!(run(&[wrong(7), wrong(8), dead()]).await.result, Err(newest));
+        assert!(run(&[work(3), quick(), quick()]).await.result.is_ok(), "two have it all the same");
+    }
+}

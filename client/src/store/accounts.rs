@@ -1,0 +1,418 @@
+//! The accounts of one network on this device.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use rand_core::CryptoRng;
+use rusqlite::{Connection, params};
+use sotto_proto::account::{Account, Entropy};
+use sotto_proto::domain::Domain;
+use sotto_proto::hash::Hasher;
+use sotto_proto::id::ChainId;
+use sotto_proto::time::UnixMillis;
+
+use super::keys::MasterKey;
+use super::lock::{self, Lock};
+use super::row::{to_signed, to_unsigned};
+use super::vault::Vault;
+use super::{Device, DeviceKey, Kdf, Passphrase, Store, StoreError, database, files};
+
+const FOLDER: Domain = Domain::new("sotto/v1/account-folder");
+/// Bytes of a folder's name, and of the network's.
+const NAME: usize = 8;
+/// In front of the name of a folder that is being filled.
+const FILLING: &str = ".new-";
+/// In front of the name of a folder that is being removed.
+const GOING: &str = ".gone-";
+/// A folder that has been filled for so long is not being filled any more.
+const LEFT_BEHIND: Duration = Duration::from_secs(60);
+
+/// What a person calls an account on this device: nobody else learns it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AccountName(String);
+
+/// A text that is no name of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an account's name has 1 to {} printable characters and no space at either end", AccountName::MAX_CHARS)]
+pub struct AccountNameError;
+
+impl AccountName {
+    /// Characters of the longest.
+    pub const MAX_CHARS: usize = 32;
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AccountName {
+    type Err = AccountNameError;
+
+    fn from_str(text: &str) -> Result<Self, AccountNameError> {
+        let length = text.chars().count();
+        let good = (1..=Self::MAX_CHARS).contains(&length)
+            && text.trim() == text
+            && sotto_proto::request::Line::<{ 4 * Self::MAX_CHARS }>::try_from(text.to_owned()).is_ok();
+        if good { Ok(Self(text.to_owned())) } else { Err(AccountNameError) }
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// The name of an account's folder: what can be said of it without its passphrase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FolderName([u8; NAME]);
+
+impl FolderName {
+    pub(super) fn of(chain: &ChainId, name: &AccountName) -> Self {
+        let hash = Hasher::new(FOLDER).chain(chain).chain(name.as_str()).finish();
+        Self(std::array::from_fn(|i| hash.as_bytes()[i]))
+    }
+
+    /// The folder of this name: sixteen hex digits.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let mut bytes = [0; NAME];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for FolderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&hex::encode(self.0))
+    }
+}
+
+/// All accounts of a network on this device.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    folder: PathBuf,
+    chain: ChainId,
+}
+
+/// What a new account is made from.
+#[derive(Debug)]
+pub struct NewAccount<'a> {
+    /// What it is called here.
+    pub name: &'a AccountName,
+    /// What it is.
+    pub entropy: &'a Entropy,
+    /// What unlocks it.
+    pub passphrase: &'a Passphrase,
+    /// What a guess at that costs.
+    pub kdf: Kdf,
+    /// The device that it is on: a new one's key, or that of an open account, whose guards it then shares.
+    pub device: DeviceKey,
+    /// Now.
+    pub created: UnixMillis,
+}
+
+impl Accounts {
+    /// The accounts of network `chain` below `datadir`, which need not exist.
+    #[must_use]
+    pub fn new(datadir: &Path, chain: ChainId) -> Self {
+        Self { folder: datadir.join(hex::encode(&chain.as_bytes()[..NAME])), chain }
+    }
+
+    /// Where they lie.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folders of all accounts.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when the directory cannot be read.
+    pub fn folders(&self) -> Result<Vec<FolderName>, StoreError> {
+        let mut folders: Vec<_> = self.entries()?.iter().filter_map(|entry| FolderName::read(entry)).collect();
+        folders.sort();
+        Ok(folders)
+    }
+
+    /// The folder of the account of this name, if there is one.
+    #[must_use]
+    pub fn find(&self, name: &AccountName) -> Option<FolderName> {
+        let folder = FolderName::of(&self.chain, name);
+        self.path(folder).is_dir().then_some(folder)
+    }
+
+    /// Whether a process has the account open.
+    #[must_use]
+    pub fn is_in_use(&self, folder: FolderName) -> bool {
+        lock::is_held(&self.path(folder))
+    }
+
+    /// Makes an account and opens it. A crash on the way leaves none, or a whole one.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when there is one of that name.
+    pub fn create(&self, new: &NewAccount<'_>, rng: &mut dyn CryptoRng) -> Result<OpenAccount, StoreError> {
+        files::make_folder(&self.folder)?;
+        let path = self.path(FolderName::of(&self.chain, new.name));
+        if path.exists() {
+            return Err(StoreError::Exists("an account"));
+        }
+        let mut number = [0; NAME];
+        rng.fill_bytes(&mut number);
+        let filling = self.folder.join(format!("{FILLING}{}", hex::encode(number)));
+        files::make_folder(&filling)?;
+        let lock = Lock::acquire(&filling)?;
+        self.sweep(&filling)?;
+        let (vault, master) = Vault::create(&filling, new.passphrase, new.kdf, rng)?;
+        // SQLite remembers where its files are, so it is closed before they move.
+        write_account(database::create(&filling, &master.database())?, &self.chain, new)?;
+        files::sync_folder(&filling)?;
+        fs::rename(&filling, &path).map_err(|error| match error.kind() {
+            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => StoreError::Exists("an account"),
+            _ => StoreError::io("rename", &filling)(error),
+        })?;
+        files::sync_folder(&self.folder)?;
+        self.finish(path, lock, vault, master)
+    }
+
+    /// Opens the account of this name.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::InUse`], [`StoreError::WrongPassphrase`].
+    pub fn open(&self, name: &AccountName, passphrase: &Passphrase) -> Result<OpenAccount, StoreError> {
+        let folder = self.find(name).ok_or(StoreError::NotFound("account of that name"))?;
+        let mut account = self.open_folder(folder, passphrase)?;
+        account.settle_name(name)?;
+        Ok(account)
+    }
+
+    /// Opens the account in this folder.
+    ///
+    /// # Errors
+    /// As [`Accounts::open`].
+    pub fn open_folder(&self, folder: FolderName, passphrase: &Passphrase) -> Result<OpenAccount, StoreError> {
+        let path = self.path(folder);
+        let lock = Lock::acquire(&path)?;
+        let (vault, master) = Vault::open(&path, passphrase)?;
+        self.finish(path, lock, vault, master)
+    }
+
+    /// Gives an account another name.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when another account has that name.
+    pub fn rename(&self, account: OpenAccount, name: &AccountName) -> Result<OpenAccount, StoreError> {
+        let path = self.path(FolderName::of(&self.chain, name));
+        if account.name == *name {
+            return Ok(account);
+        }
+        if path.exists() {
+            return Err(StoreError::Exists("an account"));
+        }
+        let OpenAccount { store, path: before, lock, vault, master, .. } = account;
+        drop(store);
+        fs::rename(&before, &path).map_err(StoreError::io("rename", &before))?;
+        files::sync_folder(&self.folder)?;
+        let mut account = self.finish(path, lock, vault, master)?;
+        account.settle_name(name)?;
+        Ok(account)
+    }
+
+    /// Erases an account: first its key slots, by which everything else becomes noise, then its files. Needs no
+    /// passphrase, for whoever has forgotten it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::InUse`].
+    pub fn delete(&self, folder: FolderName, rng: &mut dyn CryptoRng) -> Result<(), StoreError> {
+        let path = self.path(folder);
+        if !path.is_dir() {
+            return Err(StoreError::NotFound("account in that folder"));
+        }
+        let lock = Lock::acquire(&path)?;
+        Vault::destroy(&path, rng)?;
+        let going = self.folder.join(format!("{GOING}{folder}"));
+        fs::rename(&path, &going).map_err(StoreError::io("rename", &path))?;
+        files::sync_folder(&self.folder)?;
+        drop(lock);
+        remove(&going)
+    }
+
+    fn path(&self, folder: FolderName) -> PathBuf {
+        self.folder.join(folder.to_string())
+    }
+
+    fn finish(&self, path: PathBuf, lock: Lock, vault: Vault, master: MasterKey) -> Result<OpenAccount, StoreError> {
+        let store = Store { connection: database::open(&path, &master.database())? };
+        let row = store.account_row()?;
+        if row.chain != self.chain {
+            return Err(StoreError::OtherNetwork { expected: self.chain, actual: row.chain });
+        }
+        let device = Device::new(&self.folder, row.device);
+        let account = Account::new(&row.entropy);
+        let (name, created, entropy) = (row.name, row.created, row.entropy);
+        Ok(OpenAccount { store, account, name, created, device, entropy, path, lock, vault, master })
+    }
+
+    fn entries(&self) -> Result<Vec<String>, StoreError> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StoreError::io("read", &self.folder)(error)),
+        };
+        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.collect::<io::Result<_>>().map_err(StoreError::io("read", &self.folder))
+    }
+
+    /// Removes what a killed process left half made or half removed. Folders made at about the time of `ours` are left
+    /// alone: another process may be about to lock one.
+    fn sweep(&self, ours: &Path) -> Result<(), StoreError> {
+        let made = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
+        let now = made(ours).map_err(StoreError::io("read", ours))?;
+        for entry in self.entries()? {
+            let path = self.folder.join(&entry);
+            let old = || made(&path).is_ok_and(|made| now.duration_since(made).is_ok_and(|age| age > LEFT_BEHIND));
+            if (entry.starts_with(FILLING) && old() && !lock::is_held(&path)) || entry.starts_with(GOING) {
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// An unlocked account. While it exists no other process can open it.
+pub struct OpenAccount {
+    /// What it holds.
+    pub store: Store,
+    account: Account,
+    name: AccountName,
+    created: UnixMillis,
+    device: Device,
+    entropy: Entropy,
+    path: PathBuf,
+    lock: Lock,
+    vault: Vault,
+    master: MasterKey,
+}
+
+impl OpenAccount {
+    /// The account with its keys.
+    #[must_use]
+    pub const fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The sixteen bytes it is, for writing them down as a phrase.
+    #[must_use]
+    pub const fn entropy(&self) -> &Entropy {
+        &self.entropy
+    }
+
+    /// What it is called here.
+    #[must_use]
+    pub const fn name(&self) -> &AccountName {
+        &self.name
+    }
+
+    /// Makes the name inside that of the folder. They differ when a crash came between the two steps of a rename.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn settle_name(&mut self, name: &AccountName) -> Result<(), StoreError> {
+        if self.name != *name {
+            self.store.set_name(name)?;
+            self.name = name.clone();
+        }
+        Ok(())
+    }
+
+    /// When it was made or restored here.
+    #[must_use]
+    pub const fn created(&self) -> UnixMillis {
+        self.created
+    }
+
+    /// The device it is on.
+    #[must_use]
+    pub const fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What a guess at its passphrase costs.
+    #[must_use]
+    pub const fn kdf(&self) -> Kdf {
+        self.vault.kdf()
+    }
+
+    /// Puts another passphrase in the place of the one it was opened with.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the key slots cannot be written; the earlier passphrase still opens them then.
+    pub fn change_passphrase(&mut self, passphrase: &Passphrase, rng: &mut dyn CryptoRng) -> Result<(), StoreError> {
+        self.vault.change_passphrase(&self.path, &self.master, passphrase, rng)
+    }
+}
+
+impl fmt::Debug for OpenAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenAccount({:?}, {:?}, {:?})", self.account, self.vault, self.lock)
+    }
+}
+
+/// The row of table `account`.
+struct AccountRow {
+    chain: ChainId,
+    name: AccountName,
+    entropy: Entropy,
+    created: UnixMillis,
+    device: DeviceKey,
+}
+
+/// Writes the row of a new account, and closes the database.
+fn write_account(connection: Connection, chain: &ChainId, new: &NewAccount<'_>) -> Result<(), StoreError> {
+    connection.execute(
+        "INSERT INTO account (one, chain, name, entropy, created, device_key) VALUES (1, ?, ?, ?, ?, ?)",
+        params![
+            chain.as_bytes(),
+            new.name.as_str(),
+            new.entropy.expose(),
+            to_signed(new.created.0),
+            new.device.expose(),
+        ],
+    )?;
+    connection.close().map_err(|(_, error)| error.into())
+}
+
+impl Store {
+    fn account_row(&self) -> Result<AccountRow, StoreError> {
+        let sql = "SELECT chain, name, entropy, created, device_key FROM account";
+        self.connection.query_row_and_then(sql, [], |row| {
+            let (mut entropy, mut device) = (row.get(2)?, row.get(4)?);
+            Ok(AccountRow {
+                chain: ChainId::new(row.get(0)?),
+                name: row.get::<_, String>(1)?.parse().map_err(|_| StoreError::Damaged("the account's name"))?,
+                entropy: Entropy::take(&mut entropy),
+                created: UnixMillis(to_unsigned(row.get(3)?)),
+                device: DeviceKey::take(&mut device),
+            })
+        })
+    }
+
+    fn set_name(&mut self, name: &AccountName) -> Result<(), StoreError> {
+        self.connection.execute("UPDATE account SET name = ?", [name.as_str()])?;
+        Ok(())
+    }
+}

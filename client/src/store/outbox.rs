@@ -1,0 +1,325 @@
+//! Messages to send, until there is evidence that they are kept.
+//!
+//! ```text
+//! enqueue ──▶ Queued ──set_worked──▶ Working ──two receipts──▶ Stored
+//!                │  ▲                 │    ▲
+//!                │  └─ note_attempt   │    └─ set_worked again: more work asked for, or another seal
+//!                └──────── set_failed ┴──▶ Failed
+//! ```
+//!
+//! A crash anywhere leaves the message in one of these states, with everything that belongs to it. It is sent again
+//! then, under the same message id, so that it is shown once however often it was stored.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use sotto_proto::address::Address;
+use sotto_proto::content::{Content, MessageId};
+use sotto_proto::envelope::{Record, Ttl};
+use sotto_proto::id::RecordId;
+use sotto_proto::request::{Message as _, Receipt};
+use sotto_proto::sign::Signature;
+use sotto_proto::time::UnixMillis;
+
+use super::row::{damaged, read_address, to_signed, to_unsigned};
+use super::{Store, StoreError};
+
+/// Receipts at which a message counts as stored.
+pub const STORED_RECEIPTS: usize = 2;
+/// Bytes of the reason that is kept with a failed attempt.
+const REASON_BYTES: usize = 256;
+
+/// A message that somebody wants sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMessage {
+    /// To whom.
+    pub recipient: Address,
+    /// What.
+    pub content: Content,
+    /// How long swarms keep it.
+    pub ttl: Ttl,
+    /// Now.
+    pub created: UnixMillis,
+}
+
+/// How far a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutboxState {
+    /// Nothing is done yet.
+    Queued,
+    /// Sealed and worked; not yet known to be kept.
+    Working,
+    /// [`STORED_RECEIPTS`] nodes have signed that they keep it.
+    Stored,
+    /// Given up.
+    Failed,
+}
+
+impl OutboxState {
+    const fn code(self) -> i64 {
+        match self {
+            Self::Queued => 0,
+            Self::Working => 1,
+            Self::Stored => 2,
+            Self::Failed => 3,
+        }
+    }
+
+    const fn from_code(code: i64) -> Option<Self> {
+        match code {
+            0 => Some(Self::Queued),
+            1 => Some(Self::Working),
+            2 => Some(Self::Stored),
+            3 => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+
+/// A node's word that it keeps a record. Verified before it gets here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredReceipt {
+    /// What it says.
+    pub receipt: Receipt,
+    /// The node's signature of it.
+    pub signature: Signature,
+}
+
+/// A message in the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxMessage {
+    /// By which both sides know it.
+    pub id: MessageId,
+    /// To whom.
+    pub recipient: Address,
+    /// What.
+    pub content: Content,
+    /// How long swarms keep it.
+    pub ttl: Ttl,
+    /// When it was enqueued.
+    pub created: UnixMillis,
+    /// How far it is.
+    pub state: OutboxState,
+    /// What is stored, once the work is done.
+    pub record: Option<Record>,
+    /// Who keeps it; at most one receipt a node, all of `record`.
+    pub receipts: Vec<StoredReceipt>,
+    /// Attempts that came to nothing.
+    pub attempts: u32,
+    /// Not before then the next.
+    pub retry_at: UnixMillis,
+    /// Why the last one failed.
+    pub failure: Option<String>,
+}
+
+impl Store {
+    /// Takes in a message to send. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when a message of this id is there already.
+    pub fn enqueue(&mut self, message: &NewMessage) -> Result<(), StoreError> {
+        let content =
+            message.content.clone().encode().map_err(|_| StoreError::Damaged("a message too long to send"))?;
+        let inserted = self.connection.execute(
+            "INSERT INTO outbox (message, recipient, content, ttl_s, created, state) VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT (message) DO NOTHING",
+            params![
+                message.content.id.as_bytes(),
+                message.recipient.to_bytes(),
+                content,
+                message.ttl.seconds(),
+                to_signed(message.created.0),
+                OutboxState::Queued.code(),
+            ],
+        )?;
+        if inserted == 0 { Err(StoreError::Exists("a message")) } else { Ok(()) }
+    }
+
+    /// Messages that are still to be sent, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn pending(&self, limit: usize) -> Result<Vec<OutboxMessage>, StoreError> {
+        let sql = format!("{SELECT} WHERE state < 2 ORDER BY number LIMIT ?");
+        let mut statement = self.connection.prepare(&sql)?;
+        let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], RawMessage::read)?;
+        rows.map(|raw| raw?.decode(&self.connection)).collect()
+    }
+
+    /// One message, whatever its state.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn outbox_message(&self, id: &MessageId) -> Result<Option<OutboxMessage>, StoreError> {
+        let sql = format!("{SELECT} WHERE message = ?");
+        let raw = self.connection.query_row(&sql, [id.as_bytes()], RawMessage::read).optional()?;
+        raw.map(|raw| raw.decode(&self.connection)).transpose()
+    }
+
+    /// The work is done: from now on these bytes are stored. Receipts of an earlier record of the message go.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when no such message is waiting.
+    pub fn set_worked(&mut self, id: &MessageId, record_id: &RecordId, record: &Record) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        worked(&transaction, id, record_id, record)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Adds a receipt and says how many there are; [`STORED_RECEIPTS`] make the message stored. A second one of the
+    /// same node, or one of another record, changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such message.
+    pub fn add_receipt(&mut self, id: &MessageId, receipt: &StoredReceipt) -> Result<usize, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let receipts = received(&transaction, id, receipt)?;
+        transaction.commit()?;
+        Ok(receipts)
+    }
+
+    /// An attempt came to nothing; the next is made at `retry_at`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when no such message is waiting.
+    pub fn note_attempt(&mut self, id: &MessageId, retry_at: UnixMillis, reason: &str) -> Result<(), StoreError> {
+        let changed = self.connection.execute(
+            "UPDATE outbox SET attempts = attempts + 1, retry_at = ?, failure = ? WHERE message = ? AND state < 2",
+            params![to_signed(retry_at.0), shortened(reason), id.as_bytes()],
+        )?;
+        one(changed)
+    }
+
+    /// No more attempts are made.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when no such message is waiting.
+    pub fn set_failed(&mut self, id: &MessageId, reason: &str) -> Result<(), StoreError> {
+        let changed = self.connection.execute(
+            "UPDATE outbox SET state = ?, failure = ? WHERE message = ? AND state < 2",
+            params![OutboxState::Failed.code(), shortened(reason), id.as_bytes()],
+        )?;
+        one(changed)
+    }
+}
+
+/// The part of [`Store::set_worked`] inside its transaction.
+pub(super) fn worked(
+    transaction: &Transaction<'_>,
+    id: &MessageId,
+    record_id: &RecordId,
+    record: &Record,
+) -> Result<(), StoreError> {
+    let changed = transaction.execute(
+        "UPDATE outbox SET state = ?, record_id = ?, record = ? WHERE message = ? AND state < 2",
+        params![OutboxState::Working.code(), record_id.as_bytes(), record.encode(), id.as_bytes()],
+    )?;
+    one(changed)?;
+    transaction.execute("DELETE FROM receipt WHERE message = ?", [id.as_bytes()])?;
+    Ok(())
+}
+
+/// The part of [`Store::add_receipt`] inside its transaction.
+pub(super) fn received(
+    transaction: &Transaction<'_>,
+    id: &MessageId,
+    receipt: &StoredReceipt,
+) -> Result<usize, StoreError> {
+    let record: Option<Option<[u8; 32]>> = transaction
+        .query_row("SELECT record_id FROM outbox WHERE message = ?", [id.as_bytes()], |row| row.get(0))
+        .optional()?;
+    let record = record.ok_or(StoreError::NotFound("message"))?;
+    if record == Some(*receipt.receipt.id.as_bytes()) {
+        transaction.execute(
+            "INSERT INTO receipt (message, node, receipt, signature) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            params![
+                id.as_bytes(),
+                receipt.receipt.node.as_bytes(),
+                receipt.receipt.to_bytes(),
+                receipt.signature.as_bytes()
+            ],
+        )?;
+    }
+    let count: i64 =
+        transaction.query_row("SELECT count(*) FROM receipt WHERE message = ?", [id.as_bytes()], |row| row.get(0))?;
+    let count = usize::try_from(count).unwrap_or(0);
+    if count >= STORED_RECEIPTS {
+        transaction.execute(
+            "UPDATE outbox SET state = ?, failure = NULL WHERE message = ?",
+            params![OutboxState::Stored.code(), id.as_bytes()],
+        )?;
+    }
+    Ok(count)
+}
+
+const fn one(changed: usize) -> Result<(), StoreError> {
+    if changed == 0 { Err(StoreError::NotFound("message that waits to be sent")) } else { Ok(()) }
+}
+
+/// The beginning of `reason` that is kept.
+fn shortened(reason: &str) -> &str {
+    let end = (0..=reason.len().min(REASON_BYTES)).rev().find(|&end| reason.is_char_boundary(end)).unwrap_or(0);
+    &reason[..end]
+}
+
+const SELECT: &str = "SELECT message, recipient, content, ttl_s, created, state, record, attempts, retry_at, failure
+                      FROM outbox";
+
+/// A row as it lies in the database.
+struct RawMessage {
+    id: [u8; 16],
+    recipient: Vec<u8>,
+    content: Vec<u8>,
+    ttl: u32,
+    created: i64,
+    state: i64,
+    record: Option<Vec<u8>>,
+    attempts: u32,
+    retry_at: i64,
+    failure: Option<String>,
+}
+
+impl RawMessage {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            recipient: row.get(1)?,
+            content: row.get(2)?,
+            ttl: row.get(3)?,
+            created: row.get(4)?,
+            state: row.get(5)?,
+            record: row.get(6)?,
+            attempts: row.get(7)?,
+            retry_at: row.get(8)?,
+            failure: row.get(9)?,
+        })
+    }
+
+    fn decode(self, connection: &Connection) -> Result<OutboxMessage, StoreError> {
+        let id = MessageId::new(self.id);
+        let record = self.record.map(|bytes| Record::decode(&bytes).map_err(damaged("a record of the outbox")));
+        Ok(OutboxMessage {
+            id,
+            recipient: read_address(&self.recipient)?,
+            content: Content::decode(&self.content).map_err(damaged("a message of the outbox"))?,
+            ttl: Ttl::new(self.ttl).ok_or(StoreError::Damaged("a time of the outbox"))?,
+            created: UnixMillis(to_unsigned(self.created)),
+            state: OutboxState::from_code(self.state).ok_or(StoreError::Damaged("a state of the outbox"))?,
+            record: record.transpose()?,
+            receipts: receipts(connection, &id)?,
+            attempts: self.attempts,
+            retry_at: UnixMillis(to_unsigned(self.retry_at)),
+            failure: self.failure,
+        })
+    }
+}
+
+fn receipts(connection: &Connection, id: &MessageId) -> Result<Vec<StoredReceipt>, StoreError> {
+    let mut statement = connection.prepare("SELECT receipt, signature FROM receipt WHERE message = ? ORDER BY node")?;
+    let rows =
+        statement.query_map([id.as_bytes()], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, [u8; 64]>(1)?)))?;
+    rows.map(|row| {
+        let (receipt, signature) = row?;
+        let receipt = Receipt::decode(&receipt).map_err(damaged("a receipt"))?;
+        Ok(StoredReceipt { receipt, signature: Signature::new(signature) })
+    })
+    .collect()
+}
