@@ -15,6 +15,7 @@ pub const DIRECTORY_VARIABLE: &str = "SOTTO_BIN_DIR";
 pub struct Binaries {
     node: PathBuf,
     chain: PathBuf,
+    client: PathBuf,
 }
 
 impl Binaries {
@@ -38,7 +39,30 @@ impl Binaries {
             Err(Failure::new(Exit::NotFound, format!("no {name} in {}", directory.display()))
                 .hint("cargo build --release --bins"))
         };
-        Ok(Self { node: find("sotto-node")?, chain: find("sotto-chain")? })
+        Ok(Self { node: find("sotto-node")?, chain: find("sotto-chain")?, client: find("sotto")? })
+    }
+
+    /// The programs as they would be in `directory`.
+    #[cfg(test)]
+    pub(crate) fn in_directory(directory: &Path) -> Self {
+        let program = |name: &str| directory.join(name);
+        Self { node: program("sotto-node"), chain: program("sotto-chain"), client: program("sotto") }
+    }
+
+    /// Runs `sotto` as the user `name`; its verb is still to be added.
+    #[must_use]
+    pub fn sotto(&self, place: &crate::users::Place, name: &str) -> Command {
+        let mut command = Command::new(&self.client);
+        command
+            .arg("--datadir")
+            .arg(&place.datadir)
+            .arg("--genesis")
+            .arg(&place.genesis)
+            .arg("--passphrase-file")
+            .arg(&place.passphrase)
+            .args(["--account", name, "--json", "--no-input"]);
+        without_settings(&mut command);
+        command
     }
 
     /// Writes the genesis: funded operators, the producer's address.

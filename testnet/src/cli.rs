@@ -11,6 +11,7 @@ mod overview;
 mod signals;
 mod status;
 mod up;
+mod user;
 mod wait;
 
 use std::path::PathBuf;
@@ -128,6 +129,13 @@ enum Verb {
     /// Add, kill, pause, resume or restart nodes
     #[command(subcommand)]
     Node(NodeVerb),
+    /// Accounts to try things out with
+    #[command(subcommand)]
+    User(user::Verb),
+    /// Send a message from one user to another
+    Send(user::SendArguments),
+    /// Send messages between a few users; does each arrive exactly once?
+    Verify(user::VerifyArguments),
     /// The block producer: its height, and faults
     #[command(subcommand)]
     Chain(chain::Verb),
@@ -190,6 +198,9 @@ async fn run(cli: Cli, console: &Console) -> Result<(), Failure> {
         Verb::Env(arguments) => inspect::env(globals, &arguments, console),
         Verb::Clean(arguments) => clean::run(globals, &arguments, console),
         Verb::Node(verb) => node::run(globals, verb, console).await,
+        Verb::User(verb) => user::run(globals, verb, console).await,
+        Verb::Send(arguments) => user::send(globals, &arguments, console).await,
+        Verb::Verify(arguments) => user::verify(globals, &arguments, console).await,
         Verb::Chain(verb) => chain::run(globals, verb, console).await,
     }
 }
@@ -214,6 +225,8 @@ mod tests {
             "sotto-testnet up -n 50 --seed 42 --block-time 1s --port-base auto --exit --detach --yes",
             "sotto-testnet wait --until blocks=5",
             "sotto-testnet chain fault reorg 3",
+            "sotto-testnet user env bob",
+            "sotto-testnet verify --messages 4",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
             assert!(parsed.is_ok() || line.contains("--exit --detach"), "{line}: {parsed:?}");

@@ -16,6 +16,8 @@ pub const SOCKET: &str = "testnet.sock";
 pub const LOCK: &str = "LOCK";
 /// What a supervisor in the background prints.
 pub const SUPERVISOR_LOG: &str = "supervisor.log";
+/// Below which directory its users' things lie.
+pub const USERS: &str = "users";
 /// The log of a process.
 pub const LOG: &str = "log";
 /// What a process prints on stdout and stderr.

@@ -6,6 +6,7 @@
 //! | [`supervisor`], [`process`], [`lock`] | starts, watches and ends the processes |
 //! | [`control`], [`target`] | commands to a running supervisor |
 //! | [`status`], [`agreement`] | asks the nodes how they are, and whether they agree |
+//! | [`users`], [`demo`] | accounts to try out, and the first messages |
 //! | [`cli`], [`progress`], [`manifest`], [`figures`] | what people and their scripts see |
 //!
 //! Nothing here speaks the network's protocols: the launcher starts the other programs and reads what they say about
@@ -15,6 +16,7 @@ pub mod agreement;
 pub mod binaries;
 pub mod cli;
 pub mod control;
+pub mod demo;
 pub mod failure;
 pub mod figures;
 pub mod files;
@@ -30,3 +32,4 @@ pub mod progress;
 pub mod status;
 pub mod supervisor;
 pub mod target;
+pub mod users;

@@ -7,20 +7,31 @@ use super::location::shown;
 use crate::files;
 use crate::plan::Plan;
 
-/// The commands to try next, each with a remark. The first makes the programs known to the shell.
-pub(super) fn hints(plan: &Plan) -> Vec<(String, &'static str)> {
+/// The commands to try next, each with a remark. The first makes the programs known to the shell; those about messages
+/// come when there are `users`.
+pub(super) fn hints(plan: &Plan, users: bool) -> Vec<(String, &'static str)> {
     let default = env::current_dir().is_ok_and(|current| plan.dir == current.join("testnet/data/dev"));
     let which = if default { String::new() } else { format!(" --dir {}", quoted(&plan.dir)) };
     let one = |command: &str| format!("sotto-testnet {command}{which}");
-    vec![
+    let mut hints = vec![
         (path_export(), ""),
         (one("status"), "(is everything well?)"),
         (format!("sotto-node status --datadir {}", quoted(&plan.node(7.min(plan.settings.nodes - 1)).datadir)), ""),
+    ];
+    if users {
+        hints.extend([
+            (one("send alice bob hello"), ""),
+            (format!("eval \"$({})\" && sotto recv", one("user env bob")), "(as bob)"),
+            (one("verify"), "(twenty messages, each exactly once)"),
+        ]);
+    }
+    hints.extend([
         (one("node add"), added_remark(plan)),
         (one("chain fault reorg 3"), "(three blocks are taken back; all agree again)"),
         (one("node kill 3"), "(then: node restart 3)"),
         (one("down"), "(or Ctrl-C here)"),
-    ]
+    ]);
+    hints
 }
 
 const fn added_remark(plan: &Plan) -> &'static str {
@@ -38,7 +49,7 @@ pub(super) fn path_export() -> String {
 }
 
 /// The whole banner.
-pub(super) fn banner(plan: &Plan) -> String {
+pub(super) fn banner(plan: &Plan, users: bool) -> String {
     let file = |name: &str| shown(&plan.dir.join(name));
     let mut lines = vec![
         String::new(),
@@ -50,7 +61,9 @@ pub(super) fn banner(plan: &Plan) -> String {
         " Try next, in a second terminal from this directory:".to_owned(),
     ];
     lines.extend(
-        hints(plan).into_iter().map(|(command, remark)| format!("   {command:<44}  {remark}").trim_end().to_owned()),
+        hints(plan, users)
+            .into_iter()
+            .map(|(command, remark)| format!("   {command:<44}  {remark}").trim_end().to_owned()),
     );
     lines.push(String::new());
     lines.push(" Ctrl-C stops everything.".to_owned());
@@ -81,7 +94,7 @@ mod tests {
 
     #[test]
     fn every_hint_is_a_command_line_that_we_understand() {
-        let hints = hints(&plan("/tmp/lab"));
+        let hints = hints(&plan("/tmp/lab"), true);
         assert!(hints[0].0.starts_with("export PATH="));
         let ours = hints.iter().filter(|(command, _)| command.starts_with("sotto-testnet "));
         assert!(ours.clone().count() >= 4);

@@ -121,9 +121,10 @@ fn describe(fault: &Fault) -> (Value, String) {
             json!({ "kind": "slow", "every_ms": millis(*every), "for_ms": lasting.map(millis) }),
             format!("a block every {every:?}{}", until(*lasting)),
         ),
-        Fault::TwoHeads { blocks } => {
-            (json!({ "kind": "two_heads", "blocks": blocks }), format!("two branches of {blocks} blocks shown"))
-        }
+        Fault::TwoHeads { blocks } => (
+            json!({ "kind": "two_heads", "blocks": blocks }),
+            format!("two branches of {blocks} blocks, one for each half of the nodes"),
+        ),
         Fault::Equivocate => (json!({ "kind": "equivocate" }), "two blocks of one height signed".to_owned()),
     }
 }

@@ -18,6 +18,7 @@ use super::location::{Location, shown};
 use super::{Globals, banner, signals};
 use crate::binaries::Binaries;
 use crate::control::{Server, WAITING_REQUESTS, Waiting};
+use crate::demo;
 use crate::failure::{Context, Exit, Failure};
 use crate::figures;
 use crate::files;
@@ -26,6 +27,7 @@ use crate::manifest::Manifest;
 use crate::plan::Plan;
 use crate::progress::{Display, Outcome, Progress};
 use crate::supervisor::{Report, Supervisor, remove_data};
+use crate::users::Users;
 
 /// How long a testnet may take to become ready, unless `--timeout` says otherwise.
 const READY_DEADLINE: Duration = Duration::from_secs(120);
@@ -54,6 +56,9 @@ pub(super) struct Arguments {
     /// Return when the testnet is up and leave it running in the background
     #[arg(long)]
     detach: bool,
+    /// No accounts and no first messages
+    #[arg(long)]
+    no_demo: bool,
     /// Write the manifest here too
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
@@ -131,16 +136,20 @@ async fn supervise(
     let display = tokio::spawn(show(report.watch(), Display::new(globals.progress_style())));
     console.detail(&format!("data in {}", plan.dir.display()));
     let deadline = globals.timeout.unwrap_or(READY_DEADLINE);
-    let result = match Supervisor::start(plan.clone(), binaries, deadline, &report, stop).await {
+    let result = match Supervisor::start(plan.clone(), binaries.clone(), deadline, &report, stop).await {
         Err(failure) => {
             report.outcome(Outcome::from(&failure));
             finish(display).await;
             if stop.is_cancelled() { Ok(Ended::Early) } else { Err(failure) }
         }
         Ok(mut supervisor) => {
-            report.outcome(Outcome::Ready);
+            let first = first_messages(&mut supervisor, &plan, &binaries, arguments, &report, stop).await;
+            report.outcome(first.as_ref().map_or_else(Outcome::from, |_| Outcome::Ready));
             finish(display).await;
-            let result = up(&mut supervisor, &plan, arguments, console, &mut requests, stop).await;
+            let result = match first {
+                Ok(()) => up(&mut supervisor, &plan, arguments, console, &mut requests, stop).await,
+                Err(failure) => Err(failure),
+            };
             console.note(" stopping …");
             supervisor.shutdown().await;
             result.map(|()| Ended::Up)
@@ -165,6 +174,30 @@ async fn show(mut progress: watch::Receiver<Progress>, mut display: Display) {
         if seen.outcome.is_some() || progress.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Shows messages arrive, where there are swarms enough for paths.
+async fn first_messages(
+    supervisor: &mut Supervisor,
+    plan: &Plan,
+    binaries: &Binaries,
+    arguments: &Arguments,
+    report: &Report,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let manifest = Manifest::read(&plan.dir).context("read", "the manifest")?;
+    if arguments.no_demo {
+        return Ok(());
+    }
+    if manifest.swarms.len() < demo::SWARMS {
+        report.step("demo", format!("none: paths need {} swarms, so about 21 nodes", demo::SWARMS));
+        return Ok(());
+    }
+    let users = Users::new(plan, binaries);
+    tokio::select! {
+        shown = demo::run(supervisor, &users, &manifest, |step| report.step("demo", step)) => shown,
+        () = stop.cancelled() => Ok(()),
     }
 }
 
@@ -193,7 +226,8 @@ fn announce(plan: &Plan, manifest: &Manifest, console: &Console) -> Result<(), F
     if console.quiet {
         return console.line(&shown(&plan.dir.join(files::MANIFEST)));
     }
-    console.print(&banner::banner(plan), manifest)
+    let users = plan.dir.join(files::USERS).is_dir();
+    console.print(&banner::banner(plan, users), manifest)
 }
 
 async fn measure(supervisor: &mut Supervisor, console: &Console, stop: &CancellationToken) -> Result<(), Failure> {

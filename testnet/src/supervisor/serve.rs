@@ -77,7 +77,11 @@ impl Supervisor {
         Ok(Added { indices, nodes: self.count() })
     }
 
-    async fn act(&mut self, action: Action, targets: &[Target]) -> Result<Done, Failure> {
+    /// Does something to some children.
+    ///
+    /// # Errors
+    /// [`Failure`] when one of them is not there, or is in no state for it.
+    pub async fn act(&mut self, action: Action, targets: &[Target]) -> Result<Done, Failure> {
         let children: Vec<Process> =
             targets.iter().map(|target| self.child(*target).cloned()).collect::<Result<_, _>>()?;
         let started = tokio::time::Instant::now();

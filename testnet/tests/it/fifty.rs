@@ -3,13 +3,14 @@
 //! Figures are printed, not judged: a loaded machine is not a defect. The bounds below are those of promises that hold
 //! on any machine, or are far above what was measured.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sotto_testnet::figures;
 
 use crate::harness::{Figure, Harness, nothing};
-use crate::testnet::Testnet;
+use crate::testnet::{Testnet, eventually, finish, program};
 
 const PORTS: u16 = 23_000;
 const NODES: u16 = 50;
@@ -128,13 +129,19 @@ fn producer_killed(testnet: &Testnet) -> Figure {
 fn producer_stalled(testnet: &Testnet) -> Figure {
     testnet.run("chain stop").ok();
     let stalled = testnet.tip();
-    std::thread::sleep(Duration::from_secs(3));
+    let says_so = |node: &Value| {
+        let summary = node["status"]["summary"].as_str();
+        summary.is_some_and(|summary| summary.starts_with("the chain is silent since"))
+    };
+    let noticed = eventually("all nodes say that the chain is silent", Duration::from_secs(30), || {
+        testnet.run("status --json").json()["nodes"].as_array().unwrap().iter().all(says_so)
+    });
     assert!(testnet.tip() <= stalled + 1, "blocks went on");
     let silent = testnet.json("status");
     assert!(silent["agreed"]["height"].as_u64().is_some(), "nodes answer while the chain is silent: {silent}");
     testnet.run("chain resume").ok();
     testnet.agree_on(3, 30);
-    nothing()
+    Figure(format!("all noticed after {:.1} s", noticed.as_secs_f64()))
 }
 
 fn producer_slow(testnet: &Testnet) -> Figure {
@@ -150,7 +157,20 @@ fn producer_slow(testnet: &Testnet) -> Figure {
 fn two_heads(testnet: &Testnet) -> Figure {
     testnet.run("chain fault two-heads 3").ok();
     testnet.agree_on(6, 30);
-    nothing()
+    // The first of two blocks of a height is the one that a node was on when it saw the other.
+    let mut heads = BTreeMap::<u64, BTreeMap<String, usize>>::new();
+    let manifest = testnet.manifest();
+    for node in manifest["nodes"].as_array().unwrap() {
+        let mut command = program("sotto-node");
+        command.args(["status", "--json", "--datadir", node["dir"].as_str().unwrap()]);
+        for evidence in finish(command).json()["evidence"].as_array().unwrap() {
+            let height = heads.entry(evidence["height"].as_u64().unwrap()).or_default();
+            *height.entry(evidence["first"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    let split: Vec<_> = heads.values().filter(|heads| heads.len() == 2).map(|heads| heads.values()).collect();
+    assert!(!split.is_empty(), "all nodes saw the same branch first: {heads:?}");
+    Figure(format!("nodes on either branch, by height: {split:?}"))
 }
 
 fn equivocation(testnet: &Testnet) -> Figure {

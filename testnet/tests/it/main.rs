@@ -11,6 +11,7 @@
 mod fifty;
 mod harness;
 mod launcher;
+mod messages;
 mod scripts;
 mod testnet;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let mut harness = harness::Harness::new(words);
     scripts::run(&mut harness);
     launcher::run(&mut harness);
+    messages::run(&mut harness);
     fifty::run(&mut harness);
     harness.finish()
 }

@@ -92,7 +92,7 @@ impl Testnet {
     /// Starts `nodes` nodes in a directory of their own.
     pub(crate) fn start(nodes: u16, port_base: u16) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self::start_in(dir, &["-n", &nodes.to_string(), "--port-base", &port_base.to_string()])
+        Self::start_in(dir, &["-n", &nodes.to_string(), "--port-base", &port_base.to_string(), "--no-demo"])
     }
 
     /// Starts a testnet in `dir` and waits for its banner.
