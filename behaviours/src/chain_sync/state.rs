@@ -230,7 +230,11 @@ impl Sync {
                 self.local = tip;
                 self.cursor = self.cursor.max(tip.next());
             }
-            FetchOutcome::NeedsParent if current && self.peers.rewound(&fetch.node) => self.rewind(),
+            FetchOutcome::NeedsParent if current && self.peers.rewound(&fetch.node) => {
+                self.rewind();
+                // The same peer: others may all be on the branch that is to be left.
+                self.ask(fetch.node, self.cursor, now);
+            }
             FetchOutcome::NeedsParent => {
                 if current {
                     // It was asked from further back before and its blocks still do not fit.

@@ -14,8 +14,9 @@ use crate::bans::OFFENCES;
 use crate::gossip::height_of;
 use crate::{gossip, peer};
 
-/// Blocks of one source that wait for their verdicts; of more the next is not judged at all.
-const JUDGED_AT_ONCE: usize = 2;
+/// Blocks of one source that wait for their verdicts; of more the next is not judged at all. A reorganisation brings
+/// four at once, and what is left out then is missed; the producer's are always judged.
+const JUDGED_AT_ONCE: usize = 8;
 /// Between two lines in the log about peers that are banned.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
@@ -138,7 +139,10 @@ impl Network {
         let Ok(from) = peer::node_id(&gossip.source) else { return };
         match gossip.instance {
             Instance::Chain => match height_of(&bytes) {
-                Some(_) if self.judging.get(&gossip.source).is_some_and(|waiting| *waiting >= JUDGED_AT_ONCE) => {
+                Some(_)
+                    if from != self.producer
+                        && self.judging.get(&gossip.source).is_some_and(|waiting| *waiting >= JUDGED_AT_ONCE) =>
+                {
                     self.settle(gossip, Verdict::Ignore);
                 }
                 Some(height) => {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use sotto_behaviours::network::Peer;
 use sotto_proto::chain::GenesisFile;
+use sotto_proto::limits::RECENT_MAPS;
 use sotto_proto::sign::Ed25519;
 
 use super::{Error, Messenger};
@@ -110,7 +111,10 @@ impl Messenger {
                 }
             }
         }
-        let height = light_client::agreed_height(&finals, self.directory.header().header.height)?;
+        // One bootstrap node may be some blocks ahead of the three; what three agreed on is never gone back from.
+        let known = self.directory.header().header.height;
+        let floor = if self.directory.agreed() { known } else { known.minus(RECENT_MAPS as u64) };
+        let height = light_client::agreed_height(&finals, floor)?;
         let asked = lookups.iter_mut().map(|lookup| async {
             let node = lookup.node();
             lookup.header(height).await.map(|header| (node, header))

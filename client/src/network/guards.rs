@@ -182,14 +182,16 @@ mod tests {
     fn a_further_guard_is_drawn_only_where_none_of_the_sample_may_begin_the_path() {
         let spec = |n| Spec { swarm: u64::from(n / 3), ..Spec::new(n) };
         let nodes = list((0..9).map(spec));
-        let mut guards = Guards::default();
+        let (mut guards, none) = (Guards::default(), BTreeSet::new());
         guards.maintain(&nodes, &avoid([1, 2]), NOW, &mut rng(1));
         assert_eq!(keys(&guards).into_iter().collect::<BTreeSet<_>>(), (0..3).map(node).collect());
-        assert!(!guards.extend(&nodes, &avoid([1]), NOW, &mut rng(2)));
-        assert!(guards.extend(&nodes, &avoid([0]), NOW, &mut rng(2)));
-        assert!(!guards.extend(&nodes, &avoid([0]), NOW, &mut rng(2)), "it serves the next path as well");
+        assert!(!guards.extend(&nodes, &avoid([1]), &none, NOW, &mut rng(2)));
+        assert!(guards.extend(&nodes, &avoid([0]), &none, NOW, &mut rng(2)));
+        assert!(!guards.extend(&nodes, &avoid([0]), &none, NOW, &mut rng(2)), "it serves the next path as well");
         assert_eq!(guards.for_path(&nodes, &avoid([0])).count(), 1);
-        assert!(!guards.extend(&nodes, &avoid([0, 1, 2]), NOW, &mut rng(2)), "nobody may");
+        assert!(!guards.extend(&nodes, &avoid([0, 1, 2]), &none, NOW, &mut rng(2)), "nobody may");
+        let unreachable: BTreeSet<_> = keys(&guards).into_iter().collect();
+        assert!(guards.extend(&nodes, &avoid([0]), &unreachable, NOW, &mut rng(3)), "all that may are away");
     }
 
     #[test]

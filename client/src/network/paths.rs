@@ -172,7 +172,7 @@ impl Paths {
     /// The first guard of the sample that may begin the path and was not found unreachable.
     fn guard(&mut self, nodes: &NodeList, avoid: &Avoid, unreachable: &BTreeSet<NodeId>) -> Result<NodeId, NoPath> {
         let now = self.clock.now().seconds();
-        self.guards.extend(nodes, avoid, now, &mut self.rng);
+        self.guards.extend(nodes, avoid, unreachable, now, &mut self.rng);
         let mut allowed = self.guards.for_path(nodes, avoid);
         allowed.find(|guard| !unreachable.contains(guard)).ok_or(NoPath::Guard)
     }
