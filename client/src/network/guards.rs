@@ -71,10 +71,19 @@ impl Guards {
         self.0.iter().filter(allowed).map(|guard| guard.node)
     }
 
-    /// Draws a further guard for paths that avoid `avoid`, if none of the sample may begin one. Returns whether one was
-    /// drawn.
-    pub fn extend(&mut self, nodes: &NodeList, avoid: &Avoid, now: UnixSeconds, rng: &mut dyn Rng) -> bool {
-        self.0.len() < SAMPLE_MAX && self.for_path(nodes, avoid).next().is_none() && self.draw(nodes, avoid, now, rng)
+    /// Draws a further guard for paths that avoid `avoid`, if none of the sample may begin one but those that cannot be
+    /// reached now. Returns whether one was drawn.
+    pub fn extend(
+        &mut self,
+        nodes: &NodeList,
+        avoid: &Avoid,
+        unreachable: &BTreeSet<NodeId>,
+        now: UnixSeconds,
+        rng: &mut dyn Rng,
+    ) -> bool {
+        self.0.len() < SAMPLE_MAX
+            && self.for_path(nodes, avoid).all(|guard| unreachable.contains(&guard))
+            && self.draw(nodes, avoid, now, rng)
     }
 
     /// Draws one guard of an operator, and if possible a network, that has none of the others.
