@@ -69,7 +69,7 @@ fn network_view(port: u16) -> Arc<NetworkView> {
     view(snapshot(5, NODES.map(|seed| (id(seed), address(seed, port))), &BTreeMap::new()))
 }
 
-fn config(seed: u8, port: u16) -> NetworkConfig {
+fn config(seed: u8) -> NetworkConfig {
     let caps = Caps {
         builds_per_second: 1_000_000,
         build_burst: 1_000_000,
@@ -105,7 +105,7 @@ async fn node(seed: u8, port: u16) {
         role: Role::Node,
         listen: Some(address(seed, port)),
         relay: Some(RelayConfig { secrets, replay_dir: replays.path().to_owned() }),
-        ..config(seed, port)
+        ..config(seed)
     };
     let (_view, receiver) = watch::channel(network_view(port));
     let mut network = Network::new(config, receiver, None).unwrap();
@@ -175,7 +175,7 @@ async fn client() {
     let port = 21_000 + (std::process::id() % 8000) as u16;
     let processes = Processes::start(port);
     let (_view, receiver) = watch::channel(network_view(port));
-    let mut network = Network::new(config(50, port), receiver, None).unwrap();
+    let mut network = Network::new(config(50), receiver, None).unwrap();
     let (orders, mut received) = mpsc::channel::<Order>(4);
     tokio::spawn(async move {
         loop {

@@ -299,6 +299,10 @@ fn outside_kill_is_noticed(testnet: &Testnet) -> Figure {
 
 fn banner_works_when_pasted(testnet: &Testnet) -> Figure {
     testnet.run("wait --until ready --timeout 30s").ok();
+    // All agree before all links are made, and a node that still looks for its swarm says so with its exit code.
+    eventually("every node is ready", Duration::from_secs(30), || {
+        (0..usize::from(NODES)).all(|index| node_status(testnet, index, None).code == Some(0))
+    });
     let commands: Vec<String> = testnet
         .banner
         .lines()
