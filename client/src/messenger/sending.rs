@@ -3,7 +3,8 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use rand_core::Rng as _;
 use sotto_behaviours::onion::HopInfo;
 use sotto_behaviours::onion::client::Path;
@@ -30,6 +31,10 @@ use crate::store::{OutboxMessage, OutboxState, StoredReceipt};
 const ROUNDS: usize = 6;
 /// How long three members may take.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
+/// Members that are asked for time and height at once; three answers are enough.
+const ASKED: usize = 5;
+/// How long the second and third answer are waited for after the first.
+const OTHERS_WAIT: Duration = Duration::from_millis(150);
 /// A worked envelope this close to the end of its time is made anew.
 const TIME_LEFT: u64 = 60;
 /// When a message that could not be stored is tried again, doubled with each attempt, up to an hour.
@@ -200,18 +205,27 @@ impl Messenger {
         let hops: Vec<_> = members.iter().filter_map(|node| hop(self.directory.nodes(), node)).collect();
         let (mut lookups, mut finals) = (Vec::new(), Vec::new());
         let mut last = None;
-        for three in hops.chunks(WANTED) {
+        for some in hops.chunks(ASKED) {
             let clock = &self.clock;
-            for answer in join_all(three.iter().map(|to| Lookup::connect(path, *to, clock))).await {
+            let mut pending: FuturesUnordered<_> = some.iter().map(|to| Lookup::connect(path, *to, clock)).collect();
+            // Whoever is slow is not waited for once somebody has answered.
+            let mut until = None;
+            while lookups.len() < WANTED {
+                let answer = match until {
+                    Some(until) => tokio::time::timeout_at(until, pending.next()).await.ok().flatten(),
+                    None => pending.next().await,
+                };
                 match answer {
-                    Ok((lookup, info)) => {
+                    Some(Ok((lookup, info))) => {
                         finals.push(info.final_height);
                         lookups.push(lookup);
+                        until.get_or_insert_with(|| tokio::time::Instant::now() + OTHERS_WAIT);
                     }
-                    Err(error) => last = Some(error),
+                    Some(Err(error)) => last = Some(error),
+                    None => break,
                 }
             }
-            if lookups.len() >= WANTED.min(hops.len()) {
+            if !lookups.is_empty() {
                 break;
             }
         }
