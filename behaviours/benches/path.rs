@@ -1,7 +1,7 @@
 //! A client, three hops and a destination over loopback TCP, each a process of its own with a current-thread runtime.
 //!
-//! `cargo bench -p sotto-behaviours --bench path` prints medians of five runs. On one CPU: `taskset -c 0` before the
-//! binary.
+//! `cargo bench -p sotto-behaviours --bench path` prints medians of five runs; a word after `--` (build, echo, tunnel,
+//! bulk) chooses one part. On one CPU: `taskset -c 0` before the command.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a bench fails by panicking")]
 
@@ -39,13 +39,18 @@ const BULK: usize = 64;
 /// The largest records that an answer holds.
 const BULK_RECORD: usize = 63_555;
 const BULK_RECORDS: usize = 15;
+/// What a cell carries of them.
+const CELL_BYTES: usize = 1992;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match arguments.iter().position(|argument| argument == "node") {
         Some(at) => runtime.block_on(node(arguments[at + 1].parse().unwrap(), arguments[at + 2].parse().unwrap())),
-        None => runtime.block_on(client()),
+        None => {
+            let part = arguments.into_iter().skip(1).find(|argument| !argument.starts_with('-'));
+            runtime.block_on(client(part));
+        }
     }
 }
 
@@ -171,100 +176,35 @@ fn spent(before: [Duration; 5], after: [Duration; 5], per: usize) -> [f64; 5] {
     std::array::from_fn(|index| (after[index] - before[index]).as_secs_f64() * 1e6 / per as f64)
 }
 
-async fn client() {
-    let port = 21_000 + (std::process::id() % 8000) as u16;
-    let processes = Processes::start(port);
-    let (_view, receiver) = watch::channel(network_view(port));
-    let mut network = Network::new(config(50), receiver, None).unwrap();
-    let (orders, mut received) = mpsc::channel::<Order>(4);
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = network.next() => {}
-                order = received.recv() => match order {
-                    Some(order) => {
-                        let built = network.build_path([1, 2, 3].map(hop));
-                        tokio::spawn(async move { drop(order.send(built.await.unwrap())) });
-                    }
-                    None => return,
-                },
-            }
-        }
-    });
-    let build = async || {
-        let (sender, built) = oneshot::channel();
-        orders.send(sender).await.unwrap();
-        built.await.unwrap()
-    };
-    // Until all listen and are connected with each other.
-    let began = Instant::now();
-    let path = loop {
-        match build().await {
-            Ok(path) => break path,
-            Err(error) if began.elapsed() > Duration::from_secs(20) => panic!("{error}"),
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    };
-    let first = Tunnel::connect(&path, hop(4), Some(store(vec![1; 1024]))).await;
-    drop(first.unwrap());
+type Figures = BTreeMap<&'static str, Vec<f64>>;
 
-    let mut figures: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+/// A client with a path through the three hops.
+struct Bench {
+    processes: Processes,
+    orders: mpsc::Sender<Order>,
+    path: Path,
+    figures: Figures,
+}
+
+async fn client(part: Option<String>) {
+    let wants = |name: &str| part.as_deref().is_none_or(|part| part == name);
+    let mut bench = Bench::start().await;
     for _ in 0..RUNS {
-        let mut note = |name, value| figures.entry(name).or_default().push(value);
-        let mut times = Vec::new();
-        for _ in 0..BUILDS {
-            let began = Instant::now();
-            build().await.unwrap();
-            times.push(began.elapsed());
+        if wants("build") {
+            bench.builds().await;
         }
-        note("1 build, ms, p50", percentile(&mut times, 50));
-        note("1 build, ms, p99", percentile(&mut times, 99));
-
-        let (mut tunnel, _) = Tunnel::connect(&path, hop(4), None).await.unwrap();
-        let (before, mut times) = (processes.cpu(), Vec::new());
-        for _ in 0..ECHOES {
-            let began = Instant::now();
-            tunnel.request(store(vec![1; 1024])).await.unwrap();
-            times.push(began.elapsed());
+        let (mut tunnel, _) = Tunnel::connect(&bench.path, hop(4), None).await.unwrap();
+        if wants("echo") {
+            bench.echoes(&mut tunnel).await;
         }
-        let cpu = spent(before, processes.cpu(), ECHOES);
-        note("2 echo of 1 KiB, ms, p50", percentile(&mut times, 50));
-        note("2 echo of 1 KiB, ms, p99", percentile(&mut times, 99));
-        note("2 echo, CPU of all, ms", cpu.iter().sum::<f64>() / 1000.0);
-        note("2 echo, CPU of the middle a cell, us", cpu[1] / 2.0);
-        note("2 echo, CPU of the exit a cell, us", cpu[2] / 2.0);
-        note("2 echo, CPU of the destination, us", cpu[3]);
-        note("2 echo, CPU of the client, us", cpu[4]);
-
-        let mut times = Vec::new();
-        for _ in 0..TUNNELS {
-            let began = Instant::now();
-            let (tunnel, answer) = Tunnel::connect(&path, hop(4), Some(store(vec![1; 1024]))).await.unwrap();
-            assert!(matches!(answer, Some(SwarmResponse::Records(_))));
-            times.push(began.elapsed());
-            drop(tunnel);
+        if wants("tunnel") {
+            bench.tunnels().await;
         }
-        note("3 fresh tunnel, ms, p50", percentile(&mut times, 50));
-        note("3 fresh tunnel, ms, p99", percentile(&mut times, 99));
-
-        let (before, began, mut bytes) = (processes.cpu(), Instant::now(), 0);
-        for _ in 0..BULK {
-            match tunnel.request(store(b"bulk".to_vec())).await.unwrap() {
-                SwarmResponse::Records(answer) => {
-                    bytes += answer.records.iter().map(|stored| stored.record.len()).sum::<usize>();
-                }
-                other => panic!("{other:?}"),
-            }
+        if wants("bulk") {
+            bench.bulk(&mut tunnel).await;
         }
-        let cpu = spent(before, processes.cpu(), bytes / 1992);
-        note("4 bulk, MB/s", bytes as f64 / began.elapsed().as_secs_f64() / 1e6);
-        note("4 bulk, CPU of the guard a cell, us", cpu[0]);
-        note("4 bulk, CPU of the middle a cell, us", cpu[1]);
-        note("4 bulk, CPU of the exit a cell, us", cpu[2]);
-        note("4 bulk, CPU of the destination a cell, us", cpu[3]);
-        note("4 bulk, CPU of the client a cell, us", cpu[4]);
     }
-    for (name, mut runs) in figures {
+    for (name, mut runs) in bench.figures {
         runs.sort_by(f64::total_cmp);
         println!(
             "{:<45} {:>9.3}   of {:?}",
@@ -273,6 +213,111 @@ async fn client() {
             runs.iter().map(|run| (run * 1000.0).round() / 1000.0).collect::<Vec<_>>()
         );
     }
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let port = 21_000 + (std::process::id() % 8000) as u16;
+        let processes = Processes::start(port);
+        let (_view, receiver) = watch::channel(network_view(port));
+        let mut network = Network::new(config(50), receiver, None).unwrap();
+        let (orders, mut received) = mpsc::channel::<Order>(4);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = network.next() => {}
+                    order = received.recv() => match order {
+                        Some(order) => {
+                            let built = network.build_path([1, 2, 3].map(hop));
+                            tokio::spawn(async move { drop(order.send(built.await.unwrap())) });
+                        }
+                        None => return,
+                    },
+                }
+            }
+        });
+        // Until all listen and are connected with each other.
+        let began = Instant::now();
+        let path = loop {
+            match build(&orders).await {
+                Ok(path) => break path,
+                Err(error) if began.elapsed() > Duration::from_secs(20) => panic!("{error}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        };
+        drop(Tunnel::connect(&path, hop(4), Some(store(vec![1; 1024]))).await.unwrap());
+        Self { processes, orders, path, figures: BTreeMap::new() }
+    }
+
+    fn note(&mut self, name: &'static str, value: f64) {
+        self.figures.entry(name).or_default().push(value);
+    }
+
+    async fn builds(&mut self) {
+        let mut times = Vec::new();
+        for _ in 0..BUILDS {
+            let began = Instant::now();
+            build(&self.orders).await.unwrap();
+            times.push(began.elapsed());
+        }
+        self.note("1 build, ms, p50", percentile(&mut times, 50));
+        self.note("1 build, ms, p99", percentile(&mut times, 99));
+    }
+
+    async fn echoes(&mut self, tunnel: &mut Tunnel) {
+        let (before, mut times) = (self.processes.cpu(), Vec::new());
+        for _ in 0..ECHOES {
+            let began = Instant::now();
+            tunnel.request(store(vec![1; 1024])).await.unwrap();
+            times.push(began.elapsed());
+        }
+        let cpu = spent(before, self.processes.cpu(), ECHOES);
+        self.note("2 echo of 1 KiB, ms, p50", percentile(&mut times, 50));
+        self.note("2 echo of 1 KiB, ms, p99", percentile(&mut times, 99));
+        self.note("2 echo, CPU of all, ms", cpu.iter().sum::<f64>() / 1000.0);
+        self.note("2 echo, CPU of the middle a cell, us", cpu[1] / 2.0);
+        self.note("2 echo, CPU of the exit a cell, us", cpu[2] / 2.0);
+        self.note("2 echo, CPU of the destination, us", cpu[3]);
+        self.note("2 echo, CPU of the client, us", cpu[4]);
+    }
+
+    async fn tunnels(&mut self) {
+        let mut times = Vec::new();
+        for _ in 0..TUNNELS {
+            let began = Instant::now();
+            let (tunnel, answer) = Tunnel::connect(&self.path, hop(4), Some(store(vec![1; 1024]))).await.unwrap();
+            assert!(matches!(answer, Some(SwarmResponse::Records(_))));
+            times.push(began.elapsed());
+            drop(tunnel);
+        }
+        self.note("3 fresh tunnel, ms, p50", percentile(&mut times, 50));
+        self.note("3 fresh tunnel, ms, p99", percentile(&mut times, 99));
+    }
+
+    async fn bulk(&mut self, tunnel: &mut Tunnel) {
+        let (before, began, mut bytes) = (self.processes.cpu(), Instant::now(), 0);
+        for _ in 0..BULK {
+            match tunnel.request(store(b"bulk".to_vec())).await.unwrap() {
+                SwarmResponse::Records(answer) => {
+                    bytes += answer.records.iter().map(|stored| stored.record.len()).sum::<usize>();
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let cpu = spent(before, self.processes.cpu(), bytes / CELL_BYTES);
+        self.note("4 bulk, MB/s", bytes as f64 / began.elapsed().as_secs_f64() / 1e6);
+        self.note("4 bulk, CPU of the guard a cell, us", cpu[0]);
+        self.note("4 bulk, CPU of the middle a cell, us", cpu[1]);
+        self.note("4 bulk, CPU of the exit a cell, us", cpu[2]);
+        self.note("4 bulk, CPU of the destination a cell, us", cpu[3]);
+        self.note("4 bulk, CPU of the client a cell, us", cpu[4]);
+    }
+}
+
+async fn build(orders: &mpsc::Sender<Order>) -> Result<Path, sotto_behaviours::onion::client::PathError> {
+    let (sender, built) = oneshot::channel();
+    orders.send(sender).await.unwrap();
+    built.await.unwrap()
 }
 
 fn store(record: Vec<u8>) -> SwarmRequest {

@@ -25,6 +25,9 @@ use super::set::ItemSet;
 const STALLED: Duration = Duration::from_secs(60);
 /// Between two rounds of a member that has not caught up: it does not wait for half a minute after a failure.
 const RETRY: Duration = Duration::from_secs(3);
+/// After a member came, everything is compared once more: what is younger than ten seconds is left out of comparisons,
+/// and whoever was away a moment ago lacks just that.
+const AGAIN: Duration = Duration::from_secs(12);
 /// Sessions in a row with one member: more than a million items. Then others have a turn.
 const SESSIONS: usize = 64;
 /// Members that a newcomer must have caught up with: one alone may withhold.
@@ -88,6 +91,8 @@ pub struct Repair {
     /// Those of them that are to be compared with at once, each once.
     due: VecDeque<NodeId>,
     next_round: Monotonic,
+    /// The round beside those that follows a new member.
+    again_at: Option<Monotonic>,
     /// Members with whom nothing was left to exchange at one time since the swarm was joined.
     caught_up_with: BTreeSet<NodeId>,
     exchange: Option<Exchange>,
@@ -148,7 +153,8 @@ impl Repair {
     pub fn wake_at(&self) -> Option<Monotonic> {
         match &self.exchange {
             Some(exchange) => Some(exchange.moved_at.plus(STALLED)),
-            None => (!self.members.is_empty()).then_some(self.next_round),
+            None => (!self.members.is_empty())
+                .then(|| self.again_at.map_or(self.next_round, |again| again.min(self.next_round))),
         }
     }
 
@@ -161,11 +167,21 @@ impl Repair {
             tracing::debug!(node = exchange.node.short(), "repair stood still");
             self.exchange = None;
         }
-        let node = self.due.pop_front().or_else(|| self.drawn(member.now, rng))?;
+        let node = match self.due.pop_front() {
+            Some(node) => {
+                self.again_at = Some(member.now.plus(AGAIN));
+                node
+            }
+            None => self.drawn(member.now, rng)?,
+        };
         Some(self.begin(node, 1, member))
     }
 
     fn drawn(&mut self, now: Monotonic, rng: &mut impl Rng) -> Option<NodeId> {
+        if self.again_at.is_some_and(|again| again <= now) {
+            self.again_at = None;
+            return draw(&self.members, rng);
+        }
         if now < self.next_round {
             return None;
         }

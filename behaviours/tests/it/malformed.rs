@@ -1,5 +1,7 @@
 //! Bytes that are no requests: a typed failure for who sent them, nothing for anybody else.
 
+mod members;
+
 use std::io;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use sotto_behaviours::names::Names;
-use sotto_behaviours::network::{Request, Response, Timeouts};
+use sotto_behaviours::network::{NetworkConfig, Request, Response, Role, Timeouts};
 use sotto_proto::request::{ChainRequest, ChainResponse, Error, ListRequest, ListResponse, Message, StatusRequest};
 use sotto_proto::time::UnixMillis;
 

@@ -2,4 +2,7 @@
 
 mod abuse;
 mod failures;
+mod misdeeds;
+mod replays;
+mod taps;
 mod whole;

@@ -1,6 +1,7 @@
 //! What the tests share: hosts, what is between them, and hostile peers.
 
 mod flood;
+mod hops;
 mod hostile;
 mod memory;
 mod paths;
@@ -8,6 +9,7 @@ mod rogue;
 mod world;
 
 pub(crate) use flood::Flood;
+pub(crate) use hops::{Deed, Seat, Watch, Way, exit, relay, storing_node};
 pub(crate) use hostile::{Hostile, rpc};
 pub(crate) use paths::{
     PathNet, Running, echo, echoed, hop, minute, open_build, read_frame, reply, rng, secret, settled, slow, write_frame,

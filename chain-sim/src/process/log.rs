@@ -13,12 +13,14 @@ use std::sync::Mutex;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{FmtSpan, Writer};
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// What libp2p says at these levels would drown everything else: gossipsub formats whole messages at `debug`.
 const QUIET: &str = "libp2p_gossipsub=warn,libp2p_swarm=warn,libp2p_core=warn,yamux=warn,multistream_select=warn";
@@ -94,7 +96,9 @@ pub enum LogError {
 /// # Errors
 /// [`LogError`] when the filter or the file is no good.
 pub fn init(config: &LogConfig, color: bool) -> Result<(), LogError> {
-    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.filter))
+    // Levels by target and no more: filters by field would bring regular expressions into every node's memory.
+    let filter: Targets = format!("{QUIET},{}", config.filter)
+        .parse()
         .map_err(|_| LogError::Filter(config.filter.chars().take(80).collect()))?;
     let writer = match &config.file {
         None => BoxMakeWriter::new(io::stderr),
@@ -102,14 +106,14 @@ pub fn init(config: &LogConfig, color: bool) -> Result<(), LogError> {
     };
     let ansi = color && config.file.is_none() && io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(tracing::Level::TRACE)
         .with_span_events(FmtSpan::NONE)
         .with_ansi(ansi)
         .with_writer(writer);
     let done = match config.format {
-        Format::Text => builder.try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
-        Format::Logfmt => builder.event_format(Logfmt).try_init(),
+        Format::Text => builder.finish().with(filter).try_init(),
+        Format::Json => builder.json().flatten_event(true).finish().with(filter).try_init(),
+        Format::Logfmt => builder.event_format(Logfmt).finish().with(filter).try_init(),
     };
     done.map_err(|_| LogError::Twice)
 }

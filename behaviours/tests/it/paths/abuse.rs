@@ -1,34 +1,31 @@
-//! Peers that repeat, flood, hoard and stall.
+//! Peers that flood, hoard and stall.
 
 use std::time::Duration;
 
-use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
+use libp2p::StreamProtocol;
 use sotto_behaviours::names::Names;
 use sotto_behaviours::onion::build::ClientBuild;
 use sotto_behaviours::onion::client::PathError;
-use sotto_behaviours::tunnel::Tunnel;
 use sotto_proto::cell::{Frame, Position, Status};
 
-use crate::support::{PathNet, Rogue, Running, echo, hop, minute, open_build, read_frame, rng, write_frame};
+use crate::support::{PathNet, Rogue, Running, hop, minute, open_build, read_frame, rng, write_frame};
 use crate::test_support::CHAIN;
 
-const REPLAYS: usize = 10_000;
-
-fn names() -> Names {
+pub(super) fn names() -> Names {
     Names::new(&CHAIN)
 }
 
 /// A build of this path for the guard, and the layer that the guard passes on.
-fn build(seeds: [u8; 3]) -> (Frame, Frame) {
+pub(super) fn build(seeds: [u8; 3]) -> (Frame, Frame) {
     let (frame, _) = ClientBuild::new(&CHAIN, &seeds.map(hop), minute(), &mut rng()).unwrap();
     let inner = open_build(seeds[0], &frame, &[Position::Guard]).inner_frame().unwrap().clone();
     (frame, inner)
 }
 
-/// Sends the same first frame on streams of its own, and counts what is answered.
-async fn replay(rogue: &Rogue, to: u8, protocol: &libp2p::StreamProtocol, frame: &Frame, times: usize) -> usize {
-    let mut answered = 0;
-    for _ in 0..times {
+/// Sends the same first frame on streams of its own, some at once, and counts what is answered.
+pub(super) async fn replay(rogue: &Rogue, to: u8, protocol: &StreamProtocol, frame: &Frame, times: usize) -> usize {
+    let once = |_| async {
         let mut stream = rogue.open(to, protocol.clone()).await;
         // It may be reset before all is written.
         let sent = async {
@@ -36,60 +33,10 @@ async fn replay(rogue: &Rogue, to: u8, protocol: &libp2p::StreamProtocol, frame:
             stream.flush().await?;
             stream.read_exact(&mut [0; 1]).await
         };
-        answered += usize::from(tokio::time::timeout(Duration::from_secs(30), sent).await.unwrap().is_ok());
-    }
-    answered
-}
-
-#[tokio::test]
-async fn a_repeated_build_goes_nowhere_not_even_after_a_restart() {
-    let net = PathNet::new();
-    let (guard, mut exit) = (Rogue::new(&net.net, 1), Rogue::new(&net.net, 3));
-    let middle = net.nodes(&[2]).await.remove(0);
-    let (_, layer) = build([1, 2, 3]);
-    let mut first = guard.open(2, names().path()).await;
-    write_frame(&mut first, &layer).await;
-    let (_, _held) = exit.accept().await;
-
-    assert_eq!(replay(&guard, 2, &names().path(), &layer, REPLAYS).await, 0);
-    assert_eq!(exit.waiting(), 0);
-    let seen = middle.metric("sotto_network_path_builds_total{reason=\"replayed\"}").await;
-    assert!(seen > REPLAYS as u64 * 9 / 10, "they were looked at: {seen}");
-
-    drop(first);
-    middle.stop().await;
-    let middle = net.nodes(&[2]).await.remove(0);
-    assert_eq!(replay(&guard, 2, &names().path(), &layer, 500).await, 0);
-    assert_eq!(exit.waiting(), 0);
-    assert!(middle.metric("sotto_network_path_builds_total{reason=\"replayed\"}").await > 450);
-}
-
-#[tokio::test]
-async fn a_repeated_first_message_of_a_tunnel_asks_nothing() {
-    let net = PathNet::new();
-    // Looks on as destination, and then plays the exit towards the true one.
-    let mut tap = Rogue::new(&net.net, 4);
-    let _nodes = net.nodes(&[1, 2, 3]).await;
-    let client = net.client(40);
-    let path = client.path([1, 2, 3]).await.unwrap();
-    let connecting = tokio::spawn(async move { Tunnel::connect(&path, hop(4), Some(echo(b"once"))).await.is_ok() });
-    let (_, mut stream) = tap.accept().await;
-    let frame = read_frame(&mut stream).await;
-    connecting.abort();
-    drop(stream);
-    tap.stop().await;
-
-    let mut net = net;
-    (net.caps.tunnels_per_second, net.caps.tunnel_burst) = (1_000_000, 1_000_000);
-    let exit = Rogue::new(&net.net, 5);
-    let destination = net.nodes(&[4]).await.remove(0);
-    assert_eq!(replay(&exit, 4, &names().tunnel(), &frame, 1).await, 1, "the first one is served");
-    assert_eq!(replay(&exit, 4, &names().tunnel(), &frame, 2000).await, 0);
-    assert_eq!(destination.with(|host| host.tunnel_requests).await, 1);
-    destination.stop().await;
-    let destination = net.nodes(&[4]).await.remove(0);
-    assert_eq!(replay(&exit, 4, &names().tunnel(), &frame, 200).await, 0);
-    assert_eq!(destination.with(|host| host.tunnel_requests).await, 0);
+        tokio::time::timeout(Duration::from_secs(30), sent).await.unwrap().is_ok()
+    };
+    let answers = futures::stream::iter(0..times).map(once).buffer_unordered(16);
+    answers.filter(|answered| std::future::ready(*answered)).count().await
 }
 
 #[tokio::test]

@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use sotto_behaviours::onion::HopInfo;
-use sotto_behaviours::onion::build::HopKeys;
 use sotto_behaviours::onion::client::{Blame, Path, PathEnd, PathError};
-use sotto_behaviours::onion::layers::CellBuffer;
 use sotto_behaviours::tunnel::Tunnel;
 use sotto_proto::cell::{DestroyReason, Position, Status};
-use sotto_proto::limits::FRAME;
 
 use crate::support::{
-    PathNet, Rogue, Running, echo, hop, minute, open_build, read_frame, reply, settled, slow, write_frame,
+    Deed, PathNet, Rogue, Running, Seat, Watch, Way, echo, hop, minute, open_build, read_frame, relay, reply, settled,
+    slow, write_frame,
 };
 
 const NODES: &[Position] = &[Position::Middle, Position::Exit];
@@ -175,67 +172,31 @@ async fn when_a_hop_dies_the_one_before_it_says_so() {
     }
 }
 
-/// A middle that relays as it should until `spoil` changes a cell.
-async fn spoiling_middle(
-    mut rogue: Rogue,
-    names: sotto_behaviours::names::Names,
-    forward: bool,
-    spoil: impl Fn(&mut [u8]) + Send + Sync + 'static,
-) {
-    let (_, mut previous) = rogue.accept().await;
-    let opened = open_build(2, &read_frame(&mut previous).await, NODES);
-    let mut next = rogue.open(3, names.path()).await;
-    write_frame(&mut next, opened.inner_frame().unwrap()).await;
-    let inner = read_frame(&mut next).await;
-    let (frame, keys) = reply(opened, Status::Built, Some(&inner));
-    write_frame(&mut previous, &frame).await;
-    let HopKeys { forward: mut opener, backward: mut sealer } = keys.unwrap();
-    let (mut from_client, mut to_client) = previous.split();
-    let (mut from_exit, mut to_exit) = next.split();
-    let outward = async {
-        let mut cells = CellBuffer::new();
-        while from_client.read_exact(&mut cells.space()[..FRAME]).await.is_ok() {
-            cells.filled(FRAME);
-            let opened = opener.open(&mut cells).unwrap();
-            let mut relayed: Vec<u8> = cells.relayed(&opened).flatten().copied().collect();
-            cells.advance();
-            if forward {
-                spoil(&mut relayed);
-            }
-            if to_exit.write_all(&relayed).await.is_err() || to_exit.flush().await.is_err() {
-                return;
-            }
+/// A middle that relays as it should but for what `spoil` does to the cells of one direction.
+async fn spoiling_middle(mut rogue: Rogue, way: Way, spoil: impl Fn(&mut [u8]) + Send + Sync + 'static) {
+    let seat = Seat { seed: 2, position: Position::Middle, next: 3 };
+    relay(&mut rogue, seat, &Spoils(way, spoil)).await;
+}
+
+struct Spoils<F>(Way, F);
+
+impl<F: Fn(&mut [u8]) + Send + Sync> Watch for Spoils<F> {
+    fn leaves(&self, way: Way, frame: &mut [u8]) -> Deed {
+        if way == self.0 {
+            (self.1)(frame);
         }
-    };
-    let homeward = async {
-        let mut cells = CellBuffer::new();
-        while from_exit.read_exact(&mut cells.space()[..FRAME]).await.is_ok() {
-            cells.filled(FRAME);
-            let mut wrapped = sealer.wrap(&mut cells).unwrap().to_vec();
-            cells.advance();
-            if !forward {
-                spoil(&mut wrapped);
-            }
-            if to_client.write_all(&wrapped).await.is_err() || to_client.flush().await.is_err() {
-                return;
-            }
-        }
-    };
-    // The end of either is the end of the path.
-    tokio::select! {
-        () = outward => {}
-        () = homeward => {}
+        Deed::Pass
     }
 }
 
 #[tokio::test]
 async fn a_cell_that_a_hop_alters_kills_the_path_and_does_nothing() {
-    let names = sotto_behaviours::names::Names::new(&crate::test_support::CHAIN);
     for forward in [true, false] {
+        let way = if forward { Way::Forward } else { Way::Backward };
         let net = PathNet::new();
         let rogue = Rogue::new(&net.net, 2);
         let nodes = net.nodes(&[1, 3, 4]).await;
-        let middle = tokio::spawn(spoiling_middle(rogue, names.clone(), forward, |cell| cell[700] ^= 1));
+        let middle = tokio::spawn(spoiling_middle(rogue, way, |cell| cell[700] ^= 1));
         let client = net.client(40);
         let path = client.path([1, 2, 3]).await.unwrap();
         assert!(Tunnel::connect(&path, hop(4), Some(echo(b"hello"))).await.is_err());
@@ -251,11 +212,10 @@ async fn a_cell_that_a_hop_alters_kills_the_path_and_does_nothing() {
 
 #[tokio::test]
 async fn what_lies_behind_the_sealed_bytes_is_neither_read_nor_passed_on() {
-    let names = sotto_behaviours::names::Names::new(&crate::test_support::CHAIN);
     let net = PathNet::new();
     let rogue = Rogue::new(&net.net, 2);
     let _nodes = net.nodes(&[1, 3, 4]).await;
-    let middle = tokio::spawn(spoiling_middle(rogue, names, true, |cell| cell[2014..].fill(0xff)));
+    let middle = tokio::spawn(spoiling_middle(rogue, Way::Forward, |cell| cell[2014..].fill(0xff)));
     let client = net.client(40);
     let (_path, mut tunnel) = client.tunnel([1, 2, 3], 4).await;
     assert_eq!(crate::support::echoed(&tunnel.request(echo(b"still")).await.unwrap()), b"still");

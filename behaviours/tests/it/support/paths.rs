@@ -1,5 +1,6 @@
 //! Networks of hosts that relay, each driven by a task of its own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -44,26 +45,39 @@ pub(crate) fn echoed(response: &SwarmResponse) -> &[u8] {
     }
 }
 
-/// Nodes 1 to 9 are on the list, whether they run or not; clients are 40 and above.
+/// Clients are 40 and above.
 pub(crate) struct PathNet {
     pub(crate) net: Net,
+    /// Nodes on the list, whether they run or not: 1 to 9.
+    pub(crate) listed: Vec<u8>,
     pub(crate) deadlines: Deadlines,
     pub(crate) caps: Caps,
-    replays: tempfile::TempDir,
+    /// Where the nodes keep their replay sets.
+    pub(crate) replays: PathBuf,
+    /// Of the process that made the directory.
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl PathNet {
     pub(crate) fn new() -> Self {
-        Self {
-            net: Net::new(),
-            deadlines: Deadlines::default(),
-            caps: Caps::default(),
-            replays: tempfile::tempdir().unwrap(),
-        }
+        Self::on(Net::new())
+    }
+
+    /// On a network that is not the usual one.
+    pub(crate) fn on(net: Net) -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let net = Self::of(net, temporary.path().to_owned());
+        Self { _temporary: Some(temporary), ..net }
+    }
+
+    /// On a network and a directory that are there.
+    pub(crate) fn of(net: Net, replays: PathBuf) -> Self {
+        let (deadlines, caps) = (Deadlines::default(), Caps::default());
+        Self { net, listed: (1..=9).collect(), deadlines, caps, replays, _temporary: None }
     }
 
     pub(crate) fn view(&self) -> Arc<NetworkView> {
-        self.net.view(5, &[1, 2, 3, 4, 5, 6, 7, 8, 9], &[])
+        self.net.view(5, &self.listed, &[])
     }
 
     pub(crate) fn config(&self, seed: u8) -> NetworkConfig {
@@ -80,7 +94,7 @@ impl PathNet {
     }
 
     pub(crate) fn node_at(&self, seed: u8, clock: WallClock) -> Running {
-        let replay_dir = self.replays.path().join(seed.to_string());
+        let replay_dir = self.replays.join(seed.to_string());
         if !replay_dir.exists() {
             prepare_replays(&replay_dir, &secret(seed).public(), clock.now().seconds()).unwrap();
         }
@@ -197,12 +211,6 @@ impl Running {
             }
         });
         Self { orders, drains, keys, task }
-    }
-
-    /// Ends the host at once, and waits until nothing of it is left.
-    pub(crate) async fn stop(mut self) {
-        self.task.abort();
-        drop((&mut self.task).await);
     }
 
     /// Does something with the host, in its task.

@@ -2,6 +2,7 @@
 //! does on them what it likes.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,13 +13,13 @@ use libp2p::core::{Endpoint, UpgradeInfo};
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
+    ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, DialError, FromSwarm, NetworkBehaviour,
     NotifyHandler, Stream, SubstreamProtocol, SwarmEvent, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{InboundUpgrade, Multiaddr, PeerId, StreamProtocol};
 use sotto_behaviours::names::Names;
 use sotto_behaviours::network::Timeouts;
-use sotto_behaviours::transport::multiaddr;
+use sotto_behaviours::transport::{BoundTcp, multiaddr};
 use sotto_behaviours::{host, peer};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -32,10 +33,14 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The peer, driven by a task of its own.
 pub(crate) struct Rogue {
-    streams: mpsc::Receiver<(StreamProtocol, Stream)>,
+    streams: mpsc::Receiver<Taken>,
     orders: mpsc::Sender<(u8, Order)>,
+    met: Arc<Mutex<Vec<(PeerId, Multiaddr)>>>,
     task: JoinHandle<()>,
 }
+
+/// A stream, and who opened it.
+type Taken = (PeerId, (StreamProtocol, Stream));
 
 impl Drop for Rogue {
     fn drop(&mut self) {
@@ -52,20 +57,30 @@ struct Order {
 impl Rogue {
     /// Listens as `seed`, and takes path and tunnel streams.
     pub(crate) fn new(net: &Net, seed: u8) -> Self {
-        let timeouts = Timeouts::default();
-        let transport = host::secure(MemoryNet::default(), &keypair(seed), &timeouts, |_| true).unwrap();
         let names = Names::new(&CHAIN);
-        let behaviour = Behaviour {
-            accepts: vec![names.path(), names.tunnel(), names.chain()],
-            orders: VecDeque::new(),
-            taken: VecDeque::new(),
-            connected: BTreeSet::new(),
+        Self::taking(net, seed, vec![names.path(), names.tunnel()])
+    }
+
+    /// Listens as `seed`, and takes streams of these protocols.
+    pub(crate) fn taking(net: &Net, seed: u8, mut accepts: Vec<StreamProtocol>) -> Self {
+        let timeouts = Timeouts::default();
+        let transport = if net.tcp {
+            host::secure(BoundTcp::new(Some(net.address(seed).ip), true), &keypair(seed), &timeouts, |_| true)
+        } else {
+            host::secure(MemoryNet::default(), &keypair(seed), &timeouts, |_| true)
         };
+        let transport = transport.unwrap();
+        let names = Names::new(&CHAIN);
+        accepts.push(names.chain());
+        let behaviour =
+            Behaviour { accepts, orders: VecDeque::new(), taken: VecDeque::new(), connected: BTreeSet::new() };
         let mut swarm = host::swarm(transport, behaviour, &keypair(seed), &timeouts);
         swarm.listen_on(multiaddr(&net.address(seed))).unwrap();
         let (sender, streams) = mpsc::channel(65_536);
         let (orders, mut received) = mpsc::channel::<(u8, Order)>(64);
         let known = net.clone();
+        let met = Arc::<Mutex<Vec<_>>>::default();
+        let meets = Arc::clone(&met);
         let task = tokio::spawn(async move {
             // Whoever does not speak `chain` is taken for a host of another network; to keep silent on it is enough.
             let mut silent = Vec::new();
@@ -75,19 +90,26 @@ impl Rogue {
                         let peer = peer::peer_id(&node_of(to));
                         if !swarm.is_connected(&peer) {
                             let at = vec![multiaddr(&known.address(to))];
-                            swarm.dial(DialOpts::peer_id(peer).addresses(at).allocate_new_port().build()).unwrap();
+                            match swarm.dial(DialOpts::peer_id(peer).addresses(at).allocate_new_port().build()) {
+                                // Another stream was asked for a moment ago.
+                                Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+                                Err(error) => panic!("{error}"),
+                            }
                         }
                         swarm.behaviour_mut().orders.push_back((peer, order));
                     }
                     event = swarm.select_next_some() => match event {
-                        SwarmEvent::Behaviour((name, stream)) if name == names.chain() => silent.push(stream),
+                        SwarmEvent::Behaviour((_, (name, stream))) if name == names.chain() => silent.push(stream),
                         SwarmEvent::Behaviour(taken) => sender.send(taken).await.unwrap(),
+                        SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
+                            meets.lock().unwrap().push((peer_id, endpoint.get_remote_address().clone()));
+                        }
                         _ => {}
                     },
                 }
             }
         });
-        Self { streams, orders, task }
+        Self { streams, orders, met, task }
     }
 
     /// Ends it, and waits until nothing of it is left.
@@ -98,7 +120,17 @@ impl Rogue {
 
     /// The next stream that somebody opened to it.
     pub(crate) async fn accept(&mut self) -> (StreamProtocol, Stream) {
+        self.accept_from().await.1
+    }
+
+    /// The same, and who opened it.
+    pub(crate) async fn accept_from(&mut self) -> Taken {
         tokio::time::timeout(DEADLINE, self.streams.recv()).await.unwrap().unwrap()
+    }
+
+    /// Whom it was ever connected with, and at which address it saw them.
+    pub(crate) fn met(&self) -> Vec<(PeerId, Multiaddr)> {
+        self.met.lock().unwrap().clone()
     }
 
     /// Streams that were opened to it and not taken.
@@ -117,7 +149,7 @@ impl Rogue {
 struct Behaviour {
     accepts: Vec<StreamProtocol>,
     orders: VecDeque<(PeerId, Order)>,
-    taken: VecDeque<(StreamProtocol, Stream)>,
+    taken: VecDeque<Taken>,
     connected: BTreeSet<PeerId>,
 }
 
@@ -129,7 +161,7 @@ impl Behaviour {
 
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Handler;
-    type ToSwarm = (StreamProtocol, Stream);
+    type ToSwarm = Taken;
 
     fn handle_established_inbound_connection(
         &mut self,
@@ -164,8 +196,8 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
-        self.taken.push_back(event);
+    fn on_connection_handler_event(&mut self, peer: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+        self.taken.push_back((peer, event));
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {

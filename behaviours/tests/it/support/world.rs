@@ -69,6 +69,8 @@ pub(crate) struct Net {
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: ConnectionLimits,
     pub(crate) tcp: bool,
+    /// Where all hosts listen, each at an address of its own.
+    pub(crate) port: u16,
 }
 
 impl Net {
@@ -80,6 +82,8 @@ impl Net {
             timeouts: Timeouts { request: Duration::from_secs(5), ..Timeouts::default() },
             limits: ConnectionLimits { per_address_enabled: false, ..ConnectionLimits::default() },
             tcp: false,
+            // Test runners give each test a process of its own, so the process tells them apart.
+            port: 20_000 + u16::try_from(std::process::id() % 12_000).unwrap_or(0),
         }
     }
 
@@ -89,9 +93,7 @@ impl Net {
     }
 
     pub(crate) fn address(&self, seed: u8) -> NodeAddr {
-        // Test runners give each test a process of its own, so the process tells them apart.
-        let port = 20_000 + u16::try_from(std::process::id() % 12_000).unwrap_or(0);
-        NodeAddr::new([127, 60, self.subnet, seed + 1].into(), port)
+        NodeAddr::new([127, 60, self.subnet, seed + 1].into(), self.port)
     }
 
     pub(crate) fn peer(&self, seed: u8) -> Peer {
