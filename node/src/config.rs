@@ -21,6 +21,7 @@ use sotto_proto::net_addr::NodeAddr;
 
 pub use self::setting::{SETTINGS, Setting};
 use crate::log::{LogConfig, Rotation};
+use crate::service_node::MailLimits;
 
 /// The machine-wide file.
 pub const SYSTEM_FILE: &str = "/etc/sotto/node.toml";
@@ -215,6 +216,8 @@ pub struct Config {
     pub bootstrap: Vec<Bootstrap>,
     /// Worker threads of the network; 1 is a runtime on the main thread.
     pub threads: NonZeroUsize,
+    /// How much mail to take from clients.
+    pub mail: MailLimits,
     /// Logging.
     pub log: LogConfig,
 }
@@ -249,6 +252,10 @@ impl Config {
                 let threads = text.parse().ok().filter(|threads: &NonZeroUsize| threads.get() <= 64);
                 threads.ok_or_else(|| "expected a number from 1 to 64".into())
             })?,
+            mail: MailLimits {
+                records: settings.parse("mail-records")?,
+                bytes: settings.parse_with("mail-size", parse_size)?,
+            },
             log: LogConfig {
                 format: settings.parse("log-format")?,
                 filter: settings.valued("log-level").text,
@@ -355,6 +362,7 @@ mod tests {
         assert_eq!(config.threads.get(), 1);
         assert!(config.http.unwrap().ip().is_loopback());
         assert!(!config.register);
+        assert_eq!(config.mail, MailLimits::default());
     }
 
     #[test]

@@ -36,7 +36,7 @@ use crate::http::{self, Control};
 use crate::keys::{KeyDirectory, KeyError, Slot};
 use crate::lock::{Lock, LockError};
 use crate::metrics::Page;
-use crate::service_node::{Identity, Input, KeyRing, MailLimits, ServiceNode, Settings, VERSION};
+use crate::service_node::{Identity, Input, KeyRing, ServiceNode, Settings, VERSION};
 use crate::store::writer::{self, StoreHandle};
 use crate::store::{self, MetaKey, Store as _, StoreError};
 use crate::{admin, metrics, process};
@@ -227,7 +227,7 @@ pub fn settings(config: &Config) -> Settings {
         register: config.register,
         stake: config.stake,
         version: version_number(VERSION),
-        mail: MailLimits::default(),
+        mail: config.mail,
     }
 }
 

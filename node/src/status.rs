@@ -117,6 +117,12 @@ pub struct NodeStatus {
     /// Their bytes.
     #[serde(default)]
     pub stored_bytes: u64,
+    /// Whether it turns senders away for lack of room.
+    #[serde(default)]
+    pub mail_full: bool,
+    /// Whether it is still taking over records from other members.
+    #[serde(default)]
+    pub mail_syncing: bool,
     /// Records and tombstones of its own swarm, but for those of the last seconds and of the next minutes.
     #[serde(default)]
     pub swarm_items: u64,

@@ -150,6 +150,7 @@ fn details(status: &NodeStatus, now: UnixMillis) -> Vec<(&'static str, String)> 
         let differs = registered != *listen && !registered.is_empty();
         rows.push(("address", if differs { format!("{registered}, listening on {listen}") } else { listen.clone() }));
     }
+    rows.push(("mail", mail(status)));
     if let Some(blocks) = status.uptime_due_in_blocks {
         rows.push(("uptime", format!("next proof within {blocks} blocks, credit {} blocks", status.credit)));
         rows.push(("coins", format!("staked {}, earned {}", status.stake, status.rewards)));
@@ -174,6 +175,20 @@ fn details(status: &NodeStatus, now: UnixMillis) -> Vec<(&'static str, String)> 
     let up = span(status.uptime_ms);
     rows.push(("process", format!("{}, up {up}, {mib} MiB, version {}", status.pid, status.version)));
     rows
+}
+
+fn mail(status: &NodeStatus) -> String {
+    let size = match status.stored_bytes {
+        bytes @ ..1024 => format!("{bytes} bytes"),
+        bytes @ 1024..0x10_0000 => format!("{} KiB", bytes >> 10),
+        bytes => format!("{} MiB", bytes >> 20),
+    };
+    let digest = status.swarm_digest.get(..8).filter(|_| status.swarm_items > 0);
+    let digest =
+        digest.map_or(String::new(), |digest| format!(", {} of its swarm (digest {digest})", status.swarm_items));
+    let more = if status.mail_full { ", full" } else { "" };
+    let syncing = if status.mail_syncing { ", still taking over" } else { "" };
+    format!("{} records, {size}{digest}{more}{syncing}", status.records)
 }
 
 fn short(hex: &str) -> &str {

@@ -52,6 +52,10 @@ settings! {
         "Nodes to start from, besides those in the genesis file";
     "threads" "SOTTO_NODE_THREADS" "1" "N" false
         "Threads of the network; 1 is best unless the node is large";
+    "mail-records" "SOTTO_NODE_MAIL_RECORDS" "100000" "N" false
+        "Records to keep before senders are turned away; each takes some 400 bytes of memory";
+    "mail-size" "SOTTO_NODE_MAIL_SIZE" "2G" "SIZE" false
+        "Bytes of records to keep before senders are turned away";
     "log-level" "SOTTO_NODE_LOG_LEVEL" "info" "FILTER" true
         "What to log: error, warn, info, debug, trace, or a filter such as info,sotto_node=debug";
     "log-format" "SOTTO_NODE_LOG_FORMAT" "text" "text|json|logfmt" true

@@ -125,6 +125,8 @@ impl EventLoop {
             listen: self.listening.as_ref().map(ToString::to_string),
             records: machine.mail().records(),
             stored_bytes: machine.mail().bytes(),
+            mail_full: machine.mail().is_full(),
+            mail_syncing: machine.mail().is_syncing(),
             swarm_items,
             swarm_digest,
             key_rotation_ms: report.key_rotation.map(|at| at.0),

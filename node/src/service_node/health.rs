@@ -6,6 +6,7 @@ use sotto_proto::chain::{NodeState, ServiceNode as Entry};
 use sotto_proto::id::{Height, SwarmId};
 use sotto_proto::time::UnixMillis;
 
+use super::MailLimits;
 use super::duties::CannotRegister;
 use crate::status::{Phase, Problem};
 
@@ -60,6 +61,8 @@ pub(super) struct Facts<'a> {
     /// Why the key cannot be changed.
     pub(super) key_failure: Option<&'a str>,
     pub(super) stake_free_at: Option<Height>,
+    /// What the store takes, if it is full.
+    pub(super) mail_full: Option<MailLimits>,
 }
 
 /// The judgement.
@@ -90,6 +93,7 @@ impl Facts<'_> {
             self.key_files(),
             self.uptime(),
             self.swarm_links(),
+            self.mail(),
         ]
         .into_iter()
         .flatten()
@@ -216,6 +220,14 @@ impl Facts<'_> {
         Some(problem("swarm-links", format!("only {text} are connected"), advice))
     }
 
+    fn mail(&self) -> Option<Problem> {
+        let MailLimits { records, bytes } = self.mail_full?;
+        let text =
+            format!("no room for more mail (limits: {records} records, {} MiB); senders are turned away", bytes >> 20);
+        let advice = "room comes back as messages expire; with more memory and disk, raise mail-records and mail-size";
+        Some(problem("mail-full", text, advice))
+    }
+
     /// How many members of the swarm are connected, if that is less than half.
     fn few_members(&self) -> Option<String> {
         let (connected, others) = self.members;
@@ -317,6 +329,14 @@ mod tests {
         let health = facts.health();
         assert_eq!((health.phase, health.ready), (Phase::Starting, false));
         assert_eq!(health.summary, "catching up: block 120 of 812 (14 %)");
+    }
+
+    #[test]
+    fn a_full_store_is_a_problem_that_names_the_settings() {
+        let health = Facts { mail_full: Some(MailLimits { records: 7, bytes: 3 << 20 }), ..facts() }.health();
+        assert_eq!(health.problems.first().map(|problem| problem.code.as_str()), Some("mail-full"));
+        assert!(health.summary.contains("7 records, 3 MiB"), "{}", health.summary);
+        assert!(health.problems[0].advice.contains("mail-records"));
     }
 
     #[test]

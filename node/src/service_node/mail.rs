@@ -54,6 +54,7 @@ use rand_core::{Rng as _, SeedableRng as _};
 use sotto_behaviours::network::Verdict;
 use sotto_behaviours::replication::{ItemSet, Taken, scope_at};
 use sotto_proto::id::{BlockHash, Height, SwarmId};
+use sotto_proto::limits::RECORD_MAX;
 use sotto_proto::request::{Error, Fingerprint, Item, SwarmRequest, SwarmResponse};
 use sotto_proto::time::{Monotonic, UnixSeconds};
 
@@ -230,6 +231,20 @@ impl Mail {
             counts: MailCounts::default(),
             wake_at: None,
         }
+    }
+
+    /// How much it takes.
+    #[must_use]
+    pub const fn limits(&self) -> MailLimits {
+        self.limits
+    }
+
+    /// Whether clients are turned away because there is no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        // What the largest record needs: a node that takes only small ones turns senders away too.
+        let room = self.limits.bytes.saturating_sub(self.index.bytes());
+        self.index.len() >= self.limits.records || room < RECORD_MAX as u64
     }
 
     /// How many records there are.

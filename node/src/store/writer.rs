@@ -261,7 +261,9 @@ impl<S: Store> Writer<S> {
         if let Err(error) = &result {
             tracing::error!(%error, "the database no longer takes writes; restart the node when the cause is mended");
             metrics::storage_failed();
-            self.failed = Some(error.to_string());
+            let reason = error.to_string();
+            self.failed = Some(reason.clone());
+            return Err(StoreError::Failed(reason));
         }
         result
     }
@@ -366,8 +368,10 @@ mod tests {
         let log = store.log.clone();
         let (handle, _thread) = spawn(store, keys).unwrap();
         let (tell, told) = done();
+        let start = Instant::now();
         handle.try_persist(job(1), Sync::Later, tell).unwrap();
         told.recv().unwrap().unwrap();
+        assert!(start.elapsed() < 2 * SYNC_WITHIN, "{:?}", start.elapsed());
         assert_eq!(*log.lock().unwrap(), ["write", "sync"]);
     }
 

@@ -5,6 +5,7 @@
 
 use std::process::Command;
 
+use sotto_node::chain_thread::KillPoint;
 use sotto_node::chain_thread::restore::restore;
 use sotto_node::store::rocks::RocksStore;
 use sotto_proto::id::Height;
@@ -74,11 +75,14 @@ fn a_node_killed_at_fifty_moments_comes_back_to_the_same_chain() {
 
 fn kill_and_compare(seeds: std::ops::Range<u64>) {
     let chain = scenario();
-    let points = count_points(&chain);
+    let points = points(&chain);
+    let rare: Vec<usize> = (0..points.len()).filter(|at| is_about_snapshots(points[*at])).collect();
     let mut random = seeds.start;
     for seed in seeds {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let die_at = (random >> 33) % points;
+        let drawn = usize::try_from(random >> 33).unwrap();
+        // Snapshots are rare: one death in five is at one of them.
+        let die_at = if seed % 5 == 0 { rare[drawn % rare.len()] } else { drawn % points.len() };
         let directory = tempfile::tempdir().unwrap();
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "kill_points::child", "--nocapture"])
@@ -87,7 +91,7 @@ fn kill_and_compare(seeds: std::ops::Range<u64>) {
             .unwrap();
         let signal = std::os::unix::process::ExitStatusExt::signal(&output.status);
         assert_eq!(signal, Some(6), "seed {seed}: the child did not die at {die_at}: {}", text(&output.stderr));
-        comes_back(&chain, directory.path(), &format!("seed {seed}, killed at point {die_at} of {points}"));
+        comes_back(&chain, directory.path(), &format!("seed {seed}, killed at point {die_at}, {:?}", points[die_at]));
     }
 }
 
@@ -110,16 +114,18 @@ fn comes_back(chain: &TestChain, directory: &std::path::Path, what: &str) {
     assert_eq!(ours.swarms().digest(), theirs.swarms().digest(), "{what}");
 }
 
-/// How many kill points following the whole chain passes.
-fn count_points(chain: &TestChain) -> u64 {
-    let count = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-    let counter = count.clone();
-    let probe = Box::new(move |_| {
-        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    });
+const fn is_about_snapshots(point: KillPoint) -> bool {
+    use KillPoint::{Pruned, Pruning, SnapshotEncoded, SnapshotWritten};
+    matches!(point, SnapshotEncoded | SnapshotWritten | Pruning | Pruned)
+}
+
+/// The kill points that following the whole chain passes, in order.
+fn points(chain: &TestChain) -> Vec<KillPoint> {
+    let (passed, points) = std::sync::mpsc::sync_channel(1 << 16);
+    let probe = Box::new(move |point| passed.send(point).unwrap());
     let directory = tempfile::tempdir().unwrap();
     let (mut thread, ..) = Thread::start(&chain.genesis, RocksStore::open(directory.path()).unwrap(), probe);
     thread.feed(&chain.arrivals);
     thread.stop();
-    count.load(std::sync::atomic::Ordering::Relaxed)
+    points.into_iter().collect()
 }

@@ -7,6 +7,8 @@ mod chain;
 mod chain_thread;
 mod cli;
 mod contrib;
+#[cfg(feature = "rocksdb")]
+mod full_disk;
 mod http;
 #[cfg(feature = "rocksdb")]
 mod kill_points;

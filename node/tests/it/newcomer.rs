@@ -92,7 +92,7 @@ impl Others {
                 Response::Chain(ChainResponse::Tip { height: tip, hash: chain.tip().tip_hash() })
             }
             Request::Chain(ChainRequest::Blocks { from, .. }) => {
-                let blocks = chain.blocks.iter().filter(|block| block.height() >= from);
+                let blocks = chain.blocks.iter().filter(|block| block.height() >= from).take(100);
                 Response::Chain(ChainResponse::Blocks { blocks: blocks.map(|block| block.encode()).collect(), tip })
             }
             Request::Chain(ChainRequest::SubmitTransaction(bytes)) => {
@@ -113,8 +113,8 @@ impl Others {
 }
 
 /// The producer and three registered nodes, on a thread of their own until dropped.
-struct Neighbourhood {
-    place: Place,
+pub(crate) struct Neighbourhood {
+    pub(crate) place: Place,
     ahead: Arc<AtomicI64>,
     transactions: Receiver<Transaction>,
     stop: CancellationToken,
@@ -123,6 +123,11 @@ struct Neighbourhood {
 
 impl Neighbourhood {
     fn new() -> Self {
+        Self::with_blocks(4)
+    }
+
+    /// With so many blocks after the three registrations.
+    pub(crate) fn with_blocks(count: u64) -> Self {
         let (ahead, stop) = (Arc::new(AtomicI64::new(0)), CancellationToken::new());
         let (sender, transactions) = sync_channel(16);
         let (ready, started) = sync_channel(1);
@@ -141,7 +146,7 @@ impl Neighbourhood {
                     register(&mut chain, index, host.address);
                     hosts.push(host);
                 }
-                chain.advance(4);
+                chain.advance(count);
                 let chain = Arc::new(chain);
                 ready.send(file).unwrap();
                 let serving = hosts.into_iter().map(|host| host.serve(chain.clone(), others.clone(), until.clone()));
@@ -158,14 +163,14 @@ impl Neighbourhood {
     }
 
     /// Starts the newcomer.
-    fn run(&self, arguments: &[&str]) -> crate::support::Running {
+    pub(crate) fn run(&self, arguments: &[&str]) -> crate::support::Running {
         let mut all = vec!["--announce", ADDRESS];
         all.extend(arguments);
         self.place.run_with(&all)
     }
 
     /// The status once it is as wanted.
-    fn status(&self, what: &str, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+    pub(crate) fn status(&self, what: &str, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
         wait_for(what, || {
             let output = sotto_node(&self.place.datadir()).args(["status", "--json"]).output().unwrap();
             let status: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;

@@ -38,8 +38,10 @@ pub(crate) fn healthy() -> NodeStatus {
         listen: Some("/ip4/0.0.0.0/tcp/22020".into()),
         records: 1290,
         stored_bytes: 5 << 20,
-        swarm_items: 0,
-        swarm_digest: String::new(),
+        mail_full: false,
+        mail_syncing: false,
+        swarm_items: 1204,
+        swarm_digest: "c4f2a91b".repeat(4),
         key_rotation_ms: Some(1_790_000_840_000),
         rss_bytes: 21 << 20,
         pid: 4711,
@@ -65,6 +67,7 @@ OK  active in swarm 3fffffffffffffff, 9/9 members connected, block 812 (final 80
   standing    active in swarm 0x3fffffffffffffff
   network     15 nodes (9/9 of its swarm), 2 clients, clock -12 ms
   address     /ip4/203.0.113.7/tcp/22020, listening on /ip4/0.0.0.0/tcp/22020
+  mail        1290 records, 5 MiB, 1204 of its swarm (digest c4f2a91b)
   uptime      next proof within 147 blocks, credit 312 blocks
   coins       staked 100, earned 120
   key         changes in 14m

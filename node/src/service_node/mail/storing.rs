@@ -198,7 +198,9 @@ impl Mail {
             self.reserved = arrival.0.saturating_add(RESERVED);
             batch.push(Write::PutMeta(MetaKey::Arrivals, self.reserved.to_be_bytes().to_vec()));
         }
-        let sync = if source == Source::Client { Sync::Now } else { Sync::Later };
+        // Nobody is told before it is on disk, so whoever is subscribed would wait for the next sync.
+        let awaited = source == Source::Client || !self.subscriptions.idle_at(&entry.key.address).is_empty();
+        let sync = if awaited { Sync::Now } else { Sync::Later };
         self.persist(batch, sync, Wait::Record(arrival), out);
         arrival
     }
@@ -225,10 +227,11 @@ impl Mail {
         if self.index.set_durable(arrival).is_none() {
             return;
         }
+        // Whoever waits for it comes before those who keep copies.
+        self.push_to(&entry.key.address, env, out);
         if let Some((order, message)) = publish {
             self.publish(arrival, order, message, env.now.monotonic, out);
         }
-        self.push_to(&entry.key.address, env, out);
     }
 
     fn publish(

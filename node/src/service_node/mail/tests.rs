@@ -2,7 +2,11 @@
 
 mod deleting;
 mod expiry;
+#[cfg(feature = "rocksdb")]
+mod full_disk;
 mod loading;
+#[cfg(feature = "rocksdb")]
+mod many;
 mod members;
 mod model;
 mod reading;

@@ -1,7 +1,10 @@
 //! What clients store.
 
 use sotto_proto::envelope::Record;
-use sotto_proto::limits::{PUBLIC_RECORDS_PER_ADDRESS, TIMESTAMP_FUTURE_SECONDS, TIMESTAMP_PAST_SECONDS};
+use sotto_proto::limits::{
+    PUBLIC_RECORDS_PER_ADDRESS, TIMESTAMP_FUTURE_SECONDS, TIMESTAMP_PAST_SECONDS, TTL_SECONDS,
+    budget::ENVELOPE_DATA_SIZES,
+};
 use sotto_proto::request::Receipt;
 use sotto_proto::sign::Signature;
 
@@ -377,4 +380,29 @@ fn malformed_bytes_are_refused_as_such() {
     }
     assert_eq!(bench.gossip(&[]), Verdict::Reject);
     assert_eq!(bench.gossip(&[9, 1, 2]), Verdict::Reject);
+}
+
+#[test]
+fn a_life_span_or_a_size_that_no_envelope_has_is_malformed() {
+    let mut bench = Bench::new();
+    let good = record(1).encode();
+    // B4: the life span lies at byte 42 and the data's length at byte 54, the data behind it.
+    let living = |seconds: u32| [&good[..42], &seconds.to_be_bytes(), &good[46..]].concat();
+    let sized = |n: usize| [&good[..54], &(n as u32).to_be_bytes(), &vec![1; n], &good[58 + 1664..]].concat();
+    assert_eq!((living(TTL), sized(1664)), (good.clone(), good.clone()));
+    let spans = [0, 1, TTL_SECONDS.start() - 1, TTL_SECONDS.end() + 1, u32::MAX].map(living);
+    let steps = ENVELOPE_DATA_SIZES.into_iter().flat_map(|step| [step - 1, step + 1]);
+    let sizes = steps.chain([0, 1, 2 * 1664, 63_424 + 1984]).map(sized);
+    for bytes in spans.into_iter().chain(sizes) {
+        bench.ask(1, SwarmRequest::Store { record: bytes.clone(), publish_order: PublishOrder::First });
+        assert_eq!(error(bench.answer()), Error::Malformed);
+        assert_eq!(bench.gossip(&[vec![RECORD], bytes].concat()), Verdict::Reject);
+    }
+    assert_eq!(bench.mail.records(), 0);
+    for ttl in [*TTL_SECONDS.start(), *TTL_SECONDS.end()] {
+        assert!(is_stored(&bench.store(&Draft { ttl, ..Draft::to(&owner()) }.record(1))), "{ttl} s");
+    }
+    for data in ENVELOPE_DATA_SIZES {
+        assert!(is_stored(&bench.store(&Draft { data, ..Draft::to(&owner()) }.record(2))), "{data} bytes");
+    }
 }

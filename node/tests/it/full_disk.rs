@@ -1,0 +1,42 @@
+//! The program on a disk that is full.
+
+use std::process::{Command, Stdio};
+
+use crate::newcomer::Neighbourhood;
+use crate::support::{Running, text};
+
+/// Blocks of a chain that takes more than the limit below.
+const BLOCKS: u64 = 1500;
+/// The longest a file may get, 128 KiB in the units of POSIX; a write beyond it is an error then, and no signal.
+const LIMITED: &str = "ulimit -f 256; trap '' XFSZ; exec \"$0\" \"$@\"";
+
+#[test]
+fn a_node_whose_disk_is_full_names_it_and_follows_the_chain_again_when_there_is_room() {
+    let others = Neighbourhood::with_blocks(BLOCKS);
+    let datadir = others.place.datadir();
+    let child = Command::new("/bin/sh")
+        .args(["-c", LIMITED, env!("CARGO_BIN_EXE_sotto-node")])
+        .arg("--datadir")
+        .arg(&datadir)
+        .args(["run", "--listen", "127.0.0.1:0", "--http", "off", "--exit-on-stdin-eof"])
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let limited = Running { child };
+    let status = others.status("the full disk", |status| status["problems"][0]["code"] == "storage");
+    let problem = &status["problems"][0];
+    assert!(problem["text"].as_str().unwrap().contains("File too large"), "{problem}");
+    assert!(problem["advice"].as_str().unwrap().contains("whether the disk is full"), "{problem}");
+    assert_eq!((status["phase"].as_str(), status["ready"].as_bool()), (Some("problem"), Some(false)));
+    let shown = crate::support::sotto_node(&datadir).arg("status").output().unwrap();
+    assert!(text(&shown.stdout).starts_with("PROBLEM: the database takes no more writes"), "{}", text(&shown.stdout));
+    drop(limited);
+
+    let _running = others.run(&[]);
+    let status = others.status("the whole chain", |status| status["synced"] == true && status["tip"] == BLOCKS + 3);
+    let problems = status["problems"].as_array().unwrap();
+    assert!(problems.iter().all(|problem| problem["code"] != "storage"), "{status}");
+}
