@@ -12,6 +12,7 @@
 //! | `settings` | flags, environment and files, in one table |
 //! | `context` | the network, the account and the output that commands work with |
 //! | `input`, `output`, `exit` | secrets and answers; results; how a command ends |
+//! | `log` | what is logged, and where to |
 
 mod account;
 mod completions;
@@ -20,6 +21,7 @@ mod context;
 mod doctor;
 mod exit;
 mod input;
+mod log;
 mod network;
 mod network_error;
 mod output;
@@ -88,7 +90,7 @@ struct Globals {
     /// Nothing but the answer
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Log to standard error; twice for more
+    /// Log to standard error, or to the file of --log-file; twice for more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
     /// Answer yes to every question
@@ -172,8 +174,8 @@ fn dispatch(noun: Noun, context: &Context) -> Result<Exit, CliError> {
 }
 
 fn context(globals: &Globals, matches: &clap::ArgMatches, json: bool) -> Result<Context, CliError> {
-    log_to_stderr(globals.verbose);
     let settings = Settings::gather(matches, globals.config.as_deref())?;
+    log::init(globals.verbose, settings.parse("log-format", str::parse)?, settings.path("log-file").as_deref())?;
     let (color, progress) = (settings.parse("color", str::parse)?, settings.parse("progress", str::parse)?);
     Ok(Context {
         out: Output::new(json, globals.quiet, color, progress),
@@ -224,16 +226,6 @@ fn prepare_process() {
         let _ = writeln!(std::io::stderr(), "sotto: a defect of this program, at {place}"); // nobody is left to tell
         std::process::exit(Exit::Internal.code().into());
     }));
-}
-
-fn log_to_stderr(verbose: u8) {
-    let filter = match verbose {
-        0 => return,
-        1 => "warn,sotto_client=debug,sotto_behaviours=info",
-        _ => "info,sotto_client=trace,sotto_behaviours=debug",
-    };
-    let filter = tracing_subscriber::EnvFilter::new(filter);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
 #[cfg(test)]

@@ -2,16 +2,19 @@
 //!
 //! ```text
 //!  outbox ──▶ sending ──▶ path "send" ────▶ three members of the recipient's swarm ──▶ receipts ──▶ outbox
-//!  inbox ◀── receiving ◀── path "receive" ◀── members of the own swarm
+//!  inbox ◀── receiving, following ◀── path "receive" ◀── members of the own swarm
 //!             refresh ──▶ path "other" ───▶ three nodes that must agree on the list
 //! ```
 //!
 //! Everything that must survive is in the store before it is acted on: a message before its first packet, its envelope
-//! before it is sent, a receipt when it comes, received rows together with the cursor behind them.
+//! before it is sent, receipts when they came, received rows together with the cursor behind them.
 
+mod following;
 mod receiving;
 mod refresh;
 mod sending;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +28,8 @@ use sotto_proto::chain::GenesisFile;
 use sotto_proto::id::{ChainId, SwarmId};
 use zeroize::Zeroizing;
 
-pub use self::receiving::{Continue, Followed, Received};
+pub use self::following::{Continue, Followed};
+pub use self::receiving::Received;
 pub use self::sending::{Progress, Sent};
 use crate::network::choice::Avoid;
 use crate::network::clock::SharedClock;
@@ -34,8 +38,12 @@ use crate::network::guards::{Guard, Guards};
 use crate::network::light_client::UpdateError;
 use crate::network::lookups::LookupError;
 use crate::network::paths::{self, Paths, Purpose};
+use crate::network::scores::Scores;
 use crate::network::{FirstListError, Step, storing};
 use crate::store::{self, OpenAccount, StoreError};
+
+/// Where scores of nodes are kept.
+const SCORES: &str = "scores";
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +101,10 @@ pub struct Messenger {
     paths: Paths,
     clock: SharedClock,
     rng: ChaCha20Rng,
+    /// The block that work was anchored at last.
+    anchor: Option<sending::Anchor>,
+    /// Scores of nodes as they are stored.
+    kept_scores: Scores,
     /// How long one node may take.
     patience: Duration,
 }
@@ -109,7 +121,18 @@ impl Messenger {
         patience: Duration,
         progress: impl FnMut(Step),
     ) -> Result<Self, Error> {
-        let (genesis, clock) = (Arc::new(genesis), SharedClock::new(WallClock::system()));
+        Self::open_at(genesis, account, WallClock::system(), patience, progress).await
+    }
+
+    /// As [`Messenger::open`], by another clock than the machine's.
+    async fn open_at(
+        genesis: GenesisFile,
+        account: OpenAccount,
+        wall: WallClock,
+        patience: Duration,
+        progress: impl FnMut(Step),
+    ) -> Result<Self, Error> {
+        let (genesis, clock) = (Arc::new(genesis), SharedClock::new(wall));
         let chain = genesis.genesis.chain_id();
         let directory = refresh::stored_or_first(&genesis, &account, &clock, patience, progress).await?;
         let mut rng = seeded()?;
@@ -117,7 +140,25 @@ impl Messenger {
         rng.fill_bytes(&mut *own);
         let guards = account.device().guards()?.into_iter().map(from_stored);
         let paths = Paths::new(Arc::clone(&genesis), clock.clone(), Guards::new(guards), ChaCha20Rng::from_seed(*own));
-        let mut messenger = Self { genesis, chain, account, directory, paths, clock, rng, patience };
+        let scores = account.store.setting(SCORES)?;
+        let mut messenger = Self {
+            genesis,
+            chain,
+            account,
+            directory,
+            paths,
+            clock,
+            rng,
+            anchor: None,
+            kept_scores: Scores::default(),
+            patience,
+        };
+        if let Some(bytes) = scores {
+            // What another version wrote is forgotten.
+            let scores = Scores::decode(&bytes, messenger.clock.own()).unwrap_or_default();
+            messenger.kept_scores = scores.clone();
+            messenger.paths.set_scores(scores);
+        }
         messenger.keep_guards()?;
         Ok(messenger)
     }
@@ -177,7 +218,18 @@ impl Messenger {
         if *self.paths.guards() != before {
             self.save_guards()?;
         }
+        self.keep_scores()?;
         Ok(path?)
+    }
+
+    /// Stores who failed, if that is news: the next process need not find out again.
+    fn keep_scores(&mut self) -> Result<(), Error> {
+        if *self.paths.scores() != self.kept_scores {
+            self.kept_scores = self.paths.scores().clone();
+            let bytes = self.kept_scores.encode(self.clock.own());
+            self.account.store.set_setting(SCORES, &bytes)?;
+        }
+        Ok(())
     }
 
     /// No hop of any path may be in the swarm that keeps the account's own mail, nor in those of a path's destinations.

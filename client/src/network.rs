@@ -12,6 +12,8 @@
 //! | `paths` | the paths of an account, by purpose |
 //! | `clock` | the network's time |
 //! | `lookups` | questions about the list, through tunnels |
+//! | `hedge` | asking several without waiting for the slow |
+//! | `race` | building a path without waiting for a guard that is silent |
 //! | `storing` | a record to three members |
 //! | `polls` | whom to ask for mail |
 
@@ -21,15 +23,17 @@ pub mod directory;
 mod draw;
 mod first_list;
 pub mod guards;
+pub mod hedge;
 pub mod host;
 pub mod light_client;
 pub mod lookups;
 pub mod paths;
 pub mod polls;
+mod race;
 pub mod scores;
 pub mod storing;
 #[cfg(test)]
 pub(crate) mod test_support;
 
-pub(crate) use draw::{below, shuffle};
+pub(crate) use draw::shuffle;
 pub use first_list::{FirstListError, NetworkList, Step, fetch, fetch_directly};

@@ -56,7 +56,7 @@ pub use self::error::{StoreError, StoreErrorKind};
 pub use self::inbox::{Arrival, InboxMessage, InboxNumber, Letter, Page};
 pub use self::kdf::Kdf;
 pub use self::keys::DeviceKey;
-pub use self::network::{Evidence, SavedNetwork};
+pub use self::network::{EQUIVOCATION, Evidence, SavedNetwork};
 pub use self::outbox::{NewMessage, OutboxMessage, OutboxState, STORED_RECEIPTS, StoredReceipt};
 pub use self::passphrase::{Passphrase, PassphraseError};
 
@@ -72,6 +72,23 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub fn cipher_version(&self) -> Result<String, StoreError> {
         database::cipher_version(&self.connection)
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Makes the database refuse to grow, as on a full disk, or lets it grow again.
+    pub(crate) fn set_full(&mut self, full: bool) {
+        let pages: u32 = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        let most = if full { pages } else { u32::MAX - 1 };
+        let set: u32 =
+            self.connection.query_row(&format!("PRAGMA max_page_count = {most}"), [], |row| row.get(0)).unwrap();
+        assert!(!full || set == pages, "{set} pages of {pages}");
+    }
+
+    /// Makes every write to the database fail, or no longer.
+    pub(crate) fn set_read_only(&mut self, read_only: bool) {
+        self.connection.pragma_update(None, "query_only", read_only).unwrap();
     }
 }
 

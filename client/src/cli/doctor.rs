@@ -65,8 +65,12 @@ impl Doctor {
         } else {
             findings.good("outbox", "nothing waits");
         }
-        if unlocked.account.store.evidence()?.is_empty() {
-            findings.good("chain", "no contradiction seen");
+        let evidence = unlocked.account.store.evidence()?;
+        if !unlocked.account.store.has_equivocation()? {
+            match evidence.first() {
+                Some(newest) => findings.note("chain", format!("since {}: {}", ago(newest.found), newest.kind)),
+                None => findings.good("chain", "no contradiction seen"),
+            }
         } else {
             findings.bad(
                 "chain",

@@ -139,7 +139,10 @@ impl From<&StoreError> for CliError {
             StoreErrorKind::Damaged => {
                 (Exit::Failed, "damaged", Some("the account can be restored from its phrase: sotto account restore"))
             }
-            StoreErrorKind::Io => (Exit::Failed, "io", Some("is the disk full, or the directory not yours?")),
+            StoreErrorKind::Full => {
+                (Exit::Failed, "disk_full", Some("make room on the disk of the data directory, and try again"))
+            }
+            StoreErrorKind::Io => (Exit::Failed, "io", Some("does the disk work, and is the directory yours?")),
         };
         Self { hint: hint.map(str::to_owned), ..Self::new(exit, code, error.to_string()) }
     }

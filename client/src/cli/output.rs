@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -109,4 +110,8 @@ fn write(text: &str) -> Result<(), CliError> {
         Err(error) => Err(CliError::io("write", "the result", &error)),
         Ok(()) => Ok(()),
     }
+}
+/// Milliseconds, to the hundredth.
+pub(super) fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e5).round() / 100.0
 }

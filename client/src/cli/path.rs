@@ -1,6 +1,6 @@
 //! `sotto path`: the way messages take, and what each hop knows.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use sotto_proto::id::NodeId;
 
 use super::context::Context;
 use super::network_error::cli_error;
+use super::output::millis;
 use super::{CliError, Exit};
 use crate::messenger::Messenger;
 use crate::network::lookups::Lookup;
@@ -161,8 +162,4 @@ async fn test(messenger: &mut Messenger, context: &Context, count: u32) -> Resul
         text,
     )?;
     Ok(Exit::Done)
-}
-
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e5).round() / 100.0
 }

@@ -1,7 +1,7 @@
 //! `sotto recv`: what came, once each.
 //!
-//! A message is in the store before it is shown, and marked as shown after it was written out: a process that dies in
-//! between shows it again the next time rather than never.
+//! A message is in the store before it is shown, and marked as shown for good after it was written out: a process that
+//! dies in between shows it again the next time rather than never. On a full disk nothing is shown that cannot be marked.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -118,7 +118,7 @@ fn show_unshown(out: &Output, own: &Address, store: &mut Store, left: &mut u64) 
     }
 }
 
-/// Writes messages out, and marks each when it was written.
+/// Writes messages out, and marks each with that.
 fn show(
     out: &Output,
     own: &Address,
@@ -130,8 +130,7 @@ fn show(
         if *left == 0 {
             return Ok(());
         }
-        print(out, own, message)?;
-        store.mark_shown(&[message.number])?;
+        store.show(message.number, || print(out, own, message))?;
         *left -= 1;
     }
     Ok(())

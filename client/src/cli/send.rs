@@ -12,7 +12,7 @@ use sotto_proto::time::UnixMillis;
 
 use super::context::{Context, clock, random};
 use super::network_error::cli_error;
-use super::output::Output;
+use super::output::{Output, millis};
 use super::{CliError, Exit};
 use crate::messenger::{Error, Messenger, Progress, Sent};
 use crate::network::storing::WANTED;
@@ -24,7 +24,7 @@ const OLDER: usize = 64;
 /// Send a message
 #[derive(Debug, Args)]
 pub(super) struct Send {
-    /// Account ids (66 hex digits, beginning with 05)
+    /// Account ids (66 hex digits, beginning with 05), with or without "sotto:" before them
     #[arg(required = true, value_name = "RECIPIENT", value_parser = recipient)]
     recipients: Vec<Address>,
     /// The text; "-" reads it from standard input
@@ -36,7 +36,9 @@ pub(super) struct Send {
 }
 
 fn recipient(text: &str) -> Result<Address, String> {
-    let address: Address = text.trim().to_ascii_lowercase().parse().map_err(|error| format!("{error}"))?;
+    let text = text.trim().to_ascii_lowercase();
+    // As `account show --qr` shows it.
+    let address: Address = text.strip_prefix("sotto:").unwrap_or(&text).parse().map_err(|error| format!("{error}"))?;
     if address.kind() == AddressKind::AccountInbox { Ok(address) } else { Err("an account id begins with 05".into()) }
 }
 
@@ -122,6 +124,10 @@ fn show(out: &Output, step: &Progress) {
             json!({"phase": "pow", "difficulty": difficulty, "expected": expected}),
             format!("work    difficulty {difficulty}, about {expected} trials"),
         ),
+        Progress::Working { attempts, expected } => (
+            json!({"phase": "pow", "attempts": attempts, "expected": expected}),
+            format!("work    {attempts} trials so far, about {expected} on average"),
+        ),
         Progress::Worked { took } => {
             let ms = took.as_millis();
             (
@@ -147,15 +153,17 @@ fn report(out: &Output, recipient: &Address, id: &MessageId, sent: &Result<Sent,
             let (stored, ms) = (sent.members.len(), u64::try_from(sent.work.as_millis()).unwrap_or(u64::MAX));
             let document = json!({
                 "v": 1, "type": "send.result", "id": id.to_string(), "state": "stored", "mode": "offline", "pow_ms": ms,
-                "hops": sent.hops.len(), "stored": stored, "wanted": WANTED, "swarm": format!("0x{}", sent.swarm),
+                "hops": sent.hops.len(), "stored": stored, "wanted": WANTED,
+                "stored_ms": millis(sent.stored), "swarm": format!("0x{}", sent.swarm),
                 "record": sent.record.to_string(), "recipients": [{"to": to, "ok": true}],
             });
             let path: Vec<_> = sent.hops.iter().map(|hop| hop.short()).collect();
             out.result(
                 &document,
                 format!(
-                    "✓ {id}  stored {stored}/{WANTED} in swarm 0x{} · path {} · work {ms} ms",
+                    "✓ {id}  stored {stored}/{WANTED} in swarm 0x{} in {} ms · path {} · work {ms} ms",
                     sent.swarm,
+                    millis(sent.stored),
                     path.join(" → ")
                 ),
             )

@@ -6,23 +6,38 @@
 //! | not agreed on yet, or old | three nodes are asked through a path that contains none of them |
 //! | older than the keys in it | a guard is asked directly, which knows the client's address anyway; else a bootstrap node |
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
 use sotto_behaviours::network::Peer;
-use sotto_proto::chain::GenesisFile;
+use sotto_behaviours::onion::client::Path;
+use sotto_proto::chain::{GenesisFile, SignedHeader};
+use sotto_proto::id::{Height, NodeId};
 use sotto_proto::limits::RECENT_MAPS;
 use sotto_proto::sign::Ed25519;
 
 use super::{Error, Messenger};
 use crate::network::clock::SharedClock;
 use crate::network::directory::{Age, Directory};
+use crate::network::hedge::{self, Plan};
 use crate::network::light_client::{self, Trust, UpdateError, WITNESSES};
-use crate::network::lookups::Lookup;
+use crate::network::lookups::{Lookup, LookupError};
 use crate::network::paths::{Purpose, hop};
 use crate::network::{self, NetworkList, Step};
-use crate::store::{Evidence, OpenAccount, SavedNetwork};
+use crate::store::{EQUIVOCATION, Evidence, OpenAccount, SavedNetwork};
+
+/// How long witnesses may take for a header, having answered just before: one that froze in between is not waited for
+/// as long as a first answer.
+const HEADER_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Nodes that may tell what cannot be true before a list is given up for now.
+const LIARS: usize = 3;
+
+/// Three answers of so many candidates.
+const fn three_of(candidates: usize, patience: Duration) -> Plan {
+    Plan { candidates, due: WITNESSES, needed: WITNESSES, least: WITNESSES, at_once: WITNESSES, patience }
+}
 
 /// The list that was stored, or the first one.
 pub(super) async fn stored_or_first(
@@ -74,52 +89,56 @@ impl Messenger {
     /// # Errors
     /// [`Error`] when they do not; the list known stays, and what contradicts itself is kept as evidence.
     pub async fn refresh(&mut self) -> Result<(), Error> {
-        let result = self.agreed_list().await;
-        if let Err(Error::Update(UpdateError::Equivocation(evidence))) = &result {
-            let bytes = [evidence.one.encode(), evidence.other.encode()].concat();
-            let found = self.clock.own().wall;
-            self.account.store.add_evidence(&Evidence { found, kind: "two blocks of one height".into(), bytes })?;
-        }
-        let list = result?;
+        let mut liars = BTreeSet::new();
+        let list = loop {
+            let result = self.agreed_list(&liars).await;
+            let Err(error) = result else { break result? };
+            // Nodes that do not answer may be behind a path that is silent.
+            self.rotate(Purpose::Other);
+            let Error::Update(wrong) = &error else { return Err(error) };
+            self.keep_evidence(wrong)?;
+            match wrong.liar() {
+                Some(liar) if liars.len() < LIARS && liars.insert(liar) => {
+                    tracing::info!(%error, "others are asked");
+                }
+                _ => return Err(error),
+            }
+        };
         let fetched = self.clock.own().wall;
         self.adopt(Directory::new(list.header, list.nodes, fetched, true)?)
     }
 
-    async fn agreed_list(&mut self) -> Result<NetworkList, Error> {
-        if !self.account.store.evidence()?.is_empty() {
+    fn keep_evidence(&mut self, wrong: &UpdateError) -> Result<(), Error> {
+        let found = self.clock.own().wall;
+        let (kind, bytes) = match wrong {
+            UpdateError::Equivocation(evidence) => {
+                (EQUIVOCATION.to_owned(), [evidence.one.encode(), evidence.other.encode()].concat())
+            }
+            other => match other.liar() {
+                Some(liar) => (other.to_string(), liar.as_bytes().to_vec()),
+                None => return Ok(()),
+            },
+        };
+        Ok(self.account.store.add_evidence(&Evidence { found, kind, bytes })?)
+    }
+
+    /// The list that three nodes agree on. Those of `liars` are not asked.
+    async fn agreed_list(&mut self, liars: &BTreeSet<NodeId>) -> Result<NetworkList, Error> {
+        if self.account.store.has_equivocation()? {
             return Err(UpdateError::Stopped.into());
         }
         let mut avoid = self.avoid([])?;
-        let witnesses = light_client::witnesses(self.directory.nodes(), &avoid, &mut self.rng)?;
+        avoid.nodes.extend(liars);
+        let mut witnesses = light_client::witnesses(self.directory.nodes(), &avoid, &mut self.rng)?;
         avoid.nodes.extend(witnesses.iter().copied());
+        witnesses = self.slow_last(witnesses);
         let path = self.path_without(Purpose::Other, &avoid).await?;
-        let mut hops = witnesses.iter().filter_map(|node| hop(self.directory.nodes(), node));
-        let (mut lookups, mut finals) = (Vec::new(), Vec::new());
-        loop {
-            let next: Vec<_> = hops.by_ref().take(WITNESSES - lookups.len()).collect();
-            if next.is_empty() {
-                break;
-            }
-            let clock = &self.clock;
-            for answer in join_all(next.into_iter().map(|to| Lookup::connect(&path, to, clock))).await {
-                match answer {
-                    Ok((lookup, info)) => {
-                        finals.push(info.final_height);
-                        lookups.push(lookup);
-                    }
-                    Err(error) => tracing::debug!(%error, "a node was no witness"),
-                }
-            }
-        }
+        let (mut lookups, finals) = self.witness_heights(&path, &witnesses).await;
         // One bootstrap node may be some blocks ahead of the three; what three agreed on is never gone back from.
         let known = self.directory.header().header.height;
         let floor = if self.directory.agreed() { known } else { known.minus(RECENT_MAPS as u64) };
         let height = light_client::agreed_height(&finals, floor)?;
-        let asked = lookups.iter_mut().map(|lookup| async {
-            let node = lookup.node();
-            lookup.header(height).await.map(|header| (node, header))
-        });
-        let headers: Vec<_> = join_all(asked).await.into_iter().filter_map(Result::ok).collect();
+        let headers = self.witness_headers(&mut lookups, height).await;
         let authority = self.genesis.genesis.authority;
         let trust =
             Trust { chain: &self.chain, authority: &authority, known: self.directory.header(), verify: &Ed25519 };
@@ -128,10 +147,57 @@ impl Messenger {
             let (nodes, source) = (self.directory.nodes().clone(), path.hops()[0].node);
             return Ok(NetworkList { header, nodes, source });
         }
-        let Some(lookup) = lookups.first_mut() else { return Err(UpdateError::TooFew { answered: 0 }.into()) };
-        let nodes = lookup.list(height).await?;
-        trust.whole_list(&header, &nodes, lookup.node())?;
-        Ok(NetworkList { header, nodes, source: lookup.node() })
+        // Any of them can serve the list: the header says whether it is the right one. The quickest comes first.
+        let mut last = UpdateError::TooFew { answered: 0 }.into();
+        for node in headers.iter().map(|(node, _)| *node) {
+            let Some(lookup) = lookups.iter_mut().find(|lookup| lookup.node() == node) else { continue };
+            let nodes = match lookup.list(height).await {
+                Ok(nodes) => nodes,
+                Err(error) => {
+                    tracing::debug!(%error, "a node has no list");
+                    last = error.into();
+                    continue;
+                }
+            };
+            trust.whole_list(&header, &nodes, node)?;
+            return Ok(NetworkList { header, nodes, source: node });
+        }
+        Err(last)
+    }
+
+    /// Asks witnesses for their final heights until three have answered.
+    async fn witness_heights(&mut self, path: &Path, witnesses: &[NodeId]) -> (Vec<Lookup>, Vec<Height>) {
+        let hops: Vec<_> = witnesses.iter().filter_map(|node| hop(self.directory.nodes(), node)).collect();
+        let (plan, clock) = (three_of(hops.len(), self.patience), &self.clock);
+        let told = hedge::ask(plan, |place| {
+            let to = hops.get(place).copied();
+            async move { Lookup::connect(path, to.ok_or(LookupError::Nonsense)?, clock).await }
+        })
+        .await;
+        for (_, error) in &told.failures {
+            tracing::debug!(%error, "a node was no witness");
+        }
+        for to in told.late.iter().filter_map(|place| hops.get(*place)) {
+            tracing::debug!(node = to.node.short(), "a witness is slow");
+            self.paths.slow(to.node);
+        }
+        told.answers.into_iter().map(|(_, (lookup, info))| (lookup, info.final_height)).unzip()
+    }
+
+    /// Asks all witnesses for the header of `height`.
+    async fn witness_headers(&mut self, lookups: &mut [Lookup], height: Height) -> Vec<(NodeId, SignedHeader)> {
+        let nodes: Vec<_> = lookups.iter().map(Lookup::node).collect();
+        let plan = Plan { due: nodes.len(), ..three_of(nodes.len(), self.patience.min(HEADER_PATIENCE)) };
+        let mut waiting: Vec<_> = lookups.iter_mut().map(Some).collect();
+        let told = hedge::ask(plan, |place| {
+            let lookup = waiting.get_mut(place).and_then(Option::take);
+            async move { lookup.ok_or(LookupError::Nonsense)?.header(height).await }
+        })
+        .await;
+        for node in told.late.iter().filter_map(|place| nodes.get(*place)) {
+            self.paths.slow(*node);
+        }
+        told.answers.into_iter().filter_map(|(place, header)| Some((*nodes.get(place)?, header))).collect()
     }
 
     /// Asks a guard directly, or failing that a bootstrap node.

@@ -1,7 +1,11 @@
 //! Sending: seal, work, store at three members of the recipient's swarm, keep their receipts.
+//!
+//! The members that tell time and height first are those that are asked to store, in the tunnels that are open already:
+//! whoever is frozen is not among them, and no tunnel is built while the sender waits.
 
-use std::cell::Cell;
-use std::time::Duration;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -15,24 +19,28 @@ use sotto_proto::envelope::{Envelope, Record};
 use sotto_proto::id::{BlockHash, ChainId, Height, NodeId, RecordId, SwarmId};
 use sotto_proto::limits::TIMESTAMP_PAST_SECONDS;
 use sotto_proto::pow::{self, Difficulty, Nonce, Search, Work};
-use sotto_proto::request::{PublishOrder, SwarmRequest, SwarmResponse};
+use sotto_proto::request::{SwarmRequest, SwarmResponse};
 use sotto_proto::sign::Ed25519;
-use sotto_proto::time::UnixMillis;
+use sotto_proto::time::{Monotonic, UnixMillis};
 
 use super::{Error, Messenger};
 use crate::crypto::{self, SealContext};
 use crate::network::lookups::Lookup;
 use crate::network::paths::{Purpose, hop};
 use crate::network::shuffle;
-use crate::network::storing::{self, MemberError, Stored, WANTED};
+use crate::network::storing::{self, MemberError, STORED, Stored, WANTED};
 use crate::store::{OutboxMessage, OutboxState, StoredReceipt};
 
 /// Rounds of sealing and storing: more work once or twice, a newer list once, another path once.
 const ROUNDS: usize = 6;
 /// How long three members may take.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
-/// Members that are asked for time and height at once; three answers are enough.
-const ASKED: usize = 5;
+/// What members said of time and height holds for the next messages, too: an anchor is good for three periods.
+const TERMS_HOLD: Duration = Duration::from_secs(30);
+/// Between two words about work that takes long.
+const TELL: Duration = Duration::from_millis(250);
+/// Members that are asked for time and height at once; three answers are enough, so one may be frozen.
+const ASKED: usize = 4;
 /// How long the second and third answer are waited for after the first.
 const OTHERS_WAIT: Duration = Duration::from_millis(150);
 /// A worked envelope this close to the end of its time is made anew.
@@ -53,6 +61,13 @@ pub enum Progress {
         /// The difficulty.
         difficulty: u32,
         /// How many trials it takes on average.
+        expected: u64,
+    },
+    /// It goes on; told every [`TELL`].
+    Working {
+        /// Trials so far.
+        attempts: u64,
+        /// How many it takes on average.
         expected: u64,
     },
     /// It was found.
@@ -84,6 +99,17 @@ pub struct Sent {
     pub hops: [NodeId; 3],
     /// How long its work took; zero if it had been done before.
     pub work: Duration,
+    /// From asking the first member to the second receipt, which makes it *stored*, without the work in between.
+    pub stored: Duration,
+}
+
+/// The block that work is anchored at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Anchor {
+    height: Height,
+    hash: BlockHash,
+    /// When members said so.
+    heard: Monotonic,
 }
 
 /// What the network says that an envelope is made with.
@@ -101,6 +127,7 @@ impl Messenger {
     pub async fn send(&mut self, id: &MessageId, mut progress: impl FnMut(Progress)) -> Result<Sent, Error> {
         let message = self.account.store.outbox_message(id)?.ok_or_else(|| Error::NoMessage(id.to_string()))?;
         let result = self.send_rounds(message, &mut progress).await;
+        self.keep_scores()?;
         match &result {
             Ok(_) => {}
             Err(Error::Unsendable(reason)) => self.account.store.set_failed(id, reason)?,
@@ -158,11 +185,23 @@ impl Messenger {
             progress(Progress::Path { hops });
             let mut members = self.directory.members(swarm).to_vec();
             shuffle(&mut self.rng, &mut members);
+            let members = self.slow_last(members);
+            let (began, mut work, mut second) = (Instant::now(), Duration::ZERO, None);
+            let mut open = BTreeMap::new();
             let record = match self.reusable(&message) {
                 Some(record) => record,
                 None => {
-                    let terms = self.terms(&path, &members).await?;
-                    let (record, work) = self.make(&message, &terms, difficulty, progress).await?;
+                    let terms = match self.known_terms() {
+                        Some(terms) => Ok(terms),
+                        None => self.terms(&path, &members, &mut open).await,
+                    };
+                    if terms.is_err() {
+                        // Nobody answers through it: whoever tries again takes another path.
+                        self.rotate(Purpose::Send);
+                    }
+                    let terms = terms?;
+                    let (record, worked) = self.make(&message, &terms, difficulty, progress).await?;
+                    work = worked;
                     took += work;
                     let record_id = record.envelope().id(&self.chain);
                     self.account.store.set_worked(&message.id, &record_id, &record)?;
@@ -170,13 +209,23 @@ impl Messenger {
                 }
             };
             let record_id = record.envelope().id(&self.chain);
-            match self.store_record(&message.id, &path, &members, &record, progress).await? {
+            let (answered, others): (Vec<_>, Vec<_>) = members.iter().partition(|node| open.contains_key(*node));
+            let members: Vec<NodeId> = answered.into_iter().chain(others).copied().collect();
+            let mut note = |step| {
+                if matches!(step, Progress::Stored { receipts: STORED, .. }) {
+                    second = Some(began.elapsed().saturating_sub(work));
+                }
+                progress(step);
+            };
+            match self.store_record(&message.id, &path, (&members, open), &record, &mut note).await? {
                 Ok(stored) => {
                     let members = stored.receipts.into_iter().map(|(node, _)| node).collect();
-                    return Ok(Sent { id: message.id, record: record_id, swarm, members, hops, work: took });
+                    let stored = second.unwrap_or_default();
+                    return Ok(Sent { id: message.id, record: record_id, swarm, members, hops, work: took, stored });
                 }
                 Err(error) => {
                     tracing::debug!(%error, "not stored yet");
+                    self.anchor = None;
                     match &error {
                         storing::StoreError::Work { difficulty: wanted } => difficulty = u64::from(*wanted),
                         storing::StoreError::Swarm { .. } => self.refresh().await?,
@@ -200,8 +249,14 @@ impl Messenger {
         (now.0 + TIME_LEFT < made.0 + TIMESTAMP_PAST_SECONDS && made.0 <= now.0 + TIME_LEFT).then_some(record)
     }
 
-    /// Asks three members for time and final height, and one of them for the anchor's header.
-    async fn terms(&mut self, path: &Path, members: &[NodeId]) -> Result<Terms, Error> {
+    /// Asks three members for time and final height, and one of them for the anchor's header if it is not known. Their
+    /// tunnels stay open.
+    async fn terms(
+        &mut self,
+        path: &Path,
+        members: &[NodeId],
+        open: &mut BTreeMap<NodeId, Tunnel>,
+    ) -> Result<Terms, Error> {
         let hops: Vec<_> = members.iter().filter_map(|node| hop(self.directory.nodes(), node)).collect();
         let (mut lookups, mut finals) = (Vec::new(), Vec::new());
         let mut last = None;
@@ -234,15 +289,33 @@ impl Messenger {
         let Some(last_final) = finals.get(finals.len().saturating_sub(1) / 2) else {
             return Err(last.map_or(Error::NoOwner, Error::Lookup));
         };
-        let params = &self.genesis.genesis.params;
-        let anchor = pow::anchor(*last_final, params.epoch_blocks);
+        let anchor = pow::anchor(*last_final, self.genesis.genesis.params.epoch_blocks);
+        let hash = self.anchor_hash(anchor, &mut lookups).await?;
+        self.anchor = Some(Anchor { height: anchor, hash, heard: self.clock.own().monotonic });
+        open.extend(lookups.into_iter().map(|lookup| (lookup.node(), lookup.into_tunnel())));
+        Ok(Terms { now: self.clock.now(), anchor, anchor_hash: hash })
+    }
+
+    /// What members said a moment ago.
+    fn known_terms(&self) -> Option<Terms> {
+        let Anchor { height, hash, .. } =
+            self.anchor.filter(|anchor| self.clock.own().monotonic.since(anchor.heard) < TERMS_HOLD)?;
+        Some(Terms { now: self.clock.now(), anchor: height, anchor_hash: hash })
+    }
+
+    /// The hash of the block that work is anchored at: the same for a whole epoch, so it is asked for once.
+    async fn anchor_hash(&mut self, anchor: Height, lookups: &mut [Lookup]) -> Result<BlockHash, Error> {
         if anchor == Height::ZERO {
-            return Ok(Terms { now: self.clock.now(), anchor, anchor_hash: self.chain.into() });
+            return Ok(self.chain.into());
         }
-        for lookup in &mut lookups {
+        if let Some(known) = self.anchor.filter(|known| known.height == anchor) {
+            return Ok(known.hash);
+        }
+        let mut last = None;
+        for lookup in lookups {
             match lookup.header(anchor).await {
                 Ok(header) if header.verify(&self.chain, &self.genesis.genesis.authority, &Ed25519) => {
-                    return Ok(Terms { now: self.clock.now(), anchor, anchor_hash: header.hash(&self.chain) });
+                    return Ok(header.hash(&self.chain));
                 }
                 Ok(_) => tracing::debug!(node = lookup.node().short(), "a forged header"),
                 Err(error) => last = Some(error),
@@ -275,18 +348,20 @@ impl Messenger {
         let expected = work.target(difficulty).expected_attempts();
         progress(Progress::Work { difficulty: difficulty.get(), expected });
         let start = Nonce(self.rng.next_u64());
-        let (nonce, took) = prove(work, difficulty, start).await?;
+        let tell = |attempts| progress(Progress::Working { attempts, expected });
+        let (nonce, took) = prove(work, difficulty, start, tell).await?;
         progress(Progress::Worked { took });
         let record = Record::new(envelope, nonce, None).map_err(|error| Error::Unsendable(error.to_string()))?;
         Ok((record, took))
     }
 
-    /// Stores at the members, and keeps each receipt as it comes.
+    /// Stores at the members, in the tunnels that are open to some of them, and keeps the receipts. They are written down
+    /// together at the end: should the process die before, the same record is stored again, which changes nothing.
     async fn store_record(
         &mut self,
         id: &MessageId,
         path: &Path,
-        members: &[NodeId],
+        (members, mut open): (&[NodeId], BTreeMap<NodeId, Tunnel>),
         record: &Record,
         progress: &mut impl FnMut(Progress),
     ) -> Result<Result<Stored<StoredReceipt>, storing::StoreError>, Error> {
@@ -298,27 +373,24 @@ impl Messenger {
             expiry: record.envelope().expiry(),
         };
         let bytes = record.encode();
-        let failed = Cell::new(None);
-        let store = &mut self.account.store;
+        let kept = RefCell::new(Vec::new());
         let result = storing::store(
             members,
             STORE_PATIENCE,
             |node, order| {
-                let (to, bytes, expected) = (hop(&nodes, &node), bytes.clone(), &expected);
-                async move { ask(path, to, bytes, order, expected).await }
+                let (to, tunnel) = (hop(&nodes, &node), open.remove(&node));
+                let (request, expected) =
+                    (SwarmRequest::Store { record: bytes.clone(), publish_order: order }, &expected);
+                async move { ask(path, to, tunnel, request, expected).await }
             },
             |receipt, receipts| {
-                if let Err(error) = store.add_receipt(id, receipt) {
-                    failed.set(Some(error));
-                }
+                kept.borrow_mut().push(*receipt);
                 progress(Progress::Stored { receipts, wanted: WANTED });
             },
         )
         .await;
-        match failed.into_inner() {
-            Some(error) => Err(error.into()),
-            None => Ok(result),
-        }
+        self.account.store.add_receipts(id, &kept.into_inner())?;
+        Ok(result)
     }
 }
 
@@ -333,15 +405,29 @@ struct Expected {
 async fn ask(
     path: &Path,
     to: Option<HopInfo>,
-    record: Vec<u8>,
-    publish_order: PublishOrder,
+    tunnel: Option<Tunnel>,
+    request: SwarmRequest,
     expected: &Expected,
 ) -> Result<StoredReceipt, MemberError> {
     let to = to.ok_or(MemberError::Nonsense("not in the list"))?;
-    let unreachable = |error: sotto_behaviours::tunnel::client::Error| MemberError::Unreachable(error.to_string());
-    let request = SwarmRequest::Store { record, publish_order };
-    let (tunnel, answer) = Tunnel::connect(path, to, Some(request)).await.map_err(unreachable)?;
-    tunnel.close();
+    let answer = match tunnel {
+        Some(mut tunnel) => {
+            let answer = tunnel.request(request.clone()).await.ok();
+            tunnel.close();
+            answer
+        }
+        None => None,
+    };
+    let answer = match answer {
+        Some(answer) => Some(answer),
+        // There was no tunnel, or work that took long has outlived it.
+        None => {
+            let connected = Tunnel::connect(path, to, Some(request)).await;
+            let (tunnel, answer) = connected.map_err(|error| MemberError::Unreachable(error.to_string()))?;
+            tunnel.close();
+            answer
+        }
+    };
     match answer {
         Some(SwarmResponse::Stored { receipt, signature }) => {
             let fits = receipt.node == to.node
@@ -359,8 +445,13 @@ async fn ask(
     }
 }
 
-/// Searches on all cores, beside the runtime. Dropped, the search ends.
-async fn prove(work: Work, difficulty: Difficulty, start: Nonce) -> Result<(Nonce, Duration), Error> {
+/// Searches on all cores, beside the runtime, and tells how many trials there were. Dropped, the search ends.
+async fn prove(
+    work: Work,
+    difficulty: Difficulty,
+    start: Nonce,
+    mut tell: impl FnMut(u64),
+) -> Result<(Nonce, Duration), Error> {
     struct Cancel(std::sync::Arc<Search>);
     impl Drop for Cancel {
         fn drop(&mut self) {
@@ -369,8 +460,14 @@ async fn prove(work: Work, difficulty: Difficulty, start: Nonce) -> Result<(Nonc
     }
     let search = Cancel(std::sync::Arc::new(Search::new()));
     let shared = std::sync::Arc::clone(&search.0);
-    let began = std::time::Instant::now();
-    let found = tokio::task::spawn_blocking(move || work.prove(difficulty, start, &shared)).await;
+    let began = Instant::now();
+    let mut found = tokio::task::spawn_blocking(move || work.prove(difficulty, start, &shared));
+    let found = loop {
+        tokio::select! {
+            found = &mut found => break found,
+            () = tokio::time::sleep(TELL) => tell(search.0.attempts()),
+        }
+    };
     let nonce = found
         .map_err(|error| Error::Unsendable(format!("the search for the proof of work ended: {error}")))?
         .map_err(|error| Error::Unsendable(error.to_string()))?;

@@ -3,10 +3,13 @@
 //! Three nodes' clocks make a median; a minority of liars does not move it. Until three have answered, the machine's
 //! clock stands in, or what a hop said that refused a build for its time. Times leave a client rounded: whole seconds in
 //! envelopes and requests, whole minutes in builds.
+//!
+//! While a machine sleeps its monotonic clock stands still and its wall clock goes on. That is how a sleep is noticed
+//! ([`SharedClock::sleeps`]); what nodes said before it is moved by its length, and holds until they answer again.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sotto_behaviours::network::WallClock;
 use sotto_proto::cell::Minute;
@@ -16,6 +19,30 @@ use sotto_proto::time::{Monotonic, Now, UnixMillis};
 const QUORUM: usize = 3;
 /// Answers remembered.
 const SAMPLES: usize = 15;
+/// A wall clock that gains so much on the monotonic one was not corrected but went on while the machine slept: shorter
+/// sleeps do paths no harm, and corrections are smaller as a rule. One that is not is mended as a sleep is.
+const SLEEP: Duration = Duration::from_secs(10);
+
+/// Notices that the machine slept.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sleeps {
+    last: Option<Now>,
+    count: u64,
+}
+
+impl Sleeps {
+    /// Compares with the reading before; says how long the machine slept between the two, if it did.
+    fn note(&mut self, now: Now) -> Option<Duration> {
+        let last = self.last.replace(now)?;
+        let passed = Duration::from_millis(now.wall.0.saturating_sub(last.wall.0));
+        let asleep = passed.saturating_sub(now.monotonic.since(last.monotonic));
+        if asleep < SLEEP {
+            return None;
+        }
+        self.count += 1;
+        Some(asleep)
+    }
+}
 
 /// The clock of the network, as far as it is known.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +67,14 @@ impl NetworkClock {
     pub fn refused(&mut self, minute: Minute, now: Monotonic) {
         let middle = (u64::from(minute.0) * 60 + 30) * 1000;
         self.corrected = Some(signed(middle).saturating_sub(millis(now)));
+    }
+
+    /// The machine slept: the monotonic clock, which answers are told by, stood still. How far the two clocks are apart
+    /// is as before, until nodes answer again or a hop knows better.
+    pub fn slept(&mut self, asleep: Duration) {
+        let asleep = i64::try_from(asleep.as_millis()).unwrap_or(i64::MAX);
+        self.corrected = self.median().map(|median| median.saturating_add(asleep));
+        self.samples.clear();
     }
 
     /// The time by the network, or by this machine while too few nodes have answered.
@@ -71,46 +106,53 @@ impl NetworkClock {
 pub struct SharedClock {
     began: Instant,
     wall: WallClock,
-    network: Arc<Mutex<NetworkClock>>,
+    shared: Arc<Mutex<(Sleeps, NetworkClock)>>,
 }
 
 impl SharedClock {
     /// A clock that knows nothing of the network yet.
     #[must_use]
     pub fn new(wall: WallClock) -> Self {
-        Self { began: Instant::now(), wall, network: Arc::default() }
+        Self { began: Instant::now(), wall, shared: Arc::default() }
     }
 
     /// This machine's times.
     #[must_use]
     pub fn own(&self) -> Now {
-        Now { monotonic: Monotonic(self.began.elapsed()), wall: self.wall.now() }
+        self.read().0
     }
 
     /// The network's time.
     #[must_use]
     pub fn now(&self) -> UnixMillis {
-        let own = self.own();
-        self.lock().now(own)
+        let (own, shared) = self.read();
+        shared.1.now(own)
+    }
+
+    /// How often this machine has slept since the clock was made: whoever sees the number change knows that whatever
+    /// others were to keep for him is gone.
+    #[must_use]
+    pub fn sleeps(&self) -> u64 {
+        self.read().1.0.count
     }
 
     /// How far this machine's clock is ahead of the network's, once that is known.
     #[must_use]
     pub fn own_ahead(&self) -> Option<i64> {
-        let own = self.own();
-        self.lock().own_ahead(own)
+        let (own, shared) = self.read();
+        shared.1.own_ahead(own)
     }
 
     /// See [`NetworkClock::heard`]; the answer has come just now.
     pub fn heard(&self, time: UnixMillis, asked: Monotonic) {
-        let answered = self.own().monotonic;
-        self.lock().heard(time, asked, answered);
+        let (own, mut shared) = self.read();
+        shared.1.heard(time, asked, own.monotonic);
     }
 
     /// See [`NetworkClock::refused`].
     pub fn refused(&self, minute: Minute) {
-        let now = self.own().monotonic;
-        self.lock().refused(minute, now);
+        let (own, mut shared) = self.read();
+        shared.1.refused(minute, own.monotonic);
     }
 
     /// The network's time, for a host.
@@ -120,8 +162,14 @@ impl SharedClock {
         WallClock::new(move || clock.now())
     }
 
-    fn lock(&self) -> MutexGuard<'_, NetworkClock> {
-        self.network.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Reads the machine's clocks, and notices a sleep.
+    fn read(&self) -> (Now, MutexGuard<'_, (Sleeps, NetworkClock)>) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = Now { monotonic: Monotonic(self.began.elapsed()), wall: self.wall.now() };
+        if let Some(asleep) = shared.0.note(own) {
+            shared.1.slept(asleep);
+        }
+        (own, shared)
     }
 }
 
@@ -135,7 +183,7 @@ fn signed(value: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
 
@@ -187,6 +235,41 @@ mod tests {
             clock.heard(UnixMillis(9_000), at(0), at(0));
         }
         assert_eq!(clock.now(now(500, 5)), UnixMillis(9_500));
+    }
+
+    #[test]
+    fn a_sleep_is_noticed_once_and_a_corrected_clock_is_none() {
+        let mut sleeps = Sleeps::default();
+        assert_eq!(sleeps.note(now(0, 1_000_000)), None);
+        assert_eq!(sleeps.note(now(3_600_000, 4_600_000)), None, "an hour awake");
+        assert_eq!(sleeps.note(now(3_601_000, 4_601_000 + 7_200_000)), Some(Duration::from_secs(7200)));
+        assert_eq!(sleeps.note(now(3_602_000, 4_602_000 + 7_200_000)), None);
+        assert_eq!(sleeps.note(now(3_603_000, 4_603_000)), None, "set back");
+        assert_eq!(sleeps.note(now(3_604_000, 4_604_000 + 9_000)), None, "set forward by a little");
+        assert_eq!(sleeps.count, 1);
+    }
+
+    #[test]
+    fn after_a_sleep_the_networks_time_has_gone_on_and_a_hop_may_still_mend_it() {
+        let mut clock = NetworkClock::default();
+        for _ in 0..3 {
+            clock.heard(UnixMillis(1_000_000), at(0), at(0));
+        }
+        clock.slept(Duration::from_secs(7200));
+        assert_eq!(clock.now(now(500, 5)), UnixMillis(1_000_500 + 7_200_000));
+        clock.refused(Minute(100), at(0));
+        assert_eq!(clock.now(now(500, 5)), UnixMillis(6_030_500), "the clock was set, and the machine had not slept");
+    }
+
+    #[test]
+    fn all_holders_of_a_clock_see_the_sleep() {
+        let wall = Arc::new(AtomicU64::new(1_000_000));
+        let read = Arc::clone(&wall);
+        let clock = SharedClock::new(WallClock::new(move || UnixMillis(read.load(Ordering::Relaxed))));
+        let other = clock.clone();
+        assert_eq!((clock.sleeps(), other.sleeps()), (0, 0));
+        wall.fetch_add(3_600_000, Ordering::Relaxed);
+        assert_eq!((clock.sleeps(), other.sleeps()), (1, 1));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! no two accounts ever share one. Dropping the [`GuardHost`] ends the task and with it the connection.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sotto_behaviours::network::{
     BuildError, ConnectionLimits, Event, Network, NetworkConfig, Peer, Role, Timeouts, WallClock,
@@ -39,6 +40,7 @@ struct Build {
 pub struct GuardHost {
     guard: NodeId,
     builds: mpsc::Sender<Build>,
+    connected: Arc<AtomicBool>,
     task: AbortHandle,
 }
 
@@ -67,8 +69,9 @@ impl GuardHost {
         };
         let network = Network::new(config, view, None)?;
         let (builds, received) = mpsc::channel(PATHS_PER_CLIENT);
-        let task = tokio::spawn(drive(network, received, view_sender)).abort_handle();
-        Ok(Self { guard: guard.node, builds, task })
+        let connected = Arc::default();
+        let task = tokio::spawn(drive(network, received, view_sender, Arc::clone(&connected))).abort_handle();
+        Ok(Self { guard: guard.node, builds, connected, task })
     }
 
     /// Whom it is connected with, or will be.
@@ -77,16 +80,26 @@ impl GuardHost {
         self.guard
     }
 
-    /// Builds a path; its first hop must be the guard.
+    /// Whether there is a connection with the guard.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Builds a path; its first hop must be the guard. The answer comes within ten seconds, and is an error when this
+    /// host is dropped before.
     ///
     /// # Errors
     /// [`PathError`] that says which hop failed.
-    pub async fn build(&self, hops: [HopInfo; HOPS]) -> Result<Path, PathError> {
-        let (reply, built) = oneshot::channel();
-        if self.builds.send(Build { hops, reply }).await.is_err() {
-            return Err(PathError::GuardUnreachable);
+    pub fn build(&self, hops: [HopInfo; HOPS]) -> impl Future<Output = Result<Path, PathError>> + Send + use<> {
+        let builds = self.builds.clone();
+        async move {
+            let (reply, built) = oneshot::channel();
+            if builds.send(Build { hops, reply }).await.is_err() {
+                return Err(PathError::GuardUnreachable);
+            }
+            built.await.unwrap_or(Err(PathError::GuardUnreachable))
         }
-        built.await.unwrap_or(Err(PathError::GuardUnreachable))
     }
 }
 
@@ -97,11 +110,22 @@ impl Drop for GuardHost {
 }
 
 /// Drives the host. The view never changes: what a client knows of the network is not the host's business.
-async fn drive(mut network: Network, mut builds: mpsc::Receiver<Build>, _view: watch::Sender<Arc<NetworkView>>) {
+async fn drive(
+    mut network: Network,
+    mut builds: mpsc::Receiver<Build>,
+    _view: watch::Sender<Arc<NetworkView>>,
+    connected: Arc<AtomicBool>,
+) {
     loop {
         tokio::select! {
-            event = network.next() => if let Event::OtherGenesis { node } = event {
-                tracing::debug!(node = node.short(), "the guard is of another network");
+            // The guard is the only peer there is.
+            event = network.next() => match event {
+                Event::OtherGenesis { node } => {
+                    tracing::debug!(node = node.short(), "the guard is of another network");
+                }
+                Event::PeerConnected { .. } => connected.store(true, Ordering::Relaxed),
+                Event::PeerDisconnected { .. } => connected.store(false, Ordering::Relaxed),
+                _ => {}
             },
             build = builds.recv() => {
                 let Some(Build { hops, reply }) = build else { return };

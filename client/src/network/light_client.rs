@@ -82,6 +82,19 @@ pub enum UpdateError {
     },
 }
 
+impl UpdateError {
+    /// Who told what cannot be true.
+    #[must_use]
+    pub const fn liar(&self) -> Option<NodeId> {
+        match self {
+            Self::OtherHeight { node } | Self::Forged { node } | Self::Incomplete { node } => Some(*node),
+            Self::TooFew { .. } | Self::Equivocation(_) | Self::Stopped | Self::Older { .. } | Self::Time { .. } => {
+                None
+            }
+        }
+    }
+}
+
 /// Two headers of one height, both signed by the authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {

@@ -62,6 +62,12 @@ impl Lookup {
         self.node
     }
 
+    /// The tunnel, for other questions.
+    #[must_use]
+    pub fn into_tunnel(self) -> Tunnel {
+        self.tunnel
+    }
+
     /// The node itself, asked again: a question and an answer of one cell each.
     ///
     /// # Errors

@@ -1,12 +1,14 @@
 //! The paths of one account: each serves one purpose, takes new streams for ten minutes, and is replaced in time.
 //!
-//! The first guard of the sample that can be reached is used. Guards are never scored and never replaced because paths
+//! The first guard of the sample that can be reached is used; `race` says when the next one is tried. Guards are never scored and never replaced because paths
 //! through them failed; other hops are shunned for a while when they fail, half for a report about a neighbour.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 use sotto_behaviours::onion::HopInfo;
@@ -16,15 +18,17 @@ use sotto_proto::chain::GenesisFile;
 use sotto_proto::id::NodeId;
 use sotto_proto::limits::{HOPS, PATH_NEW_STREAMS};
 use sotto_proto::network::NodeList;
+use sotto_proto::time::Monotonic;
 
 use super::choice::{self, Avoid, NoPath};
 use super::clock::SharedClock;
 use super::guards::Guards;
 use super::host::{GuardHost, HostError};
+use super::race::{Next, Race, Runner};
 use super::scores::Scores;
 
-/// Builds that are tried before a client says that there is no path.
-const ATTEMPTS: usize = 8;
+/// How long other guards go before one that was silent or failed.
+const AWAY: Duration = Duration::from_secs(60);
 /// A path this close to its age for new streams is not begun to be used.
 const LAST_MOMENTS: Duration = Duration::from_secs(15);
 
@@ -84,6 +88,10 @@ pub struct Paths {
     /// One connection with each guard in use.
     hosts: BTreeMap<NodeId, GuardHost>,
     held: Vec<(Purpose, Path)>,
+    /// Guards that were silent or failed, and until when others go before them.
+    away: BTreeMap<NodeId, Monotonic>,
+    /// Sleeps of this machine that were taken note of.
+    sleeps: u64,
     rng: ChaCha20Rng,
 }
 
@@ -91,7 +99,17 @@ impl Paths {
     /// No path yet. `rng` is all the randomness that choices are made from.
     #[must_use]
     pub fn new(genesis: Arc<GenesisFile>, clock: SharedClock, guards: Guards, rng: ChaCha20Rng) -> Self {
-        Self { genesis, clock, guards, scores: Scores::default(), hosts: BTreeMap::new(), held: Vec::new(), rng }
+        Self {
+            genesis,
+            sleeps: clock.sleeps(),
+            clock,
+            guards,
+            scores: Scores::default(),
+            hosts: BTreeMap::new(),
+            held: Vec::new(),
+            away: BTreeMap::new(),
+            rng,
+        }
     }
 
     /// The guards, to be stored when [`Paths::maintain`] or [`Paths::get`] changed them.
@@ -120,6 +138,7 @@ impl Paths {
     /// # Errors
     /// [`Error`] when none can be built.
     pub async fn get(&mut self, nodes: &NodeList, purpose: Purpose, avoid: &Avoid) -> Result<Path, Error> {
+        self.note_sleep();
         self.note_ends();
         let serves = |path: &Path| {
             path.age() + LAST_MOMENTS < PATH_NEW_STREAMS
@@ -138,43 +157,125 @@ impl Paths {
     /// # Errors
     /// [`Error`] when none can be built.
     pub async fn build(&mut self, nodes: &NodeList, avoid: &Avoid) -> Result<Path, Error> {
-        let mut unreachable = BTreeSet::new();
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
-            let guard = match self.guard(nodes, avoid, &unreachable) {
-                Ok(guard) => guard,
-                Err(_) if !unreachable.is_empty() => return Err(Error::NoGuard { tried: unreachable.len() }),
-                Err(error) => return Err(error.into()),
-            };
-            let shunned = self.scores.shunned(nodes.len(), self.clock.own().monotonic);
-            let chosen = choice::behind_guard(nodes, &guard, avoid, &shunned, &mut self.rng)?;
-            let hops = hops(nodes, chosen).ok_or(NoPath::TooFew)?;
-            match self.host(nodes, guard)?.build(hops).await {
-                Ok(path) => return Ok(path),
-                Err(error) => {
-                    tracing::debug!(%error, "a path was not built");
-                    if let PathError::Refused { status: Status::TimeRefused, minute, .. } = &error {
-                        self.clock.refused(*minute);
-                    }
-                    if error.blame() == Blame::Hop(Position::Guard) {
-                        // A new connection next time: this one may be dead.
-                        self.hosts.remove(&guard);
-                        unreachable.insert(guard);
-                    }
-                    self.blame(error.blame(), &chosen);
-                    last = Some(error);
+        self.note_sleep();
+        let mut race = Race::new(self.clock.own().monotonic);
+        let (mut builds, mut last) = (FuturesUnordered::new(), None);
+        // Middles and exits of the builds of this race.
+        let mut tried = BTreeMap::new();
+        loop {
+            let now = self.clock.own().monotonic;
+            let runners = self.runners(nodes, avoid, race.unreachable());
+            let build = race.begun();
+            match race.next(&runners, now) {
+                Next::Begin(guard) => {
+                    let shunned = self.scores.shunned(nodes.len(), now);
+                    // One of them may be why nothing came back; in a small network there may be no others.
+                    let all = shunned.iter().chain(tried.values().flatten()).copied().collect();
+                    let chosen = choice::behind_guard(nodes, &guard, avoid, &all, &mut self.rng)
+                        .or_else(|_| choice::behind_guard(nodes, &guard, avoid, &shunned, &mut self.rng))?;
+                    tried.insert(build, [chosen[1], chosen[2]]);
+                    let hops = hops(nodes, chosen).ok_or(NoPath::TooFew)?;
+                    let built = self.host(nodes, guard)?.build(hops);
+                    builds.push(async move { (build, chosen, built.await) });
                 }
+                Next::Wait(until) => tokio::select! {
+                    biased;
+                    Some((build, chosen, built)) = builds.next() => match built {
+                        Ok(path) => {
+                            self.note_silent(&race, chosen[0], &tried);
+                            return Ok(path);
+                        }
+                        Err(error) => {
+                            tracing::debug!(%error, "a path was not built");
+                            race.failed(build, error.blame() == Blame::Hop(Position::Guard));
+                            self.note_failure(&error, &chosen);
+                            last = Some(error);
+                        }
+                    },
+                    () = tokio::time::sleep(until.since(now)) => {}
+                },
+                Next::NoGuard if race.unreachable().is_empty() => return Err(NoPath::Guard.into()),
+                Next::NoGuard => return Err(Error::NoGuard { tried: race.unreachable().len() }),
+                Next::Over => return Err(Error::Failed(last.unwrap_or(PathError::TimedOut))),
             }
         }
-        Err(last.map_or(Error::Choice(NoPath::TooFew), Error::Failed))
     }
 
-    /// The first guard of the sample that may begin the path and was not found unreachable.
-    fn guard(&mut self, nodes: &NodeList, avoid: &Avoid, unreachable: &BTreeSet<NodeId>) -> Result<NodeId, NoPath> {
-        let now = self.clock.now().seconds();
-        self.guards.extend(nodes, avoid, unreachable, now, &mut self.rng);
-        let mut allowed = self.guards.for_path(nodes, avoid);
-        allowed.find(|guard| !unreachable.contains(guard)).ok_or(NoPath::Guard)
+    /// The guards that may begin the path: those that were silent or failed a moment ago come last.
+    fn runners(&mut self, nodes: &NodeList, avoid: &Avoid, unreachable: &BTreeSet<NodeId>) -> Vec<Runner> {
+        let (now, time) = (self.clock.own().monotonic, self.clock.now().seconds());
+        self.guards.extend(nodes, avoid, unreachable, time, &mut self.rng);
+        self.away.retain(|_, until| *until > now);
+        let connected = |guard: &NodeId| self.hosts.get(guard).is_some_and(GuardHost::is_connected);
+        let guards = self.guards.for_path(nodes, avoid);
+        let mut runners: Vec<_> = guards.map(|guard| Runner { guard, connected: connected(&guard) }).collect();
+        runners.sort_by_key(|runner| self.away.contains_key(&runner.guard));
+        runners
+    }
+
+    fn note_failure(&mut self, error: &PathError, chosen: &[NodeId; HOPS]) {
+        if let PathError::Refused { status: Status::TimeRefused, minute, .. } = error {
+            self.clock.refused(*minute);
+        }
+        if error.blame() == Blame::Hop(Position::Guard) {
+            self.set_away(chosen[0]);
+        }
+        self.blame(error.blame(), chosen);
+    }
+
+    /// A path was built through `winner` while other builds were silent: their guards, or if it was the same one, a hop
+    /// behind it.
+    fn note_silent(&mut self, race: &Race, winner: NodeId, tried: &BTreeMap<usize, [NodeId; 2]>) {
+        let now = self.clock.own().monotonic;
+        for (build, guard) in race.silent(now) {
+            if guard != winner {
+                self.set_away(guard);
+                continue;
+            }
+            for hop in tried.get(&build).into_iter().flatten() {
+                self.scores.half(*hop, now);
+            }
+        }
+        self.away.remove(&winner);
+    }
+
+    /// Others of the sample go before this guard for a while, and it gets a new connection: the one there is may be dead.
+    fn set_away(&mut self, guard: NodeId) {
+        self.hosts.remove(&guard);
+        self.away.insert(guard, self.clock.own().monotonic.plus(AWAY));
+    }
+
+    /// After a sleep no path and no connection is believed: those at their other ends have long given them up.
+    fn note_sleep(&mut self) {
+        let sleeps = self.clock.sleeps();
+        if sleeps != self.sleeps {
+            tracing::debug!("this machine slept: all paths are dropped");
+            self.sleeps = sleeps;
+            self.held.clear();
+            self.hosts.clear();
+            self.away.clear();
+        }
+    }
+
+    /// Who failed lately, for the store.
+    #[must_use]
+    pub const fn scores(&self) -> &Scores {
+        &self.scores
+    }
+
+    /// Begins with what an earlier process knew.
+    pub fn set_scores(&mut self, scores: Scores) {
+        self.scores = scores;
+    }
+
+    /// A node was slow to answer through one of these paths.
+    pub fn slow(&mut self, node: NodeId) {
+        self.scores.half(node, self.clock.own().monotonic);
+    }
+
+    /// Nodes that failed or were slow lately.
+    pub fn shunned(&mut self, nodes: &NodeList) -> BTreeSet<NodeId> {
+        self.scores.shunned(nodes.len(), self.clock.own().monotonic)
     }
 
     fn host(&mut self, nodes: &NodeList, guard: NodeId) -> Result<&GuardHost, Error> {

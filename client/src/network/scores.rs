@@ -7,19 +7,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use sotto_proto::codec::{DecodeError, Reader};
 use sotto_proto::id::NodeId;
-use sotto_proto::time::Monotonic;
+use sotto_proto::time::{Monotonic, Now, UnixMillis};
 
 /// How long it takes a score to halve.
 const HALF_LIFE: Duration = Duration::from_secs(600);
 /// The score of a failure that is one node's alone.
 const FAILURE: f64 = 1.0;
+/// No score gets higher: after ten half-lives everything is forgotten.
+const MOST: f64 = 256.0;
 /// Who has more than this is shunned: a half of a report, ten minutes long.
 const SHUNNED: f64 = 0.25;
 /// One of so many nodes may be shunned.
 const SHARE: usize = 4;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Score {
     value: f64,
     at: Monotonic,
@@ -33,7 +36,7 @@ impl Score {
 }
 
 /// The scores of nodes that failed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores(BTreeMap<NodeId, Score>);
 
 impl Scores {
@@ -48,14 +51,48 @@ impl Scores {
         self.add(next, FAILURE / 2.0, now);
     }
 
-    /// The guard says that `node` failed: guards are not scored, the half of the other stays.
+    /// The guard says that `node` failed, or it was slow: guards are not scored, and whether a slow node or a hop on the
+    /// way to it is at fault cannot be told; the half of the node stays.
     pub fn half(&mut self, node: NodeId, now: Monotonic) {
         self.add(node, FAILURE / 2.0, now);
     }
 
     fn add(&mut self, node: NodeId, value: f64, now: Monotonic) {
         let before = self.0.get(&node).map_or(0.0, |score| score.now(now));
-        self.0.insert(node, Score { value: before + value, at: now });
+        self.0.insert(node, Score { value: (before + value).min(MOST), at: now });
+    }
+
+    /// For the store: the next process begins with what this one knows.
+    #[must_use]
+    pub fn encode(&self, now: Now) -> Vec<u8> {
+        let mut bytes = now.wall.0.to_be_bytes().to_vec();
+        for (node, score) in &self.0 {
+            bytes.extend(node.as_bytes());
+            bytes.extend(score.now(now.monotonic).to_bits().to_be_bytes());
+        }
+        bytes
+    }
+
+    /// What [`Scores::encode`] wrote, less what has passed since.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if it is not that.
+    pub fn decode(bytes: &[u8], now: Now) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let written = UnixMillis(reader.u64()?);
+        // A clock that was set back makes nothing older.
+        let age = Duration::from_millis(now.wall.0.saturating_sub(written.0));
+        let mut scores = Self::default();
+        while reader.remaining() > 0 {
+            let (node, value) = (reader.id()?, f64::from_bits(reader.u64()?));
+            if !(0.0..=MOST).contains(&value) {
+                return Err(DecodeError::Value("score"));
+            }
+            let score = Score { value, at: Monotonic(Duration::ZERO) };
+            let value = score.now(Monotonic(age));
+            scores.0.insert(node, Score { value, at: now.monotonic });
+        }
+        Ok(scores)
     }
 
     /// Who is to be avoided among `all` nodes. Forgets who is not any more, so that the map stays as small as the list.
@@ -88,6 +125,24 @@ mod tests {
         assert_eq!(scores.shunned(100, at(599)), [1, 2, 3].map(node).into());
         assert_eq!(scores.shunned(100, at(601)), [node(1)].into());
         assert_eq!(scores.shunned(100, at(1201)), [].into());
+    }
+
+    #[test]
+    fn the_next_process_goes_on_where_this_one_ended() {
+        let now = |seconds: u64, wall: u64| Now { monotonic: at(seconds), wall: UnixMillis(wall * 1000) };
+        let mut scores = Scores::default();
+        scores.failed(node(1), at(100));
+        scores.half(node(2), at(100));
+        let bytes = scores.encode(now(100, 5_000));
+        let mut later = Scores::decode(&bytes, now(3, 5_599)).unwrap();
+        assert_eq!(later.shunned(100, at(3)), [1, 2].map(node).into());
+        assert_eq!(later.shunned(100, at(5)), [node(1)].into(), "ten minutes after the failure");
+        let mut later = Scores::decode(&bytes, now(0, 4_000)).unwrap();
+        assert_eq!(later.shunned(100, at(0)), [1, 2].map(node).into(), "the clock was set back");
+        assert!(Scores::decode(&bytes[..20], now(0, 0)).is_err());
+        let mut wrong = bytes.clone();
+        wrong[40..48].copy_from_slice(&f64::NAN.to_bits().to_be_bytes());
+        assert!(Scores::decode(&wrong, now(0, 0)).is_err());
     }
 
     #[test]

@@ -21,16 +21,12 @@ use sotto_proto::id::{Height, NodeId, SwarmId};
 use sotto_proto::request::{self, PublishOrder};
 use tokio::time::Instant;
 
+use super::hedge;
+
 /// Receipts wanted.
 pub const WANTED: usize = 3;
 /// Receipts that make a message *stored*.
 pub const STORED: usize = 2;
-/// The next member is asked after so many times the median answer.
-const HEDGE: u32 = 3;
-/// But not before this.
-const HEDGE_MIN: Duration = Duration::from_millis(50);
-/// As long as nobody has answered, the next member is asked after this.
-const HEDGE_BLIND: Duration = Duration::from_millis(500);
 
 /// Why a member gave no receipt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,8 +114,8 @@ where
         return Err(StoreError::Nobody);
     }
     let deadline = Instant::now() + patience;
-    let mut hedge_at = Instant::now() + HEDGE_BLIND;
     let mut times = Vec::new();
+    let mut hedge_at = Instant::now() + hedge::delay(&mut times);
     let mut stored = Stored { receipts: Vec::new(), failed: Vec::new() };
     while stored.receipts.len() < WANTED && !pending.is_empty() {
         tokio::select! {
@@ -129,7 +125,7 @@ where
                     progress(&receipt, stored.receipts.len() + 1);
                     stored.receipts.push((node, receipt));
                     times.push(took);
-                    hedge_at = hedge_at.min(Instant::now() + hedge(&mut times));
+                    hedge_at = hedge_at.min(Instant::now() + hedge::delay(&mut times));
                 }
                 Err(error) => {
                     stored.failed.push((node, error));
@@ -141,17 +137,11 @@ where
                     break;
                 }
                 next(&mut pending);
-                hedge_at = Instant::now() + hedge(&mut times);
+                hedge_at = Instant::now() + hedge::delay(&mut times);
             }
         }
     }
     judge(stored)
-}
-
-/// Three times the median of the answers so far.
-fn hedge(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).map_or(HEDGE_BLIND, |median| (*median * HEDGE).max(HEDGE_MIN))
 }
 
 fn judge<R>(stored: Stored<R>) -> Result<Stored<R>, StoreError> {

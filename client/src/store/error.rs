@@ -75,6 +75,8 @@ pub enum StoreErrorKind {
     Conflict,
     /// It is broken.
     Damaged,
+    /// There is no room for it on the disk.
+    Full,
     /// Disk, memory or permissions.
     Io,
 }
@@ -91,7 +93,8 @@ impl StoreError {
             Self::OtherNetwork { .. } | Self::LaterVersion { .. } => StoreErrorKind::Conflict,
             Self::Damaged(_) => StoreErrorKind::Damaged,
             Self::Database(error) => of_database(error),
-            Self::Io { .. } | Self::Kdf(_) => StoreErrorKind::Io,
+            Self::Io { source, .. } => of_system(source),
+            Self::Kdf(_) => StoreErrorKind::Io,
         }
     }
 
@@ -103,9 +106,17 @@ impl StoreError {
 }
 
 fn of_database(error: &rusqlite::Error) -> StoreErrorKind {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
     match error.sqlite_error_code() {
         Some(DatabaseCorrupt | NotADatabase) => StoreErrorKind::Damaged,
+        Some(DiskFull) => StoreErrorKind::Full,
+        _ => StoreErrorKind::Io,
+    }
+}
+
+fn of_system(error: &io::Error) -> StoreErrorKind {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreErrorKind::Full,
         _ => StoreErrorKind::Io,
     }
 }

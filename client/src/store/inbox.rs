@@ -122,6 +122,16 @@ impl Store {
         self.inbox("WHERE number > ? ORDER BY number LIMIT ?", after, limit)
     }
 
+    /// The number of the message that came last; zero if none has.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn newest(&self) -> Result<InboxNumber, StoreError> {
+        let newest: i64 =
+            self.connection.query_row("SELECT coalesce(max(number), 0) FROM inbox", [], |row| row.get(0))?;
+        Ok(InboxNumber(to_unsigned(newest)))
+    }
+
     /// Marks messages as shown.
     ///
     /// # Errors
@@ -132,6 +142,25 @@ impl Store {
             transaction.execute("UPDATE inbox SET shown = 1 WHERE number = ?", [to_signed(number.0)])?;
         }
         Ok(transaction.commit()?)
+    }
+
+    /// Marks a message as shown, and has `show` show it before that is final: if the disk takes no more, that is noticed
+    /// before anything is shown; if showing fails, the message is not marked.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails, and that of `show`.
+    pub fn show<E: From<StoreError>>(
+        &mut self,
+        number: InboxNumber,
+        show: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let transaction = self.connection.transaction().map_err(StoreError::from)?;
+        let sql = "UPDATE inbox SET shown = 1 WHERE number = ?";
+        transaction.execute(sql, [to_signed(number.0)]).map_err(StoreError::from)?;
+        // The pages go to the log now; of the commit, a last one is left to write.
+        transaction.cache_flush().map_err(StoreError::from)?;
+        show()?;
+        Ok(transaction.commit().map_err(StoreError::from)?)
     }
 
     /// Forgets records that expired long enough ago to never come back, and says how many.

@@ -23,14 +23,17 @@ pub struct SavedNetwork {
     pub fetched: UnixMillis,
 }
 
-/// Signed proof that a node lied.
+/// The kind of evidence after which no list is believed any more.
+pub const EQUIVOCATION: &str = "two blocks of one height";
+
+/// What contradicts itself, and what a node told that cannot be true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
     /// When that showed.
     pub found: UnixMillis,
-    /// What it is proof of, such as `two headers`.
+    /// What it is about: [`EQUIVOCATION`], or what was told.
     pub kind: String,
-    /// The proof, as it was signed.
+    /// Two signed headers; of anything else, the key of who told it.
     pub bytes: Vec<u8>,
 }
 
@@ -79,6 +82,18 @@ impl Store {
         let newest = transaction.last_insert_rowid();
         transaction.execute("DELETE FROM evidence WHERE number <= ?", [newest.saturating_sub(EVIDENCE)])?;
         Ok(transaction.commit()?)
+    }
+
+    /// Whether the authority is known to have signed two blocks of one height.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn has_equivocation(&self) -> Result<bool, StoreError> {
+        Ok(self.connection.query_row(
+            "SELECT EXISTS (SELECT 1 FROM evidence WHERE kind = ?)",
+            [EQUIVOCATION],
+            |row| row.get(0),
+        )?)
     }
 
     /// The evidence at hand, the newest first.

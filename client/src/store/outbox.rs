@@ -164,16 +164,16 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
-    /// Adds a receipt and says how many there are; [`STORED_RECEIPTS`] make the message stored. A second one of the
+    /// Adds receipts and says how many there are; [`STORED_RECEIPTS`] make the message stored. A second one of the
     /// same node, or one of another record, changes nothing.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when there is no such message.
-    pub fn add_receipt(&mut self, id: &MessageId, receipt: &StoredReceipt) -> Result<usize, StoreError> {
+    pub fn add_receipts(&mut self, id: &MessageId, receipts: &[StoredReceipt]) -> Result<usize, StoreError> {
         let transaction = self.connection.transaction()?;
-        let receipts = received(&transaction, id, receipt)?;
+        let count = received(&transaction, id, receipts)?;
         transaction.commit()?;
-        Ok(receipts)
+        Ok(count)
     }
 
     /// An attempt came to nothing; the next is made at `retry_at`.
@@ -217,17 +217,17 @@ pub(super) fn worked(
     Ok(())
 }
 
-/// The part of [`Store::add_receipt`] inside its transaction.
+/// The part of [`Store::add_receipts`] inside its transaction.
 pub(super) fn received(
     transaction: &Transaction<'_>,
     id: &MessageId,
-    receipt: &StoredReceipt,
+    receipts: &[StoredReceipt],
 ) -> Result<usize, StoreError> {
     let record: Option<Option<[u8; 32]>> = transaction
         .query_row("SELECT record_id FROM outbox WHERE message = ?", [id.as_bytes()], |row| row.get(0))
         .optional()?;
     let record = record.ok_or(StoreError::NotFound("message"))?;
-    if record == Some(*receipt.receipt.id.as_bytes()) {
+    for receipt in receipts.iter().filter(|receipt| record == Some(*receipt.receipt.id.as_bytes())) {
         transaction.execute(
             "INSERT INTO receipt (message, node, receipt, signature) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
             params![

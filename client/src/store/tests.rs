@@ -1,6 +1,7 @@
 //! The store as a whole: what is on the disk, what survives a crash, what two accounts share.
 
 mod accounts;
+mod full;
 mod inbox;
 mod outbox;
 mod secrecy;

@@ -98,3 +98,17 @@ fn completions_are_printed_for_the_usual_shells() {
         assert!(said.out.contains("sotto") && said.out.contains("export-phrase"), "{shell}");
     }
 }
+
+#[test]
+fn a_log_goes_to_the_file_in_the_format_that_was_asked_for() {
+    let home = Home::new();
+    let list = ["--quiet", "--testnet", "dev", "account", "list"];
+    for format in ["text", "json", "logfmt"] {
+        let file = home.path(format);
+        let said = home.run(&[&["--log-file", file.to_str().unwrap(), "--log-format", format], &list[..]].concat());
+        assert_eq!((said.exit, said.err.as_str()), (0, ""), "{said:?}");
+        assert!(file.exists());
+    }
+    assert_eq!(home.run(&[&["--log-format", "xml"], &list[..]].concat()).exit, 2);
+    assert_eq!(home.run(&[&["--log-file", "/nowhere/x.log"], &list[..]].concat()).exit, 1);
+}

@@ -26,14 +26,14 @@ fn a_message_goes_from_queued_to_stored_on_two_receipts() {
     let (record_id, record) = record(1);
     store.set_worked(&id(1), &record_id, &record).unwrap();
     assert_eq!(state(store, 1), (OutboxState::Working, 0));
-    assert_eq!(store.add_receipt(&id(1), &receipt(1, record_id)).unwrap(), 1);
-    assert_eq!(store.add_receipt(&id(1), &receipt(1, record_id)).unwrap(), 1, "a node counts once");
+    assert_eq!(store.add_receipts(&id(1), &[receipt(1, record_id)]).unwrap(), 1);
+    assert_eq!(store.add_receipts(&id(1), &[receipt(1, record_id)]).unwrap(), 1, "a node counts once");
     assert_eq!(state(store, 1), (OutboxState::Working, 1));
     assert_eq!(store.pending(10).unwrap().len(), 1);
-    assert_eq!(store.add_receipt(&id(1), &receipt(2, record_id)).unwrap(), 2);
+    assert_eq!(store.add_receipts(&id(1), &[receipt(2, record_id)]).unwrap(), 2);
     assert_eq!(state(store, 1), (OutboxState::Stored, 2));
     assert_eq!(store.pending(10).unwrap(), []);
-    assert_eq!(store.add_receipt(&id(1), &receipt(3, record_id)).unwrap(), 3);
+    assert_eq!(store.add_receipts(&id(1), &[receipt(3, record_id)]).unwrap(), 3);
     let sent = store.outbox_message(&id(1)).unwrap().unwrap();
     assert_eq!((sent.record, sent.content, sent.recipient), (Some(record), content(1, "hi"), address(2)));
     assert_eq!(sent.receipts, [1, 2, 3].map(|node| receipt(node, record_id)));
@@ -46,11 +46,11 @@ fn receipts_of_an_earlier_record_do_not_count() {
     store.enqueue(&message(1)).unwrap();
     let ((first, first_record), (second, second_record)) = (record(1), record(2));
     store.set_worked(&id(1), &first, &first_record).unwrap();
-    store.add_receipt(&id(1), &receipt(1, first)).unwrap();
+    store.add_receipts(&id(1), &[receipt(1, first)]).unwrap();
     // More work was asked for.
     store.set_worked(&id(1), &second, &second_record).unwrap();
-    assert_eq!(store.add_receipt(&id(1), &receipt(2, first)).unwrap(), 0);
-    assert_eq!(store.add_receipt(&id(1), &receipt(1, second)).unwrap(), 1);
+    assert_eq!(store.add_receipts(&id(1), &[receipt(2, first)]).unwrap(), 0);
+    assert_eq!(store.add_receipts(&id(1), &[receipt(1, second)]).unwrap(), 1);
     assert_eq!(state(store, 1), (OutboxState::Working, 1));
 }
 
@@ -70,9 +70,9 @@ fn the_outbox_survives_a_crash_at_every_step() {
     let (_copy, found) = after_crash(dir.path());
     assert_eq!(found.store.pending(10).unwrap()[0].record, Some(record));
 
-    alice.store.add_receipt(&id(1), &receipt(1, record_id)).unwrap();
+    alice.store.add_receipts(&id(1), &[receipt(1, record_id)]).unwrap();
     let transaction = alice.store.connection.transaction().unwrap();
-    assert_eq!(received(&transaction, &id(1), &receipt(2, record_id)).unwrap(), 2);
+    assert_eq!(received(&transaction, &id(1), &[receipt(2, record_id)]).unwrap(), 2);
     let (_copy, found) = after_crash(dir.path());
     assert_eq!(state(&found.store, 1), (OutboxState::Working, 1), "not committed");
     transaction.commit().unwrap();

@@ -21,7 +21,7 @@ fn plant(accounts: &Accounts) -> OpenAccount {
     let (record_id, record) = record(BYTE);
     store.note_attempt(&id, UnixMillis(1), SENTINEL).unwrap();
     store.set_worked(&id, &record_id, &record).unwrap();
-    store.add_receipt(&id, &receipt(BYTE, record_id)).unwrap();
+    store.add_receipts(&id, &[receipt(BYTE, record_id)]).unwrap();
     let newer = Letter::Newer { kind: 9, body: SENTINEL.into() };
     let arrivals = vec![arrival(BYTE, letter(BYTE, BYTE, SENTINEL)), arrival(BYTE - 1, Some(newer))];
     let cursor = Cursor { epoch: u64::from_be_bytes([BYTE; 8]), seq: 1 };

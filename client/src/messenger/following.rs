@@ -1,0 +1,261 @@
+//! Following: subscriptions at two members, which push what comes at once.
+//!
+//! ```text
+//!  member ── pages ──▶ subscription (task) ─┐ 16 pages
+//!  member ── pages ──▶ subscription (task) ─┴─▶ follow ──▶ store ──▶ whoever follows
+//! ```
+//!
+//! What is told is read from the store, behind what was told before: however a path ends, whatever is given up halfway,
+//! nothing that was taken in stays untold, and nothing is told twice.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sotto_behaviours::onion::HopInfo;
+use sotto_behaviours::onion::client::Path;
+use sotto_behaviours::tunnel::client::{self as tunnel, Tunnel};
+use sotto_proto::id::NodeId;
+use sotto_proto::limits::PATH_NEW_STREAMS;
+use sotto_proto::request::{Records, SignedRead, Subscribe, SwarmRequest};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::receiving::{MemberFailure, records_of};
+use super::{Error, Messenger};
+use crate::network::clock::SharedClock;
+use crate::network::paths::{Purpose, hop};
+use crate::store::{InboxMessage, InboxNumber, Store};
+
+/// Members that are subscribed at.
+const SUBSCRIPTIONS: usize = 2;
+/// How long a member may take to begin: most of the time there is nothing to tell yet.
+const SUBSCRIBE_PATIENCE: Duration = Duration::from_secs(3);
+/// Pages on their way from subscriptions to the store.
+const WAITING_PAGES: usize = 16;
+/// Messages that are told at once.
+const ROWS: usize = 256;
+/// Between two polls while subscribed: members that are not subscribed at are asked in time.
+const POLL_INTERVAL: Duration = Duration::from_secs(300);
+/// A subscription moves to a new path before the old one takes no more streams.
+const MOVE_AT: Duration = Duration::from_secs(PATH_NEW_STREAMS.as_secs() - 30);
+/// After a subscription failed, the next one begins this much later.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How soon a sleep of the machine is noticed.
+const WAKE_CHECK: Duration = Duration::from_secs(1);
+
+/// What happens while following.
+#[derive(Debug)]
+pub enum Followed {
+    /// Everything that had waited is there, and new mail comes at once.
+    Subscribed {
+        /// At so many members.
+        members: usize,
+    },
+    /// New messages.
+    Messages(Vec<InboxMessage>),
+    /// The network does not answer; it is tried again.
+    Interrupted(Error),
+}
+
+/// Whether to go on following.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Continue {
+    /// Go on.
+    Yes,
+    /// Stop.
+    No,
+}
+
+/// Whoever follows, and what he was told.
+struct Follower<F> {
+    happened: F,
+    told: InboxNumber,
+}
+
+impl<F: FnMut(Followed, &mut Store) -> Continue> Follower<F> {
+    fn tell(&mut self, followed: Followed, store: &mut Store) -> Continue {
+        (self.happened)(followed, store)
+    }
+
+    /// Tells what came since the last time.
+    fn tell_new(&mut self, store: &mut Store) -> Result<Continue, Error> {
+        loop {
+            let new = store.inbox_after(self.told, ROWS)?;
+            let Some(last) = new.last() else { return Ok(Continue::Yes) };
+            self.told = last.number;
+            if self.tell(Followed::Messages(new), store) == Continue::No {
+                return Ok(Continue::No);
+            }
+        }
+    }
+}
+
+/// The subscriptions on one path.
+struct Subscriptions {
+    running: JoinSet<MemberFailure>,
+    members: BTreeMap<tokio::task::Id, NodeId>,
+    pages: mpsc::Sender<(NodeId, Records)>,
+}
+
+impl Messenger {
+    /// Subscribes at two members and tells `happened` of new mail, with the store to mark it shown in, until it says
+    /// stop. Paths are replaced before they end and after the machine slept, other members are polled in between, and
+    /// what waits in the outbox is sent.
+    ///
+    /// # Errors
+    /// [`Error`] of the store; those of the network are told and tried again.
+    pub async fn follow(&mut self, happened: impl FnMut(Followed, &mut Store) -> Continue) -> Result<(), Error> {
+        let mut follower = Follower { happened, told: self.account.store.newest()? };
+        loop {
+            let clock = self.clock.clone();
+            let result = tokio::select! {
+                result = Box::pin(self.follow_path(&mut follower)) => result,
+                // Nothing on the old paths is waited for: their other ends have given them up.
+                () = slept(&clock) => Ok(Continue::Yes),
+            };
+            if matches!(result, Ok(Continue::No)) || follower.tell_new(&mut self.account.store)? == Continue::No {
+                return Ok(());
+            }
+            match result {
+                Ok(_) => {}
+                Err(Error::Store(error)) => return Err(error.into()),
+                Err(error) => {
+                    self.rotate(Purpose::Receive);
+                    if follower.tell(Followed::Interrupted(error), &mut self.account.store) == Continue::No {
+                        return Ok(());
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// Follows on one path, until it is time for another.
+    async fn follow_path<F>(&mut self, follower: &mut Follower<F>) -> Result<Continue, Error>
+    where
+        F: FnMut(Followed, &mut Store) -> Continue,
+    {
+        self.receive().await?;
+        if follower.tell_new(&mut self.account.store)? == Continue::No {
+            return Ok(Continue::No);
+        }
+        let path = self.path(Purpose::Receive).await?;
+        let (pages, mut arriving) = mpsc::channel(WAITING_PAGES);
+        let mut subscriptions = Subscriptions { running: JoinSet::new(), members: BTreeMap::new(), pages };
+        self.subscribe(&path, &mut subscriptions)?;
+        let members = subscriptions.members.len();
+        if members > 0 && follower.tell(Followed::Subscribed { members }, &mut self.account.store) == Continue::No {
+            return Ok(Continue::No);
+        }
+        let move_at = Instant::now() + MOVE_AT.saturating_sub(path.age());
+        let mut poll_at = Instant::now() + POLL_INTERVAL;
+        loop {
+            tokio::select! {
+                Some((node, records)) = arriving.recv() => {
+                    self.take_in(node, records)?;
+                }
+                Some(ended) = subscriptions.running.join_next_with_id() => {
+                    self.subscription_ended(ended, &mut subscriptions);
+                    if path.end().is_some() {
+                        return Ok(Continue::Yes);
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                    self.subscribe(&path, &mut subscriptions)?;
+                }
+                end = path.closed() => {
+                    tracing::debug!(?end, "the path of the subscriptions ended");
+                    return Ok(Continue::Yes);
+                }
+                // Dropping the subscriptions first misses nothing: the cursor in the store is behind what was taken in.
+                () = tokio::time::sleep_until(move_at) => {
+                    self.rotate(Purpose::Receive);
+                    return Ok(Continue::Yes);
+                }
+                () = tokio::time::sleep_until(poll_at) => {
+                    poll_at = Instant::now() + POLL_INTERVAL;
+                    self.receive().await?;
+                    self.send_pending(usize::MAX).await?;
+                }
+            }
+            if follower.tell_new(&mut self.account.store)? == Continue::No {
+                return Ok(Continue::No);
+            }
+        }
+    }
+
+    /// Subscribes where there is no subscription yet, until there are enough.
+    fn subscribe(&mut self, path: &Path, subscriptions: &mut Subscriptions) -> Result<(), Error> {
+        while subscriptions.members.len() < SUBSCRIPTIONS
+            && let Some(to) = self.unsubscribed(subscriptions)?
+        {
+            let cursor = self.account.store.cursor(&self.address(), &to.node)?;
+            let read = self.asking().sign::<Subscribe>(self.account.account(), to.node, cursor);
+            let (path, pages) = (path.clone(), subscriptions.pages.clone());
+            let task = subscriptions.running.spawn(async move {
+                match run_subscription(&path, to, read, &pages).await {
+                    Ok(never) => match never {},
+                    Err(failure) => failure,
+                }
+            });
+            subscriptions.members.insert(task.id(), to.node);
+        }
+        Ok(())
+    }
+
+    /// A random member without a subscription, one that was slow lately only if there is no other.
+    fn unsubscribed(&mut self, subscriptions: &Subscriptions) -> Result<Option<HopInfo>, Error> {
+        let swarm = self.directory.owner(&self.address()).ok_or(Error::NoOwner)?;
+        let is_free = |node: &NodeId| !subscriptions.members.values().any(|other| other == node);
+        let mut free: Vec<_> = self.directory.members(swarm).iter().copied().filter(is_free).collect();
+        crate::network::shuffle(&mut self.rng, &mut free);
+        let first = self.slow_last(free).into_iter().next();
+        Ok(first.and_then(|node| hop(self.directory.nodes(), &node)))
+    }
+
+    fn subscription_ended(
+        &mut self,
+        ended: Result<(tokio::task::Id, MemberFailure), tokio::task::JoinError>,
+        subscriptions: &mut Subscriptions,
+    ) {
+        let (task, failure) = match ended {
+            Ok((task, failure)) => (task, failure),
+            Err(error) => {
+                tracing::warn!(%error, "a subscription broke");
+                subscriptions.members.remove(&error.id());
+                return;
+            }
+        };
+        tracing::debug!(%failure, "a subscription ended");
+        let member = subscriptions.members.remove(&task);
+        if let (MemberFailure::Tunnel(tunnel::Error::TimedOut), Some(member)) = (failure, member) {
+            self.paths.slow(member);
+        }
+    }
+}
+
+/// Comes back when this machine has slept.
+async fn slept(clock: &SharedClock) {
+    let before = clock.sleeps();
+    while clock.sleeps() == before {
+        tokio::time::sleep(WAKE_CHECK).await;
+    }
+}
+
+async fn run_subscription(
+    path: &Path,
+    to: HopInfo,
+    read: SignedRead<Subscribe>,
+    pages: &mpsc::Sender<(NodeId, Records)>,
+) -> Result<std::convert::Infallible, MemberFailure> {
+    let begun = Tunnel::connect(path, to, Some(SwarmRequest::Subscribe(read)));
+    let begun = tokio::time::timeout(SUBSCRIBE_PATIENCE, begun).await.map_err(|_| tunnel::Error::TimedOut)?;
+    let (mut tunnel, first) = begun?;
+    let mut answer = first.ok_or(MemberFailure::Nonsense)?;
+    loop {
+        let records = records_of(answer)?;
+        // Whoever followed has stopped.
+        pages.send((to.node, records)).await.map_err(|_| MemberFailure::Nonsense)?;
+        answer = tunnel.next().await?;
+    }
+}

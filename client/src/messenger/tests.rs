@@ -1,0 +1,218 @@
+//! A messenger on a network of real hosts: what frozen and dead nodes, a sleep and a full disk cost it.
+
+mod network;
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rand_core::Rng as _;
+use sotto_proto::content::{Body, Content, MessageId, Text};
+use sotto_proto::envelope::Ttl;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use self::network::{HOPS, MEMBERS, World};
+use super::{Continue, Error, Followed, Messenger};
+use crate::network::light_client::UpdateError;
+use crate::network::paths::Purpose;
+use crate::store::{Letter, NewMessage, OutboxState, StoreErrorKind};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long anything may take on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(40);
+
+fn text(letter: &Letter) -> &str {
+    match letter {
+        Letter::Message { content: Content { body: Body::Text(text), .. }, .. } => text.as_str(),
+        other => panic!("not a text: {other:?}"),
+    }
+}
+
+async fn received(messenger: &mut Messenger) -> Vec<String> {
+    let received = messenger.receive().await.unwrap();
+    received.messages.iter().map(|message| text(&message.letter).to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_members_cost_a_moment_and_mail_comes_once() {
+    let mut world = World::new(1);
+    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
+    world.deliver("one");
+    assert_eq!(received(&mut messenger).await, ["one"]);
+    world.set_silent(&MEMBERS[..2], true);
+    for round in 0..4 {
+        world.deliver(&round.to_string());
+        let began = Instant::now();
+        assert_eq!(received(&mut messenger).await, [round.to_string()]);
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_all_members_are_silent_it_is_said_within_patience_and_told_afterwards() {
+    let mut world = World::new(2);
+    let patience = Duration::from_secs(3);
+    let mut messenger = world.messenger([1, 2, 3], patience).await;
+    world.deliver("kept");
+    messenger.path(Purpose::Receive).await.unwrap();
+    world.set_silent(&MEMBERS, true);
+    let began = Instant::now();
+    let error = messenger.receive().await.unwrap_err();
+    assert!(matches!(error, Error::NoAnswer { asked: 5, .. }), "{error:?}");
+    assert!(began.elapsed() < patience + Duration::from_secs(2), "{:?}", began.elapsed());
+    world.set_silent(&MEMBERS, false);
+    assert_eq!(received(&mut messenger).await, ["kept"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_witnesses_cost_a_moment_and_when_all_are_silent_it_is_said_within_patience() {
+    let world = World::new(8);
+    let mut messenger = world.messenger([1, 2, 3], Duration::from_secs(3)).await;
+    world.set_silent(&HOPS[..2], true);
+    for _ in 0..3 {
+        messenger.refresh().await.unwrap();
+    }
+    world.set_silent(&HOPS, true);
+    let began = Instant::now();
+    let error = messenger.refresh().await.unwrap_err();
+    assert!(matches!(error, Error::Update(UpdateError::TooFew { answered: 0 })), "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_guard_costs_a_moment_once() {
+    let mut world = World::new(3);
+    world.stop(1).await;
+    let address = world.address(1);
+    // It takes connections and never says a word.
+    let _frozen = TcpListener::bind((address.ip, address.port)).await.unwrap();
+    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
+    let began = Instant::now();
+    let path = messenger.path(Purpose::Receive).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    assert_eq!(path.hops()[0].node, network::node_of(2));
+    assert_eq!(messenger.paths().guards().iter().count(), 3, "silent is not away: nobody is drawn in its place");
+    let began = Instant::now();
+    messenger.path(Purpose::Send).await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(1400), "remembered: {:?}", began.elapsed());
+}
+
+/// Follows while `script` plays, which is handed what is told.
+async fn following<F: Future<Output = ()>>(mut messenger: Messenger, script: impl FnOnce(mpsc::Receiver<String>) -> F) {
+    let (sender, told) = mpsc::channel(64);
+    let following = messenger.follow(|followed, store| {
+        if let Followed::Messages(messages) = followed {
+            for message in messages {
+                sender.try_send(text(&message.letter).to_owned()).unwrap();
+                store.mark_shown(&[message.number]).unwrap();
+            }
+        }
+        Continue::Yes
+    });
+    tokio::select! {
+        ended = following => panic!("{ended:?}"),
+        () = script(told) => {}
+    }
+}
+
+async fn next(told: &mut mpsc::Receiver<String>) -> String {
+    tokio::time::timeout(DEADLINE, told.recv()).await.expect("told in time").unwrap()
+}
+
+async fn until_subscribed(world: &World, more_than: usize) {
+    let subscribed = async {
+        while world.mailbox.subscriptions.load(Ordering::Relaxed) <= more_than {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, subscribed).await.expect("subscribed in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn following_goes_on_when_the_guard_dies_and_when_all_connections_die_and_come_back() {
+    let mut world = World::new(4);
+    following(world.messenger([1, 2, 3], PATIENCE).await, |mut told| async move {
+        until_subscribed(&world, 1).await;
+        world.deliver("pushed");
+        assert_eq!(next(&mut told).await, "pushed");
+        let before = world.mailbox.subscriptions.load(Ordering::Relaxed);
+        world.stop(1).await;
+        world.deliver("through another guard");
+        assert_eq!(next(&mut told).await, "through another guard");
+        until_subscribed(&world, before).await;
+        for seed in HOPS {
+            world.stop(seed).await;
+        }
+        world.deliver("while there is no network");
+        assert!(tokio::time::timeout(Duration::from_secs(1), told.recv()).await.is_err());
+        let before = world.mailbox.subscriptions.load(Ordering::Relaxed);
+        for seed in HOPS {
+            world.start(seed);
+        }
+        assert_eq!(next(&mut told).await, "while there is no network");
+        until_subscribed(&world, before).await;
+        world.deliver("again");
+        assert_eq!(next(&mut told).await, "again");
+        assert!(told.try_recv().is_err(), "nothing is told twice");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_sleep_of_hours_the_subscriptions_are_made_anew_at_once() {
+    let mut world = World::new(5);
+    following(world.messenger([1, 2, 3], PATIENCE).await, |mut told| async move {
+        until_subscribed(&world, 1).await;
+        world.deliver("before");
+        assert_eq!(next(&mut told).await, "before");
+        let before = world.mailbox.subscriptions.load(Ordering::Relaxed);
+        let began = Instant::now();
+        world.ahead.fetch_add(8 * 3_600_000, Ordering::Relaxed);
+        until_subscribed(&world, before).await;
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+        world.deliver("after");
+        assert_eq!(next(&mut told).await, "after");
+        assert!(told.try_recv().is_err(), "nothing is told twice");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_full_disk_nothing_is_lost_and_nothing_comes_twice() {
+    let mut world = World::new(6);
+    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
+    world.deliver(&"long ".repeat(2000));
+    world.deliver("short");
+    messenger.account_mut().store.set_full(true);
+    let error = messenger.receive().await.unwrap_err();
+    assert!(matches!(&error, Error::Store(error) if error.kind() == StoreErrorKind::Full), "{error:?}");
+    assert_eq!(messenger.account().store.unshown(10).unwrap(), []);
+    assert_eq!(messenger.account().store.cursors(&messenger.address()).unwrap(), [], "to be read again");
+    messenger.account_mut().store.set_full(false);
+    assert_eq!(received(&mut messenger).await.len(), 2);
+    assert_eq!(received(&mut messenger).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_meets_a_full_disk_is_sent_once_there_is_room() {
+    let world = World::new(7);
+    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
+    let recipient = messenger.address();
+    let mut id = [0; 16];
+    messenger.rng.fill_bytes(&mut id);
+    let id = MessageId::new(id);
+    let body = Body::Text(Text::new("wait ".repeat(3000)).unwrap());
+    let content = Content { id, sent: messenger.clock().now(), body };
+    let created = messenger.clock().now();
+    let new = NewMessage { recipient, content, ttl: Ttl::new(86_400).unwrap(), created };
+    messenger.account_mut().store.enqueue(&new).unwrap();
+    messenger.account_mut().store.set_full(true);
+    let error = messenger.send(&id, |_| ()).await.unwrap_err();
+    assert!(matches!(&error, Error::Store(error) if error.kind() == StoreErrorKind::Full), "{error:?}");
+    assert_eq!(world.mailbox.len(), 0, "what is not in the store is not sent");
+    messenger.account_mut().store.set_full(false);
+    assert_eq!(messenger.account().store.outbox_message(&id).unwrap().unwrap().state, OutboxState::Queued);
+    messenger.send(&id, |_| ()).await.unwrap();
+    assert_eq!(world.mailbox.len(), 1);
+    assert_eq!(received(&mut messenger).await.len(), 1);
+}
