@@ -163,10 +163,12 @@ install_rustup() {
 
 # Where the archive of RocksDB is kept; nothing when that cannot be told yet.
 rocksdb_directory() {
-    local crate compiler
+    local crate level compiler
     crate=$(awk -F'"' '$0 == "name = \"librocksdb-sys\"" { getline; print $2; exit }' "$sotto_root/Cargo.lock")
+    level=$(awk '/^\[profile\.release\.package\.librocksdb-sys\]/ { getline; gsub(/[^0-9a-z]/, "", $3); print $3; exit }' \
+        "$sotto_root/Cargo.toml")
     compiler=$(g++ -dumpfullversion -dumpversion 2>/dev/null) || return 0
-    [[ -z $crate ]] || printf '%s/rocksdb-%s-%s' "$sotto_cache" "$crate" "$compiler"
+    [[ -z $crate ]] || printf '%s/rocksdb-%s-O%s-%s' "$sotto_cache" "$crate" "$level" "$compiler"
 }
 
 use_rocksdb() { export ROCKSDB_LIB_DIR=$1 ROCKSDB_STATIC=1; }

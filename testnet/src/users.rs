@@ -35,7 +35,7 @@ pub struct User {
 }
 
 /// A message that is stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stored {
     /// Its id.
     pub id: String,
@@ -45,6 +45,8 @@ pub struct Stored {
     pub swarm: String,
     /// How long the proof of work took.
     pub work_ms: u64,
+    /// From the first member's being asked to the second receipt, without the work, in milliseconds.
+    pub stored_ms: f64,
     /// The whole command.
     pub took: Duration,
 }
@@ -181,6 +183,7 @@ impl<'a> Users<'a> {
             receipts: number(result, "/stored"),
             swarm: text(result, "/swarm").unwrap_or_default(),
             work_ms: number(result, "/pow_ms"),
+            stored_ms: result.pointer("/stored_ms").and_then(Value::as_f64).unwrap_or_default(),
             took,
         })
     }

@@ -7,17 +7,18 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use sotto_testnet::figures;
+use sotto_testnet::{figures, http};
 
+use crate::draws::Draws;
 use crate::harness::{Figure, Harness, nothing};
-use crate::testnet::{Testnet, eventually, finish, program};
+use crate::testnet::{Testnet, eventually, finish, list, program};
 
 const PORTS: u16 = 23_000;
 const NODES: u16 = 50;
 /// How long nodes are killed and restarted.
 const CHURN: Duration = Duration::from_secs(120);
 /// Nodes down at a time: ten in a hundred.
-const DOWN_AT_ONCE: u64 = 5;
+const DOWN_AT_ONCE: usize = 5;
 
 type Check = (&'static str, fn(&Testnet) -> Figure);
 
@@ -109,11 +110,30 @@ fn sixth_swarm(testnet: &Testnet) -> Figure {
 }
 
 fn reorganisation(testnet: &Testnet) -> Figure {
+    let before = producer_status(testnet);
     testnet.run("chain fault reorg 3").ok();
     testnet.agree_on(4, 30);
+    let tip = before["tip"].as_u64().unwrap();
+    let kept = final_hash(&before, before["height"].as_u64().unwrap());
+    let after = producer_status(testnet);
+    assert_ne!(final_hash(&after, tip), before["block_hash"], "no block was replaced");
+    assert_eq!(final_hash(&after, before["height"].as_u64().unwrap()), kept, "a final block was replaced");
+    assert_eq!(final_hash(&node_status(testnet, 0), tip), final_hash(&after, tip));
     let refused = testnet.run("chain fault reorg 4");
     refused.failed_with(10);
     nothing()
+}
+
+fn producer_status(testnet: &Testnet) -> Value {
+    let address = testnet.manifest()["producer"]["http"].as_str().unwrap().parse().unwrap();
+    runtime().block_on(http::get(address, "/status")).unwrap()
+}
+
+/// The hash of a final block by a producer's or a node's status.
+fn final_hash(status: &Value, height: u64) -> String {
+    let finals = status["finals"].as_array().unwrap();
+    let block = finals.iter().find(|block| block["height"] == height);
+    block.unwrap_or_else(|| panic!("no final block {height}: {status}"))["block_hash"].as_str().unwrap().to_owned()
 }
 
 fn producer_killed(testnet: &Testnet) -> Figure {
@@ -160,10 +180,8 @@ fn two_heads(testnet: &Testnet) -> Figure {
     // The first of two blocks of a height is the one that a node was on when it saw the other.
     let mut heads = BTreeMap::<u64, BTreeMap<String, usize>>::new();
     let manifest = testnet.manifest();
-    for node in manifest["nodes"].as_array().unwrap() {
-        let mut command = program("sotto-node");
-        command.args(["status", "--json", "--datadir", node["dir"].as_str().unwrap()]);
-        for evidence in finish(command).json()["evidence"].as_array().unwrap() {
+    for index in 0..manifest["nodes"].as_array().unwrap().len() {
+        for evidence in node_status(testnet, index)["evidence"].as_array().unwrap() {
             let height = heads.entry(evidence["height"].as_u64().unwrap()).or_default();
             *height.entry(evidence["first"].as_str().unwrap().to_owned()).or_default() += 1;
         }
@@ -171,6 +189,12 @@ fn two_heads(testnet: &Testnet) -> Figure {
     let split: Vec<_> = heads.values().filter(|heads| heads.len() == 2).map(|heads| heads.values()).collect();
     assert!(!split.is_empty(), "all nodes saw the same branch first: {heads:?}");
     Figure(format!("nodes on either branch, by height: {split:?}"))
+}
+
+fn node_status(testnet: &Testnet, index: usize) -> Value {
+    let mut status = program("sotto-node");
+    status.args(["status", "--json", "--datadir"]).arg(testnet.path().join(format!("node{index:02}")));
+    finish(status).json()
 }
 
 fn equivocation(testnet: &Testnet) -> Figure {
@@ -206,34 +230,14 @@ fn frozen_node(testnet: &Testnet) -> Figure {
     nothing()
 }
 
-/// Numbers that look random and are the same in every run.
-struct Draws(u64);
-
-impl Draws {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-
-    fn nodes(&mut self) -> String {
-        let mut drawn: Vec<u64> = Vec::new();
-        while drawn.len() < usize::try_from(DOWN_AT_ONCE).unwrap() {
-            let node = self.below(u64::from(NODES));
-            if !drawn.contains(&node) {
-                drawn.push(node);
-            }
-        }
-        drawn.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
-    }
-}
-
 fn churn(testnet: &Testnet) -> Figure {
     let mut draws = Draws(42);
+    let all: Vec<u64> = (0..u64::from(NODES)).collect();
     let started = Instant::now();
     let mut kills = 0;
     let mut restarted = started;
     while started.elapsed() < CHURN {
-        let nodes = draws.nodes();
+        let nodes = list(&draws.nodes(&all, DOWN_AT_ONCE));
         testnet.run(&format!("node kill {nodes}")).ok();
         kills += DOWN_AT_ONCE;
         // Long enough that the others go on without them, short enough for many rounds.
@@ -253,7 +257,7 @@ fn all_restart(testnet: &Testnet) -> Figure {
     let started = Instant::now();
     testnet.agree_on(1, 30);
     let ready = Duration::from_millis(restarted["ready_ms"].as_u64().unwrap());
-    assert!(ready < Duration::from_secs(30), "{ready:?}");
+    assert!(ready <= Duration::from_secs(10), "all were ready only after {ready:?}");
     Figure(format!(
         "ready after {:.1} s, a new block agreed on {:.1} s later",
         ready.as_secs_f64(),

@@ -110,7 +110,7 @@ pub(crate) fn run(harness: &mut Harness) {
     harness.check("setup has nothing to do on a machine that has everything", || {
         let machine = Machine::new().with_everything();
         let crate_version = locked_version();
-        let cache = machine.dir.path().join(format!("home/.cache/sotto/rocksdb-{crate_version}-{CACHED}"));
+        let cache = machine.dir.path().join(format!("home/.cache/sotto/rocksdb-{crate_version}-Os-{CACHED}"));
         fs::create_dir_all(&cache).unwrap();
         fs::write(cache.join("librocksdb.a"), "").unwrap();
         golden("complete.txt", &machine.dry_run().replace(&crate_version, "VERSION"));

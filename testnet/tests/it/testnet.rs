@@ -173,6 +173,11 @@ impl Testnet {
     }
 }
 
+/// Numbers of nodes as an argument.
+pub(crate) fn list(nodes: &[u64]) -> String {
+    nodes.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+}
+
 /// Waits until `condition` holds, at most `deadline`; returns how long it took.
 pub(crate) fn eventually(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) -> Duration {
     let started = Instant::now();
