@@ -1,7 +1,8 @@
 //! Do the nodes agree? Compared are block hash, state root, list root and swarm map at one final height that all have.
 //!
 //! Nodes are asked one after the other, so their newest heights differ by a block or two; each tells its last 32 final
-//! states, and the newest height that is in all lists is the one compared.
+//! states, and the newest height that is in all lists is the one compared. What each says of its own swarm is of its
+//! newest height, so while a new swarm map is coming to the nodes they make no picture, and do not count as agreed.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +74,11 @@ pub fn compare(answers: &[Option<NodeStatus>], from: u64) -> Agreement {
             parties.entry(state).or_default().push(index);
         }
     }
+    let maps = nodes.iter().filter_map(|node| node.finals.first()).map(|state| &state.swarm_map);
     match parties.first_key_value() {
+        Some((state, _)) if parties.len() == 1 && maps.clone().any(|map| *map != state.swarm_map) => {
+            Agreement::NotYet(format!("a new swarm map is coming to the nodes after height {}", state.height))
+        }
         Some((state, _)) if parties.len() == 1 => Agreement::Agreed(Agreed::from((*state).clone())),
         _ => Agreement::Split {
             height,
@@ -188,6 +193,18 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn while_a_new_map_is_coming_to_the_nodes_they_do_not_agree_yet() {
+        let ahead = |map: &str| {
+            let mut node = node(1..=8).unwrap();
+            node.finals[0].swarm_map = map.to_owned();
+            Some(node)
+        };
+        assert!(matches!(compare(&[node(1..=7), ahead("new")], 0), Agreement::NotYet(_)));
+        assert!(matches!(compare(&[node(1..=7), ahead("m")], 0), Agreement::Agreed(Agreed { height: 7, .. })));
+        assert!(matches!(compare(&[ahead("new"), ahead("new")], 0), Agreement::Agreed(Agreed { height: 8, .. })));
     }
 
     #[test]
