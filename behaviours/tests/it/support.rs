@@ -1,5 +1,6 @@
 //! What the tests share: hosts, what is between them, and hostile peers.
 
+mod any_of;
 mod flood;
 mod hops;
 mod hostile;

@@ -1,5 +1,7 @@
 //! The producer process as peers see it: over the network, killed, on a damaged disk.
 
+mod witness;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -25,181 +27,16 @@ use sotto_proto::time::UnixMillis;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use self::witness::Witness;
 use super::process::{PATIENCE, Place, fails, succeeds, until};
 
-/// The first node's key.
+/// The witness's key.
 fn node_key() -> SigningKey {
     SigningKey::from_seed(&[77; 32])
 }
 
 fn operator() -> SigningKey {
     SigningKey::from_seed(&test_seed(42, "operator", 0))
-}
-
-/// Node key and operator of a witness; the first one's are those of [`node_key`] and [`operator`].
-fn keys(number: u8) -> (SigningKey, SigningKey) {
-    let operator = test_seed(42, "operator", u32::from(number));
-    (SigningKey::from_seed(&[77 + number; 32]), SigningKey::from_seed(&operator))
-}
-
-/// A peer of the producer that remembers every block it is shown, and follows the chain as a node does.
-struct Witness {
-    number: u8,
-    network: Network,
-    producer: sotto_proto::id::NodeId,
-    chain: ChainId,
-    seen: BTreeMap<Height, BTreeSet<BlockHash>>,
-    gossiped: u64,
-    follower: Follower,
-    view: watch::Sender<Arc<NetworkView>>,
-}
-
-impl Witness {
-    fn new(place: &Place, role: Role) -> Self {
-        Self::on(place, role, place.genesis().genesis)
-    }
-
-    fn on(place: &Place, role: Role, genesis: Genesis) -> Self {
-        Self::numbered(0, place, role, genesis)
-    }
-
-    fn numbered(number: u8, place: &Place, role: Role, genesis: Genesis) -> Self {
-        let state = State::genesis(&genesis);
-        let follower = Follower::new(state.clone());
-        let (sender, view) = watch::channel(Arc::new(follower.view()));
-        let producer = Peer { node: genesis.producer, addresses: vec![place.listen()] };
-        let config = NetworkConfig {
-            identity: Zeroizing::new(*keys(number).0.seed()),
-            chain: state.chain(),
-            role,
-            // Further ones do not listen: they hear of blocks from the producer only.
-            listen: (role == Role::Node && number == 0).then(|| place.address(28_000)),
-            producer,
-            bootstrap: Vec::new(),
-            limits: ConnectionLimits { per_address_enabled: false, ..ConnectionLimits::default() },
-            private_addresses: true,
-            timeouts: Timeouts::default(),
-            clock: WallClock::system(),
-            relay: None,
-        };
-        let network = Network::new(config, view, None).unwrap();
-        let (chain, producer) = (state.chain(), genesis.producer);
-        Self { number, network, producer, chain, seen: BTreeMap::new(), gossiped: 0, follower, view: sender }
-    }
-
-    fn saw(&mut self, bytes: &[u8]) {
-        let block = Block::decode(bytes).unwrap();
-        self.seen.entry(block.height()).or_default().insert(block.hash(&self.chain));
-        self.follower.insert(block, &Ed25519).unwrap();
-        self.view.send_replace(Arc::new(self.follower.view()));
-    }
-
-    fn highest(&self) -> Height {
-        self.seen.last_key_value().map_or(Height(0), |(height, _)| *height)
-    }
-
-    fn on_event(&mut self, event: Event) {
-        match event {
-            Event::Block { gossip, bytes, .. } => {
-                self.gossiped += 1;
-                self.saw(&bytes);
-                self.network.judge(gossip, Verdict::Accept);
-            }
-            Event::Blocks { fetch, blocks, .. } => {
-                blocks.iter().for_each(|block| self.saw(block));
-                let tip = self.highest();
-                self.network.fetched(fetch, FetchOutcome::Inserted { tip });
-            }
-            _ => {}
-        }
-    }
-
-    /// Asks once.
-    async fn try_ask(&mut self, request: Request) -> Result<Response, RequestError> {
-        let Ok(asked) = self.network.request(self.producer, request) else {
-            return Err(RequestError::Unreachable);
-        };
-        loop {
-            match self.network.next().await {
-                Event::Response { id, result, .. } if id == asked => return result,
-                event => self.on_event(event),
-            }
-        }
-    }
-
-    /// Asks until there is an answer.
-    async fn ask(&mut self, request: Request) -> Response {
-        let begin = Instant::now();
-        loop {
-            match self.try_ask(request.clone()).await {
-                Ok(response) => return response,
-                Err(error) => {
-                    assert!(begin.elapsed() < PATIENCE, "{error}");
-                    let pause = tokio::time::sleep(Duration::from_millis(50));
-                    tokio::pin!(pause);
-                    loop {
-                        tokio::select! {
-                            () = &mut pause => break,
-                            event = self.network.next() => self.on_event(event),
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    async fn chain(&mut self, request: ChainRequest) -> ChainResponse {
-        match self.ask(Request::Chain(request)).await {
-            Response::Chain(response) => response,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn list(&mut self, request: ListRequest) -> ListResponse {
-        match self.ask(Request::List(request)).await {
-            Response::List(response) => response,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn blocks(&mut self, from: Height) -> Vec<Vec<u8>> {
-        match self.chain(ChainRequest::Blocks { from, max_bytes: 1 << 20 }).await {
-            ChainResponse::Blocks { blocks, .. } => blocks,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn submit(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
-        match self.chain(ChainRequest::SubmitTransaction(bytes)).await {
-            ChainResponse::Submitted => Ok(()),
-            ChainResponse::Error(error) => Err(error),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn sign(&self, nonce: u64, payload: Payload) -> Transaction {
-        let (key, operator) = keys(self.number);
-        let node = matches!(payload, Payload::Register { .. }).then_some(key);
-        let body = TxBody { signer: operator.public(), nonce, fee: Amount(0), payload };
-        Transaction::sign(body, &operator, node.as_ref(), &self.chain)
-    }
-
-    fn transfer(&self, nonce: u64) -> Transaction {
-        self.sign(nonce, Payload::Transfer { to: node_key().public(), amount: Amount(1) })
-    }
-
-    fn register(&self, place: &Place) -> Transaction {
-        self.sign(
-            0,
-            Payload::Register {
-                node: keys(self.number).0.node_id(),
-                x25519: X25519Key::new([5 + self.number; 32]),
-                stake: Amount::coins(100),
-                region: "eu".parse().unwrap(),
-                addresses: vec![place.address(28_000 + u16::from(self.number))],
-            },
-        )
-    }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

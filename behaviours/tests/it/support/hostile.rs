@@ -10,21 +10,22 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _, StreamExt as _};
+use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::ReadyUpgrade;
-use libp2p::core::{Endpoint, UpgradeInfo};
 use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
     NotifyHandler, Stream, SubstreamProtocol, SwarmEvent, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use libp2p::{InboundUpgrade, Multiaddr, PeerId, StreamProtocol, Swarm};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm};
 use sotto_behaviours::network::Timeouts;
 use sotto_behaviours::transport::{BoundTcp, multiaddr};
 use sotto_behaviours::{host, peer};
 use sotto_proto::id::NodeId;
 use sotto_proto::net_addr::NodeAddr;
 
+use super::any_of::AnyOf;
 use super::keypair;
 use super::memory::MemoryNet;
 
@@ -197,29 +198,6 @@ impl NetworkBehaviour for Behaviour {
     }
 }
 
-/// Accepts any of several protocols.
-#[derive(Clone)]
-struct AnyOf(Vec<StreamProtocol>);
-
-impl UpgradeInfo for AnyOf {
-    type Info = StreamProtocol;
-    type InfoIter = std::vec::IntoIter<StreamProtocol>;
-
-    fn protocol_info(&self) -> Self::InfoIter {
-        self.0.clone().into_iter()
-    }
-}
-
-impl<C> InboundUpgrade<C> for AnyOf {
-    type Output = (C, StreamProtocol);
-    type Error = std::convert::Infallible;
-    type Future = std::future::Ready<Result<Self::Output, Self::Error>>;
-
-    fn upgrade_inbound(self, socket: C, info: StreamProtocol) -> Self::Future {
-        std::future::ready(Ok((socket, info)))
-    }
-}
-
 struct Handler {
     accepts: Vec<StreamProtocol>,
     seen: Arc<Mutex<Seen>>,
@@ -270,7 +248,7 @@ impl ConnectionHandler for Handler {
         event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol, (), Order>,
     ) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (stream, name), .. }) => {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (name, stream), .. }) => {
                 *self.seen.lock().unwrap().opened.entry(name.to_string()).or_default() += 1;
                 self.work.push(listen(stream, name, Arc::clone(&self.seen)).boxed());
             }

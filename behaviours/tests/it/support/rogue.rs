@@ -7,16 +7,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::ReadyUpgrade;
-use libp2p::core::{Endpoint, UpgradeInfo};
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, DialError, FromSwarm, NetworkBehaviour,
     NotifyHandler, Stream, SubstreamProtocol, SwarmEvent, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use libp2p::{InboundUpgrade, Multiaddr, PeerId, StreamProtocol};
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use sotto_behaviours::names::Names;
 use sotto_behaviours::network::Timeouts;
 use sotto_behaviours::transport::{BoundTcp, multiaddr};
@@ -24,6 +24,7 @@ use sotto_behaviours::{host, peer};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::any_of::AnyOf;
 use super::memory::MemoryNet;
 use super::{Net, keypair, node_of};
 use crate::test_support::CHAIN;
@@ -209,29 +210,6 @@ impl NetworkBehaviour for Behaviour {
             return Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::Any, event });
         }
         Poll::Pending
-    }
-}
-
-/// Accepts any of several protocols.
-#[derive(Clone)]
-struct AnyOf(Vec<StreamProtocol>);
-
-impl UpgradeInfo for AnyOf {
-    type Info = StreamProtocol;
-    type InfoIter = std::vec::IntoIter<StreamProtocol>;
-
-    fn protocol_info(&self) -> Self::InfoIter {
-        self.0.clone().into_iter()
-    }
-}
-
-impl<C> InboundUpgrade<C> for AnyOf {
-    type Output = (StreamProtocol, C);
-    type Error = std::convert::Infallible;
-    type Future = std::future::Ready<Result<Self::Output, Self::Error>>;
-
-    fn upgrade_inbound(self, stream: C, name: StreamProtocol) -> Self::Future {
-        std::future::ready(Ok((name, stream)))
     }
 }
 
