@@ -239,13 +239,16 @@ impl Bench {
         // Until all listen and are connected with each other.
         let began = Instant::now();
         let path = loop {
-            match build(&orders).await {
-                Ok(path) => break path,
-                Err(error) if began.elapsed() > Duration::from_secs(20) => panic!("{error}"),
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            }
+            let error = match build(&orders).await {
+                Ok(path) => match Tunnel::connect(&path, hop(4), Some(store(vec![1; 1024]))).await {
+                    Ok(_) => break path,
+                    Err(error) => error.to_string(),
+                },
+                Err(error) => error.to_string(),
+            };
+            assert!(began.elapsed() < Duration::from_secs(20), "{error}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
         };
-        drop(Tunnel::connect(&path, hop(4), Some(store(vec![1; 1024]))).await.unwrap());
         Self { processes, orders, path, figures: BTreeMap::new() }
     }
 

@@ -30,19 +30,29 @@ use crate::network::BuildError;
 /// A gossip instance.
 pub type Behaviour = gossipsub::Behaviour<Intake, MaxCountSubscriptionFilter<Whitelist>>;
 
-/// Mesh neighbours aimed at, and when to look for more or fewer. Fewer than three would let one silent neighbour cut a
-/// node off from forwarded messages; every one more costs a copy of each message.
-const MESH: usize = 3;
-const MESH_LOW: usize = 2;
-const MESH_HIGH: usize = 4;
+/// Mesh neighbours aimed at, and when to look for more or fewer. Every one more costs a copy of each message.
+#[derive(Clone, Copy)]
+struct Mesh {
+    aim: usize,
+    low: usize,
+    high: usize,
+}
+
+/// Nodes of the chain topic are not all connected with each other; with fewer than three neighbours a silent one could
+/// cut a node off.
+const CHAIN_MESH: Mesh = Mesh { aim: 3, low: 2, high: 4 };
+/// All members of a swarm are connected and the author sends to each; what is missed nevertheless the second of those who
+/// took a message from its client publishes a second later, adverts tell, and repair brings.
+const SWARM_MESH: Mesh = Mesh { aim: 2, low: 1, high: 3 };
 /// Mesh neighbours that must have been dialled by us, so that nobody fills a mesh by dialling in.
 const MESH_OUTBOUND: usize = 1;
 
 /// gossipsub checks these only for topics with settings of their own, and computes nonsense when they do not hold.
-const _: () = assert!(
-    MESH_OUTBOUND <= MESH_LOW && MESH_LOW <= MESH && MESH <= MESH_HIGH && 2 * MESH_OUTBOUND <= MESH,
-    "mesh sizes"
-);
+const fn holds(mesh: Mesh) -> bool {
+    MESH_OUTBOUND <= mesh.low && mesh.low <= mesh.aim && mesh.aim <= mesh.high && 2 * MESH_OUTBOUND <= mesh.aim
+}
+
+const _: () = assert!(holds(CHAIN_MESH) && holds(SWARM_MESH), "mesh sizes");
 
 /// Ids in one IHAVE or IWANT: 22 bytes each, so that a full one stays far below the 16 KiB that end a stream.
 const CONTROL_IDS: usize = 512;
@@ -122,6 +132,7 @@ pub fn chain(
         protocol: names.chain_gossip().to_string(),
         max_message: limits::CHAIN_GOSSIP_MAX,
         queue: CHAIN_QUEUE,
+        mesh: CHAIN_MESH,
         // A block that passes a node by is fetched when a neighbour says how high it is, a second or two later than an
         // advert would bring it, so that one neighbour a second is told is enough.
         adverts: 1,
@@ -144,7 +155,8 @@ pub fn swarm(
         protocol: names.swarm_gossip().to_string(),
         max_message: limits::SWARM_GOSSIP_MAX,
         queue: SWARM_QUEUE,
-        adverts: MESH,
+        mesh: SWARM_MESH,
+        adverts: 3,
         id: Box::new(move |message| swarm_message_id(&chain, &message.data)),
     };
     build(settings, intake, registry)
@@ -199,22 +211,23 @@ struct Settings {
     protocol: String,
     max_message: usize,
     queue: usize,
+    mesh: Mesh,
     /// Peers outside the mesh that are told each second of messages they may have missed.
     adverts: usize,
     id: Box<dyn Fn(&Message) -> MessageId + Send + Sync>,
 }
 
 fn build(settings: Settings, intake: Intake, registry: Option<&mut Registry>) -> Result<Behaviour, BuildError> {
-    let Settings { protocol, max_message, queue, adverts, id } = settings;
+    let Settings { protocol, max_message, queue, mesh, adverts, id } = settings;
     let config = ConfigBuilder::default()
         // A name of our own means version 1.1 of the protocol, without IDONTWANT, which costs more than it saves here.
         .protocol_id(protocol, Version::V1_1)
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .message_id_fn(id)
-        .mesh_n(MESH)
-        .mesh_n_low(MESH_LOW)
-        .mesh_n_high(MESH_HIGH)
+        .mesh_n(mesh.aim)
+        .mesh_n_low(mesh.low)
+        .mesh_n_high(mesh.high)
         .mesh_outbound_min(MESH_OUTBOUND)
         .flood_publish(true)
         .gossip_lazy(adverts)

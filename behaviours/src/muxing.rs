@@ -273,11 +273,16 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// What Yamux writes to: notes whether the peer takes it.
+/// What Yamux writes to: notes whether the peer takes it, and sends together what Yamux writes in one turn.
+///
+/// Yamux flushes after each frame, which would encrypt, send and wake the peer for each of them. It reads only when it has
+/// nothing more to write, so what it wrote goes then.
 #[derive(Debug)]
 struct Wire<C> {
     io: C,
     tally: Arc<Tally>,
+    /// Whether everything is written and not yet sent.
+    unsent: bool,
     /// Whether nothing is read until the peer does.
     patient: bool,
 }
@@ -285,7 +290,7 @@ struct Wire<C> {
 impl<C> Wire<C> {
     fn new(io: C, patient: bool) -> (Self, Arc<Tally>) {
         let tally = Arc::<Tally>::default();
-        (Self { io, tally: Arc::clone(&tally), patient }, tally)
+        (Self { io, tally: Arc::clone(&tally), unsent: false, patient }, tally)
     }
 
     fn note<T>(&self, written: &Poll<T>) {
@@ -295,11 +300,31 @@ impl<C> Wire<C> {
     }
 }
 
-impl<C: AsyncRead + Unpin> AsyncRead for Wire<C> {
+impl<C: AsyncWrite + Unpin> Wire<C> {
+    /// Sends what was written, unless there is more to write first.
+    fn send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.unsent {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.note(&flushed);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.unsent = false;
+            self.tally.stalled.store(false, Relaxed);
+            self.tally.unsent.store(0, Relaxed);
+        }
+        flushed
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<C> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let Poll::Ready(Err(error)) = this.send(cx) {
+            return Poll::Ready(Err(error));
+        }
         if this.patient && this.tally.stalled.load(Relaxed) {
-            // Yamux flushes before it reads, each time, so the writing has asked to be woken.
+            // The writing has asked to be woken.
             return Poll::Pending;
         }
         Pin::new(&mut this.io).poll_read(cx, buffer)
@@ -310,23 +335,21 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Wire<C> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.unsent = false;
         this.note(&written);
         written
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let flushed = Pin::new(&mut this.io).poll_flush(cx);
-        this.note(&flushed);
-        if matches!(flushed, Poll::Ready(Ok(()))) {
-            this.tally.stalled.store(false, Relaxed);
-            this.tally.unsent.store(0, Relaxed);
-        }
-        flushed
+    /// Nothing yet: the next read sends it.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().unsent = true;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_close(cx)
+        let this = self.get_mut();
+        ready!(this.send(cx))?;
+        Pin::new(&mut this.io).poll_close(cx)
     }
 }
 

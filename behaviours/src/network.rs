@@ -28,7 +28,7 @@ mod members;
 mod outbox;
 mod pathing;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -92,6 +92,8 @@ pub struct Network {
     /// The owner has dropped the other end: what is known stays as it is.
     view_ended: bool,
     own_swarm: Option<SwarmId>,
+    /// Members of the own swarm under any recent view.
+    swarm_mates: Arc<BTreeSet<NodeId>>,
     address: Option<NodeAddr>,
 
     /// The producer and clients do not follow the chain here.
@@ -208,6 +210,7 @@ impl Network {
             view,
             view_ended: false,
             own_swarm: None,
+            swarm_mates: Arc::default(),
             address: None,
             status: Status::default(),
             clock_off: false,

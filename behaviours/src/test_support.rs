@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sotto_proto::chain::{NodeRecord, NodeState, Region};
+use sotto_proto::chain::{Buckets, NodeRecord, NodeState, Region};
 use sotto_proto::id::{BlockHash, ChainId, Hash, Height, NodeId, PublicKey, SwarmId, X25519Key};
 use sotto_proto::net_addr::NodeAddr;
-use sotto_proto::network::{NetworkView, Snapshot};
+use sotto_proto::network::{NetworkView, NodeList, Snapshot};
 use sotto_proto::swarm::SwarmMap;
 use sotto_proto::time::UnixMillis;
 
@@ -44,9 +44,11 @@ pub(crate) fn snapshot(
     swarms: &BTreeMap<SwarmId, Vec<NodeId>>,
 ) -> Arc<Snapshot> {
     let swarm_of = |node: &NodeId| swarms.iter().find(|(_, members)| members.contains(node)).map(|(id, _)| *id);
-    let nodes = nodes
+    let nodes: NodeList = nodes
         .into_iter()
-        .map(|(node, at)| (node, Arc::new(NodeRecord { swarm: swarm_of(&node), addresses: vec![at], ..record(node) })));
+        .map(|(node, at)| (node, Arc::new(NodeRecord { swarm: swarm_of(&node), addresses: vec![at], ..record(node) })))
+        .collect();
+    let buckets = Buckets::new(&CHAIN, &nodes);
     let sorted = swarms.iter().map(|(id, members)| {
         let mut members = members.clone();
         members.sort();
@@ -57,8 +59,9 @@ pub(crate) fn snapshot(
         block_hash: BlockHash::new([height as u8; 32]),
         time: UnixMillis(height * 1000),
         state_root: Hash::new([0; 32]),
-        list_root: Hash::new([0; 32]),
-        nodes: nodes.collect(),
+        list_root: buckets.root(&CHAIN),
+        buckets,
+        nodes,
         swarms: SwarmMap::from_parts(sorted, Vec::new()).unwrap(),
     })
 }

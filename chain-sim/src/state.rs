@@ -303,6 +303,7 @@ impl State {
             time: self.time,
             state_root: self.state_root(),
             list_root: self.list_root,
+            buckets: self.buckets.clone(),
             nodes: self.records.clone(),
             swarms: self.swarms.clone(),
         }

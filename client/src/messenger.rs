@@ -212,6 +212,18 @@ impl Messenger {
         self.paths.rotate(purpose);
     }
 
+    /// Lets go of the path of a purpose that is in use, because nobody answers through it.
+    fn give_up(&mut self, purpose: Purpose) {
+        self.paths.give_up(purpose);
+    }
+
+    /// Has a second path built for a purpose that is in use for long; does not wait for it.
+    fn keep_spare(&mut self, purpose: Purpose) -> Result<(), Error> {
+        let avoid = self.avoid([])?;
+        self.paths.keep_spare(self.directory.nodes(), purpose, &avoid);
+        Ok(())
+    }
+
     async fn path_without(&mut self, purpose: Purpose, avoid: &Avoid) -> Result<Path, Error> {
         let before = self.paths.guards().clone();
         let path = self.paths.get(self.directory.nodes(), purpose, avoid).await;

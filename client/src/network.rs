@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `first_list` | the node list on first launch, from the genesis alone |
 //! | `light_client` | the node list later, from three nodes that agree |
+//! | `renewal` | the buckets of it that have changed |
 //! | `directory` | the list with the swarms that follow from it |
 //! | `guards` | the few nodes that know the client's address |
 //! | `choice` | which nodes a path goes through |
@@ -30,6 +31,7 @@ pub mod lookups;
 pub mod paths;
 pub mod polls;
 mod race;
+pub mod renewal;
 pub mod scores;
 pub mod storing;
 #[cfg(test)]

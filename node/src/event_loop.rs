@@ -5,6 +5,7 @@
 //! | what | bound |
 //! | --- | --- |
 //! | lots of blocks for the chain thread | [`chain_thread::QUEUE`]; beyond it gossip is ignored, sync asks again |
+//! | writes that nobody waits for | as [`persisting`] says; they go at once beyond it |
 //! | commands for the storage thread | [`crate::store::writer::QUEUE`]; beyond it *busy* |
 //! | answers that wait for stored blocks | [`READS`], of strangers [`READS_OF_STRANGERS`]; beyond it *busy* |
 //! | gossip that waits for a verdict | none waits: the machine judges at once |
@@ -13,6 +14,7 @@
 //! | own requests without an answer | as many as [`Network`] allows |
 
 mod mail;
+mod persisting;
 mod serving;
 mod status;
 
@@ -33,6 +35,7 @@ use sotto_proto::time::Monotonic;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::persisting::Held;
 use self::serving::{Asker, Reads, Served};
 pub use self::status::About;
 use self::status::Standing;
@@ -43,7 +46,7 @@ use crate::service_node::{
 };
 use crate::store::StoreError;
 use crate::store::mail::Found;
-use crate::store::writer::{Job, StoreHandle, Sync};
+use crate::store::writer::StoreHandle;
 use crate::{metrics, process};
 
 /// Answers from stored blocks under way; each holds up to 1 MiB.
@@ -72,7 +75,7 @@ pub enum Source {
 
 /// What the storage thread says.
 enum Stored {
-    Durable(Token, Result<(), StoreError>),
+    Durable(Vec<Token>, Result<(), StoreError>),
     Read(Box<Served>),
     Found(Token, Box<Found>),
 }
@@ -105,6 +108,7 @@ pub struct EventLoop {
     parts: Parts,
     stored: mpsc::Receiver<Stored>,
     stored_sender: mpsc::Sender<Stored>,
+    held: Held,
     /// Where the machine's answers to peers go.
     replies: BTreeMap<ReplyId, Asker>,
     /// Answers from stored blocks under way.
@@ -140,6 +144,7 @@ enum Turn {
     Stored(Stored),
     Question(Question),
     Alarm,
+    HeldLongEnough,
     Stop,
 }
 
@@ -152,6 +157,7 @@ impl EventLoop {
             parts,
             stored,
             stored_sender,
+            held: Held::default(),
             replies: BTreeMap::new(),
             reads: Reads::default(),
             requests: BTreeMap::new(),
@@ -191,7 +197,12 @@ impl EventLoop {
                     self.alarm = None;
                     self.tell(Input::WakeUp);
                 }
+                Turn::HeldLongEnough => {
+                    let failed = self.persist_held();
+                    self.tell_all(failed);
+                }
                 Turn::Stop => {
+                    self.persist_held(); // nobody is told any more
                     self.parts.network.drain().await;
                     return;
                 }
@@ -201,13 +212,16 @@ impl EventLoop {
     }
 
     async fn next(&mut self, shutdown: &CancellationToken) -> Turn {
-        let wait = self.alarm.map(|at| self.parts.clock.until(at));
-        let alarm = async {
-            match wait {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => std::future::pending().await,
+        let until = |at: Option<Monotonic>| {
+            let wait = at.map(|at| self.parts.clock.until(at));
+            async move {
+                match wait {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => std::future::pending().await,
+                }
             }
         };
+        let (alarm, held) = (until(self.alarm), until(self.held.due()));
         tokio::select! {
             () = shutdown.cancelled() => Turn::Stop,
             event = self.parts.network.next() => Turn::Network(event),
@@ -215,6 +229,7 @@ impl EventLoop {
             Some(stored) = self.stored.recv() => Turn::Stored(stored),
             Some(question) = self.parts.questions.recv() => Turn::Question(question),
             () = alarm => Turn::Alarm,
+            () = held => Turn::HeldLongEnough,
         }
     }
 
@@ -320,11 +335,11 @@ impl EventLoop {
 
     fn on_stored(&mut self, stored: Stored) {
         match stored {
-            Stored::Durable(token, Ok(())) => {
-                self.tell(Input::Durable(token));
+            Stored::Durable(tokens, Ok(())) => {
+                self.tell_all(tokens.into_iter().map(Input::Durable));
                 self.tell_keys();
             }
-            Stored::Durable(token, Err(error)) => self.not_durable(token, &error),
+            Stored::Durable(tokens, Err(error)) => self.not_durable(tokens, &error),
             Stored::Read(served) => {
                 self.reads.ended(served.of_node);
                 self.respond(served.reply, served.response);
@@ -344,11 +359,12 @@ impl EventLoop {
         }
     }
 
-    fn not_durable(&mut self, token: Token, error: &StoreError) {
+    fn not_durable(&mut self, tokens: Vec<Token>, error: &StoreError) {
         if let StoreError::Failed(reason) = error {
             self.tell(Input::StorageFailed(reason.clone()));
         }
-        self.tell(Input::NotDurable { token, reason: error.to_string() });
+        let reason = error.to_string();
+        self.tell_all(tokens.into_iter().map(|token| Input::NotDurable { token, reason: reason.clone() }));
     }
 
     fn on_question(&mut self, question: Question, shutdown: &CancellationToken) {
@@ -387,7 +403,11 @@ impl EventLoop {
 
     /// Tells the machine what happened and does what it says; what fails at once is told in turn.
     fn tell(&mut self, input: Input) {
-        let mut inputs = VecDeque::from([input]);
+        self.tell_all([input]);
+    }
+
+    fn tell_all(&mut self, inputs: impl IntoIterator<Item = Input>) {
+        let mut inputs: VecDeque<_> = inputs.into_iter().collect();
         while let Some(input) = inputs.pop_front() {
             for output in self.parts.machine.handle(input, self.parts.clock.now()) {
                 inputs.extend(self.perform(output));
@@ -395,15 +415,17 @@ impl EventLoop {
         }
     }
 
-    fn perform(&mut self, output: Output) -> Option<Input> {
+    fn perform(&mut self, output: Output) -> Vec<Input> {
         match output {
-            Output::Send { to, message } => return self.send(to, message),
+            Output::Send { to, message } => return self.send(to, message).into_iter().collect(),
             Output::Persist { batch, token, sync } => return self.persist(batch, token, sync),
             Output::WakeAt(at) => self.alarm = Some(at),
             Output::LookUp { token, lookup } => return self.look_up(token, lookup),
             Output::Judge { gossip, verdict } => self.judge(gossip, verdict),
             Output::Publish(message) => self.parts.network.publish_swarm(message),
-            Output::TunnelAnswer { tunnel, response, more } => return self.answer_tunnel(tunnel, response, more),
+            Output::TunnelAnswer { tunnel, response, more } => {
+                return self.answer_tunnel(tunnel, response, more).into_iter().collect();
+            }
             Output::CloseTunnel(tunnel) => self.close_tunnel(tunnel),
             Output::Answer { id, result } => {
                 if let Some(reply) = self.commands.remove(&id) {
@@ -411,7 +433,7 @@ impl EventLoop {
                 }
             }
         }
-        None
+        Vec::new()
     }
 
     fn send(&mut self, to: To, message: Outgoing) -> Option<Input> {
@@ -442,16 +464,6 @@ impl EventLoop {
                 Some(Input::Received { from, message: Incoming::Response { tag, result: Err(error) } })
             }
         }
-    }
-
-    fn persist(&mut self, batch: Job, token: Token, sync: Sync) -> Option<Input> {
-        let sender = self.stored_sender.clone();
-        let done = Box::new(move |result| {
-            // The loop has ended: nobody waits any more.
-            let _ = sender.blocking_send(Stored::Durable(token, result));
-        });
-        let error = self.parts.store.try_persist(batch, sync, done).err()?;
-        Some(Input::NotDurable { token, reason: error.to_string() })
     }
 
     const fn number(&mut self) -> u64 {

@@ -50,8 +50,8 @@ pub use self::key_ring::{KeyRing, Shown};
 use self::key_steps::KeySteps;
 pub use self::mail::{Mail, MailCounts, MailLimits};
 pub use self::message::{
-    ChainUpdate, Command, CommandId, Gossip, Incoming, Input, Outgoing, Output, Part, Refusal, ReplyId, Tag, To, Token,
-    Tunnel,
+    ChainUpdate, Command, CommandId, Gossip, Incoming, Input, Outgoing, Output, Part, Refusal, ReplyId, Sync, Tag, To,
+    Token, Tunnel,
 };
 use self::peers::Peers;
 pub use self::report::Report;
@@ -59,7 +59,6 @@ pub use self::requests::VERSION;
 use self::submitter::{Duty, Submitter};
 use crate::keys::Seed;
 use crate::status::FinalStatus;
-use crate::store::writer::Sync;
 
 /// Final blocks whose derived values are shown.
 const FINALS: usize = 32;

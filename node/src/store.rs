@@ -123,6 +123,16 @@ impl Batch {
     pub fn push(&mut self, write: Write) {
         self.writes.push(write);
     }
+
+    /// Bytes of the records in it.
+    #[must_use]
+    pub fn record_bytes(&self) -> usize {
+        let lengths = self.writes.iter().map(|write| match write {
+            Write::PutRecord { bytes, .. } => bytes.len(),
+            _ => 0,
+        });
+        lengths.sum()
+    }
 }
 
 /// How much of a range of blocks is wanted.

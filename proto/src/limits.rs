@@ -225,7 +225,8 @@ pub const PATHS_PER_CLIENT: usize = 16;
 pub const PATHS_PER_NEIGHBOUR: usize = 256;
 /// Path hops of a node: 10,000 clients on 50 nodes need 1,200.
 pub const PATH_HOPS: usize = 4096;
-/// Cells a relay may open before it must write: 16 KiB, about 80 µs on a link that others share.
+/// Cells a relay may open before it must write: 16 KiB, about 80 µs on a link that others share. Four times as many made
+/// bulk no faster.
 pub const COALESCED_CELLS: usize = 8;
 /// How long a write may be pending before its path is killed.
 pub const WRITE_STALL: Duration = Duration::from_secs(5);

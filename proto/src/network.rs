@@ -5,9 +5,10 @@
 //! apart, so a peer's membership counts under any of the last [`RECENT_MAPS`](crate::limits::RECENT_MAPS) final
 //! states.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::chain::{Genesis, NodeRecord, list_root_of};
+use crate::chain::{Buckets, Genesis, NodeRecord};
 use crate::id::{BlockHash, ChainId, Hash, Height, NodeId, SwarmId};
 use crate::swarm::SwarmMap;
 use crate::time::UnixMillis;
@@ -28,6 +29,8 @@ pub struct Snapshot {
     pub state_root: Hash,
     /// Root of the node list after the block.
     pub list_root: Hash,
+    /// The hashes of the node list's buckets, which combine to that root.
+    pub buckets: Buckets,
     /// The node list.
     pub nodes: NodeList,
     /// The swarm map.
@@ -72,12 +75,14 @@ impl NetworkView {
     #[must_use]
     pub fn unknown(genesis: &Genesis) -> Self {
         let (chain, nodes) = (genesis.chain_id(), NodeList::new());
+        let buckets = Buckets::new(&chain, &nodes);
         let current = Snapshot {
             height: Height::ZERO,
             block_hash: chain.into(),
             time: genesis.time,
             state_root: Hash::new([0; 32]),
-            list_root: list_root_of(&chain, &nodes),
+            list_root: buckets.root(&chain),
+            buckets,
             nodes,
             swarms: SwarmMap::default(),
         };
@@ -101,10 +106,11 @@ impl NetworkView {
         self.recent().any(|snapshot| snapshot.nodes.contains_key(node))
     }
 
-    /// Whether both nodes are members of one swarm under one recent final state.
+    /// The members of `node`'s swarm, itself included, under any recent final state.
     #[must_use]
-    pub fn shares_swarm(&self, a: &NodeId, b: &NodeId) -> bool {
-        self.recent().any(|snapshot| snapshot.swarm_of(a).is_some_and(|swarm| snapshot.swarm_of(b) == Some(swarm)))
+    pub fn swarm_mates(&self, node: &NodeId) -> BTreeSet<NodeId> {
+        let swarms = self.recent().filter_map(|snapshot| snapshot.swarms.members(snapshot.swarm_of(node)?));
+        swarms.flatten().copied().collect()
     }
 
     /// Whether `node` is a member of `swarm` under any recent final state.

@@ -1,7 +1,8 @@
 //! What messages cost on a testnet of fifty processes: two accounts in this process, everything else real.
 //!
 //! `cargo bench -p sotto-testnet --bench messages` starts a testnet of its own; with `TESTNET_DIR` set it takes the one
-//! that runs there. Medians of five runs. Percentiles are over all messages or questions of a run.
+//! that runs there. Medians of five runs. Percentiles are over all messages or questions of a run. `-- paths`,
+//! `-- questions` and `-- messages` measure one part only.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs, reason = "a bench fails by panicking")]
 
@@ -35,6 +36,8 @@ const TEXT_BYTES: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() {
+    let part = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let measures = |name: &str| part.as_ref().is_none_or(|part| part == name);
     let testnet = Testnet::find_or_start();
     let mut figures = Figures::default();
     let (shown, arrivals) = mpsc::sync_channel(MESSAGES);
@@ -46,9 +49,15 @@ fn main() {
     runtime().block_on(async {
         let mut messenger = alice.open().await;
         for _ in 0..RUNS {
-            paths(&mut messenger, &mut figures).await;
-            questions(&mut messenger, &testnet, &mut figures).await;
-            messages(&mut messenger, recipient, &arrivals, &testnet, &mut figures).await;
+            if measures("paths") {
+                paths(&mut messenger, &mut figures).await;
+            }
+            if measures("questions") {
+                questions(&mut messenger, &testnet, &mut figures).await;
+            }
+            if measures("messages") {
+                messages(&mut messenger, recipient, &arrivals, &testnet, &mut figures).await;
+            }
         }
     });
     let mut memory: Vec<_> = testnet
@@ -76,6 +85,8 @@ async fn paths(messenger: &mut Messenger, figures: &mut Figures) {
 }
 
 async fn questions(messenger: &mut Messenger, testnet: &Testnet, figures: &mut Figures) {
+    // An exit may open so many tunnels at a node within a second, and no more.
+    messenger.rotate(Purpose::Other);
     let path = messenger.path(Purpose::Other).await.unwrap();
     let hops = path.hops().map(|hop| hop.node);
     let nodes = messenger.directory().nodes();

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and which file does it.
 
 mod banner;
+mod bench;
 mod chain;
 mod clean;
 mod console;
@@ -136,6 +137,8 @@ enum Verb {
     Send(user::SendArguments),
     /// Send messages between a few users; does each arrive exactly once?
     Verify(user::VerifyArguments),
+    /// Send messages at a rate for a while, and measure latencies and costs; or compare two measurements
+    Bench(bench::Arguments),
     /// The block producer: its height, and faults
     #[command(subcommand)]
     Chain(chain::Verb),
@@ -172,7 +175,12 @@ struct NodeSelection {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let console = Console::new(&cli.globals);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // The clients of a bench would wait for each other on one thread; everything else has little to do.
+    let mut builder = match cli.verb {
+        Verb::Bench(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = builder.enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(run(cli, &console)),
         Err(error) => Err(Failure::new(Exit::Internal, format!("cannot start: {error}"))),
@@ -201,6 +209,7 @@ async fn run(cli: Cli, console: &Console) -> Result<(), Failure> {
         Verb::User(verb) => user::run(globals, verb, console).await,
         Verb::Send(arguments) => user::send(globals, &arguments, console).await,
         Verb::Verify(arguments) => user::verify(globals, &arguments, console).await,
+        Verb::Bench(arguments) => bench::run(globals, &arguments, console).await,
         Verb::Chain(verb) => chain::run(globals, verb, console).await,
     }
 }
@@ -227,6 +236,7 @@ mod tests {
             "sotto-testnet chain fault reorg 3",
             "sotto-testnet user env bob",
             "sotto-testnet verify --messages 4",
+            "sotto-testnet bench --rate 250 --seconds 60 --out reports",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
             assert!(parsed.is_ok() || line.contains("--exit --detach"), "{line}: {parsed:?}");

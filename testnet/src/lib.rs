@@ -7,12 +7,14 @@
 //! | [`control`], [`target`] | commands to a running supervisor |
 //! | [`status`], [`agreement`] | asks the nodes how they are, and whether they agree |
 //! | [`users`], [`demo`] | accounts to try out, and the first messages |
+//! | [`bench`](mod@bench) | messages at a rate, and what they cost |
 //! | [`cli`], [`progress`], [`manifest`], [`figures`] | what people and their scripts see |
 //!
-//! Nothing here speaks the network's protocols: the launcher starts the other programs and reads what they say about
-//! themselves over HTTP.
+//! Only the bench speaks the network's protocols, as a client does. The rest starts the other programs and reads what they
+//! say about themselves over HTTP.
 
 pub mod agreement;
+pub mod bench;
 pub mod binaries;
 pub mod cli;
 pub mod control;

@@ -34,6 +34,14 @@ pub struct NodeStatus {
     pub connections: u64,
     /// Members of its swarm it is connected to, such as `9/9`.
     pub swarm_connected: String,
+    /// Records it keeps.
+    pub records: u64,
+    /// Whether it is still taking over records from other members of its swarm.
+    pub mail_syncing: bool,
+    /// Records of its own swarm, but for those of the last seconds.
+    pub swarm_items: u64,
+    /// Their fingerprint in hex, the same at every member that has the same.
+    pub swarm_digest: String,
     /// Its process.
     pub pid: u32,
     /// Its last final states, newest first.

@@ -10,9 +10,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use futures::future::{Either, select};
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use futures_timer::Delay;
 use libp2p::StreamProtocol;
 use libp2p::core::upgrade::NegotiationError;
 use libp2p::request_response::{self, OutboundFailure};
@@ -121,11 +119,7 @@ where
 }
 
 async fn within<T>(deadline: Duration, phase: impl Future<Output = io::Result<T>> + Send) -> io::Result<T> {
-    let phase = std::pin::pin!(phase);
-    match select(phase, Delay::new(deadline)).await {
-        Either::Left((result, _)) => result,
-        Either::Right(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
+    tokio::time::timeout(deadline, phase).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 impl From<OutboundFailure> for RequestError {
@@ -156,7 +150,6 @@ impl From<io::Error> for RequestError {
 
 #[cfg(test)]
 mod tests {
-    use futures::executor::block_on;
     use futures::io::Cursor;
     use libp2p::request_response::Codec as _;
     use proptest::prelude::*;
@@ -166,6 +159,10 @@ mod tests {
     use super::*;
 
     type Chain = Codec<ChainRequest, ChainResponse>;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
 
     fn codec() -> Chain {
         Codec::new(Duration::from_secs(5))

@@ -85,6 +85,8 @@ pub struct Sync {
     generation: u64,
     fetches: BTreeMap<FetchId, Fetch>,
     next_fetch: u64,
+    /// Who is to be asked from further back, once it has answered what it was asked before.
+    again: Option<NodeId>,
     gossiping: bool,
     /// The last time a block came or a peer said that there is none.
     quiet_since: Monotonic,
@@ -105,6 +107,7 @@ impl Sync {
             generation: 0,
             fetches: BTreeMap::new(),
             next_fetch: 0,
+            again: None,
             gossiping: false,
             quiet_since: now,
             missing_since: None,
@@ -123,6 +126,7 @@ impl Sync {
     /// It is no longer connected.
     pub fn disconnected(&mut self, node: NodeId, now: Monotonic) {
         self.peers.remove(&node);
+        self.again.take_if(|again| *again == node);
         self.fetches.retain(|_, fetch| fetch.node != node || fetch.inserting);
         self.advance(now);
     }
@@ -194,6 +198,7 @@ impl Sync {
     /// No blocks came.
     pub fn failed(&mut self, id: FetchId, failure: &Failure, now: Monotonic) {
         let Some(fetch) = self.fetches.remove(&id) else { return };
+        self.again.take_if(|again| *again == fetch.node);
         match failure {
             Failure::Refused(Error::RateLimited { retry_after }) => {
                 self.peers.pause(&fetch.node, (*retry_after).clamp(BUSY, RETRY_AFTER_MAX), now);
@@ -233,7 +238,7 @@ impl Sync {
             FetchOutcome::NeedsParent if current && self.peers.rewound(&fetch.node) => {
                 self.rewind();
                 // The same peer: others may all be on the branch that is to be left.
-                self.ask(fetch.node, self.cursor, now);
+                self.again = Some(fetch.node);
             }
             FetchOutcome::NeedsParent => {
                 if current {
@@ -277,6 +282,7 @@ impl Sync {
     /// From the own tip.
     fn restart(&mut self) {
         self.generation += 1;
+        self.again = None;
         self.cursor = self.local.next();
     }
 
@@ -288,6 +294,11 @@ impl Sync {
         if beyond_tip && self.fetches.is_empty() && !self.peers.anybody_has(self.cursor) {
             // The rest of a branch that did not become ours and that nobody has any more.
             self.restart();
+        }
+        let under_way = |node: &NodeId| self.fetches.values().any(|fetch| fetch.node == *node && !fetch.inserting);
+        if let Some(node) = self.again.filter(|node| !under_way(node)) {
+            self.again = None;
+            self.ask(node, self.cursor, now);
         }
         self.note_missing(now);
         while self.fetch_next(now) {}

@@ -2,8 +2,8 @@
 
 use std::future::poll_fn;
 
-use futures::AsyncReadExt as _;
 use futures::future::{Either, select};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf};
 
 use super::*;
@@ -35,6 +35,30 @@ impl AsyncWrite for Pipe {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         tokio::io::AsyncWrite::poll_shutdown(Pin::new(&mut self.get_mut().0), cx)
+    }
+}
+
+/// Counts how often something is really sent.
+struct Counted(Pipe, Arc<AtomicUsize>);
+
+impl AsyncRead for Counted {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.1.fetch_add(1, Relaxed);
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_close(cx)
     }
 }
 
@@ -176,4 +200,35 @@ async fn many_connections_together_hold_one_stream_each_and_what_the_host_spares
     // Their places are free again once they end.
     drop(connections);
     assert_eq!(shared.places.load(Relaxed), 10);
+}
+
+#[tokio::test]
+async fn what_many_streams_write_in_one_turn_is_sent_at_once() {
+    let (own, mut peer) = tokio::io::duplex(1 << 16);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let wire = Counted(Pipe(own), Arc::clone(&sent));
+    let mut muxer = Config::new(true, shared()).upgrade_outbound(wire, "/yamux/1.0.0").into_inner().unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let mut stream = poll_fn(|cx| Pin::new(&mut muxer).poll_outbound(cx)).await.unwrap();
+        stream.write_all(&[7; DATA / 8]).await.unwrap();
+        stream.flush().await.unwrap();
+        streams.push(stream);
+    }
+    let before = sent.load(Relaxed);
+    let (mut data, mut buffer) = (0, vec![0; 1 << 16]);
+    let driven = poll_fn(|cx| match Pin::new(&mut muxer).poll(cx) {
+        Poll::Ready(Err(error)) => Poll::Ready(error),
+        _ => Poll::Pending,
+    });
+    let reading = async {
+        while data < 8 * (DATA / 8) {
+            let read = peer.read(&mut buffer).await.unwrap();
+            data += buffer[..read].iter().filter(|byte| **byte == 7).count();
+        }
+    };
+    if let Either::Left((error, _)) = select(driven, Box::pin(reading)).await {
+        panic!("{error}");
+    }
+    assert!(sent.load(Relaxed) - before <= 2, "{} times", sent.load(Relaxed) - before);
 }

@@ -3,7 +3,7 @@
 use libp2p::PeerId;
 use libp2p::request_response::{self, InboundFailure, InboundRequestId, Message, ResponseChannel};
 use libp2p::swarm::ConnectionId;
-use sotto_proto::chain::Transaction;
+use sotto_proto::chain::{Buckets, SignedHeader, Transaction};
 use sotto_proto::id::ChainId;
 use sotto_proto::request::{
     ChainRequest, ChainResponse, Error, ListRequest, ListResponse, StatusRequest, StatusResponse,
@@ -222,7 +222,8 @@ fn chain_bytes(response: &ChainResponse) -> usize {
 fn list_bytes(response: &ListResponse) -> usize {
     match response {
         ListResponse::Buckets { buckets, .. } => buckets.values().map(Vec::len).sum(),
-        ListResponse::Headers(headers) => headers.len() * sotto_proto::chain::SignedHeader::LEN,
+        ListResponse::Hashes { .. } => Buckets::LEN,
+        ListResponse::Headers(headers) => headers.len() * SignedHeader::LEN,
         ListResponse::Info(_) | ListResponse::Error(_) => 0,
     }
 }

@@ -70,13 +70,14 @@ impl Network {
             let view = Arc::clone(&view);
             gate.set_admission(Box::new(move |node| in_mesh(&view, &own) && in_mesh(&view, node)));
         }
+        self.swarm_mates = Arc::new(view.swarm_mates(&own));
         if let Some(gate) = behaviour.swarm_gossip.as_mut() {
-            let view = Arc::clone(&view);
-            gate.set_admission(Box::new(move |node| view.shares_swarm(&own, node)));
+            let mates = Arc::clone(&self.swarm_mates);
+            gate.set_admission(Box::new(move |node| mates.contains(node)));
         }
         if let Some(gate) = behaviour.repair.as_mut() {
-            let view = Arc::clone(&view);
-            gate.set_admission(Box::new(move |node| view.shares_swarm(&own, node)));
+            let mates = Arc::clone(&self.swarm_mates);
+            gate.set_admission(Box::new(move |node| mates.contains(node)));
         }
         if let Some(gate) = behaviour.offer.as_mut() {
             let view = Arc::clone(&view);
@@ -151,7 +152,7 @@ impl Network {
         let open = |node: &NodeId| gate.is_some_and(|gate| gate.is_open(&peer::peer_id(node)));
         let mut peers: Vec<NodeId> = self.connected().filter(open).collect();
         if self.swarm.behaviour().membership.state().members().1 >= CLOCK_SAMPLES {
-            peers.retain(|node| view.shares_swarm(&self.own, node));
+            peers.retain(|node| self.swarm_mates.contains(node));
         }
         let final_height = view.current().height;
         for node in self.status.due(peers, now) {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use libp2p::request_response::InboundRequestId;
-use sotto_proto::chain::SignedHeader;
+use sotto_proto::chain::{Buckets, SignedHeader};
 use sotto_proto::id::NodeId;
 use sotto_proto::limits::{CHAIN_ANSWER_BYTES, LIST_ANSWER_BYTES, REQUESTS_PER_PEER};
 use sotto_proto::request::{ChainRequest, Error, Item, ListRequest, MessageError, OfferRequest, RepairRequest};
@@ -188,6 +188,7 @@ impl Priced for ListRequest {
     fn answer(&self) -> usize {
         match self {
             Self::Buckets { .. } => LIST_ANSWER_BYTES,
+            Self::Hashes { .. } => Buckets::LEN,
             Self::Headers { count, .. } => usize::from(*count) * SignedHeader::LEN,
             Self::Info => 0,
         }

@@ -117,11 +117,6 @@ impl Tunnel {
             self.inbound.push(&data)?;
         }
     }
-
-    /// Says that no more requests follow.
-    pub fn close(mut self) {
-        self.stream.end();
-    }
 }
 
 impl fmt::Debug for Tunnel {

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{FmtSpan, Writer};
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -105,8 +105,10 @@ pub fn init(config: &LogConfig, color: bool) -> Result<(), LogError> {
         Some(path) => BoxMakeWriter::new(open(path, config.rotation)?),
     };
     let ansi = color && config.file.is_none() && io::stderr().is_terminal();
+    // yamux speaks through the `log` crate, several lines a frame; what is above the highest level ends there.
+    let highest = filter.iter().map(|(_, level)| level).chain(filter.default_level()).max();
     let builder = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
+        .with_max_level(highest.unwrap_or(LevelFilter::OFF))
         .with_span_events(FmtSpan::NONE)
         .with_ansi(ansi)
         .with_writer(writer);

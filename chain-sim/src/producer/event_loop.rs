@@ -358,6 +358,7 @@ impl EventLoop {
         let response = match request {
             ListRequest::Info => serve::info(&self.view.borrow(), self.clock.now().wall),
             ListRequest::Buckets { height, buckets } => serve::buckets(&self.view.borrow(), height, &buckets),
+            ListRequest::Hashes { height } => serve::hashes(&self.view.borrow(), height),
             ListRequest::Headers { from, count } => {
                 let count = serve::headers_shown(&self.view.borrow(), from, count);
                 if count > 0 {

@@ -40,6 +40,15 @@ pub fn buckets(view: &NetworkView, height: Height, wanted: &BTreeSet<u8>) -> Lis
     if buckets.is_empty() { ListResponse::Error(Error::TooLarge) } else { ListResponse::Buckets { height, buckets } }
 }
 
+/// The hashes of all buckets of the node list of one of the recent final states.
+#[must_use]
+pub fn hashes(view: &NetworkView, height: Height) -> ListResponse {
+    match view.recent().find(|snapshot| snapshot.height == height) {
+        Some(snapshot) => ListResponse::Hashes { height, hashes: snapshot.buckets.clone() },
+        None => ListResponse::Error(unavailable(view)),
+    }
+}
+
 fn bucket_bytes(snapshot: &Snapshot, bucket: u8) -> Vec<u8> {
     let (mut first, mut last) = ([0; 32], [0xff; 32]);
     (first[0], last[0]) = (bucket, bucket);

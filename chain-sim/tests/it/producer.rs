@@ -222,10 +222,15 @@ fn clients_can_check_headers_and_the_whole_list_of_a_final_height() {
         }
         assert_eq!(nodes.len(), 1);
         assert_eq!(list_root_of(&witness.chain, &nodes), header.header.list_root);
+        let answer = witness.list(ListRequest::Hashes { height }).await;
+        let ListResponse::Hashes { hashes, .. } = answer else { panic!("{answer:?}") };
+        assert_eq!(hashes.root(&witness.chain), header.header.list_root);
         // What is not final, or not there any more, is not shown.
         let above = witness.list(ListRequest::Headers { from: Height(1 << 40), count: 1 }).await;
         assert_eq!(above, ListResponse::Headers(Vec::new()));
         let old = witness.list(ListRequest::Buckets { height: Height(1), buckets: [0].into() }).await;
+        assert!(matches!(old, ListResponse::Error(Error::Unavailable { .. })), "{old:?}");
+        let old = witness.list(ListRequest::Hashes { height: Height(1) }).await;
         assert!(matches!(old, ListResponse::Error(Error::Unavailable { .. })), "{old:?}");
         let zero = witness.chain(ChainRequest::Blocks { from: Height(0), max_bytes: 1000 }).await;
         assert_eq!(zero, ChainResponse::Error(Error::Unavailable { lowest: Height(1) }));

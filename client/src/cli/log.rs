@@ -71,7 +71,10 @@ pub(super) fn init(verbose: u8, format: Format, file: Option<&Path>) -> Result<(
         )),
     };
     let ansi = file.is_none() && io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_ansi(ansi).with_writer(writer);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(others.max(client).max(behaviours))
+        .with_ansi(ansi)
+        .with_writer(writer);
     let begun = match format {
         Format::Text => builder.finish().with(filter).try_init(),
         Format::Json => builder.json().flatten_event(true).finish().with(filter).try_init(),

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use super::receiving::{MemberFailure, records_of};
 use super::{Error, Messenger};
 use crate::network::clock::SharedClock;
-use crate::network::paths::{Purpose, hop};
+use crate::network::paths::{Purpose, SETTLED, hop};
 use crate::store::{InboxMessage, InboxNumber, Store};
 
 /// Members that are subscribed at.
@@ -35,6 +35,8 @@ const SUBSCRIBE_PATIENCE: Duration = Duration::from_secs(3);
 const WAITING_PAGES: usize = 16;
 /// Messages that are told at once.
 const ROWS: usize = 256;
+/// Between two looks whether a second path is there.
+const SPARE_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two polls while subscribed: members that are not subscribed at are asked in time.
 const POLL_INTERVAL: Duration = Duration::from_secs(300);
 /// A subscription moves to a new path before the old one takes no more streams.
@@ -121,7 +123,7 @@ impl Messenger {
                 Ok(_) => {}
                 Err(Error::Store(error)) => return Err(error.into()),
                 Err(error) => {
-                    self.rotate(Purpose::Receive);
+                    self.give_up(Purpose::Receive);
                     if follower.tell(Followed::Interrupted(error), &mut self.account.store) == Continue::No {
                         return Ok(());
                     }
@@ -150,6 +152,7 @@ impl Messenger {
         }
         let move_at = Instant::now() + MOVE_AT.saturating_sub(path.age());
         let mut poll_at = Instant::now() + POLL_INTERVAL;
+        let mut spare_at = Instant::now() + 2 * SETTLED;
         loop {
             tokio::select! {
                 Some((node, records)) = arriving.recv() => {
@@ -171,6 +174,10 @@ impl Messenger {
                 () = tokio::time::sleep_until(move_at) => {
                     self.rotate(Purpose::Receive);
                     return Ok(Continue::Yes);
+                }
+                () = tokio::time::sleep_until(spare_at) => {
+                    spare_at = Instant::now() + SPARE_INTERVAL;
+                    self.keep_spare(Purpose::Receive)?;
                 }
                 () = tokio::time::sleep_until(poll_at) => {
                     poll_at = Instant::now() + POLL_INTERVAL;

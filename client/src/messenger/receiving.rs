@@ -135,7 +135,7 @@ impl Messenger {
         if received.answered == 0 {
             let last = last.unwrap_or_else(|| "the swarm has no members".into());
             // It may be the path that is silent.
-            self.rotate(Purpose::Receive);
+            self.give_up(Purpose::Receive);
             return Err(Error::NoAnswer { asked: received.asked, last });
         }
         let enough = if poll.wants_all { all } else { 1 };
@@ -171,7 +171,6 @@ impl Messenger {
             let cursor = Cursor { epoch: records.epoch, seq: records.next_seq };
             messages.extend(self.take_in(node, records).map_err(Err)?);
             if !more {
-                tunnel.close();
                 return Ok(syncing);
             }
             let read = self.asking().sign::<Retrieve>(self.account.account(), node, Some(cursor));

@@ -13,8 +13,9 @@ use std::time::Duration;
 use sotto_behaviours::network::Peer;
 use sotto_behaviours::onion::client::Path;
 use sotto_proto::chain::{GenesisFile, SignedHeader};
-use sotto_proto::id::{Height, NodeId};
+use sotto_proto::id::{ChainId, Height, NodeId};
 use sotto_proto::limits::RECENT_MAPS;
+use sotto_proto::network::NodeList;
 use sotto_proto::sign::Ed25519;
 
 use super::{Error, Messenger};
@@ -24,6 +25,7 @@ use crate::network::hedge::{self, Plan};
 use crate::network::light_client::{self, Trust, UpdateError, WITNESSES};
 use crate::network::lookups::{Lookup, LookupError};
 use crate::network::paths::{Purpose, hop};
+use crate::network::renewal::Renewal;
 use crate::network::{self, NetworkList, Step};
 use crate::store::{EQUIVOCATION, Evidence, OpenAccount, SavedNetwork};
 
@@ -53,6 +55,23 @@ pub(super) async fn stored_or_first(
     }
     let list = network::fetch(genesis, patience, progress).await?;
     Ok(Directory::first(list, clock.own().wall)?)
+}
+
+/// The `present` list with those buckets fetched that are others in the list `header` commits to.
+async fn renewed(
+    lookup: &mut Lookup,
+    chain: ChainId,
+    header: &SignedHeader,
+    present: &NodeList,
+) -> Result<NodeList, Error> {
+    let height = header.header.height;
+    let hashes = lookup.hashes(height).await?;
+    let mut renewal = Renewal::new(chain, header, present, hashes, lookup.node())?;
+    while !renewal.missing().is_empty() {
+        let buckets = lookup.buckets(height, renewal.missing()).await?;
+        renewal.take(&buckets)?;
+    }
+    Ok(renewal.into_nodes())
 }
 
 impl Messenger {
@@ -94,7 +113,7 @@ impl Messenger {
             let result = self.agreed_list(&liars).await;
             let Err(error) = result else { break result? };
             // Nodes that do not answer may be behind a path that is silent.
-            self.rotate(Purpose::Other);
+            self.give_up(Purpose::Other);
             let Error::Update(wrong) = &error else { return Err(error) };
             self.keep_evidence(wrong)?;
             match wrong.liar() {
@@ -148,19 +167,17 @@ impl Messenger {
             return Ok(NetworkList { header, nodes, source });
         }
         // Any of them can serve the list: the header says whether it is the right one. The quickest comes first.
-        let mut last = UpdateError::TooFew { answered: 0 }.into();
+        let mut last = Error::from(UpdateError::TooFew { answered: 0 });
         for node in headers.iter().map(|(node, _)| *node) {
             let Some(lookup) = lookups.iter_mut().find(|lookup| lookup.node() == node) else { continue };
-            let nodes = match lookup.list(height).await {
-                Ok(nodes) => nodes,
+            match renewed(lookup, self.chain, &header, self.directory.nodes()).await {
+                Ok(nodes) => return Ok(NetworkList { header, nodes, source: node }),
+                Err(error @ Error::Update(_)) => return Err(error),
                 Err(error) => {
                     tracing::debug!(%error, "a node has no list");
-                    last = error.into();
-                    continue;
+                    last = error;
                 }
-            };
-            trust.whole_list(&header, &nodes, node)?;
-            return Ok(NetworkList { header, nodes, source: node });
+            }
         }
         Err(last)
     }

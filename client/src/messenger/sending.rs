@@ -197,7 +197,7 @@ impl Messenger {
                     };
                     if terms.is_err() {
                         // Nobody answers through it: whoever tries again takes another path.
-                        self.rotate(Purpose::Send);
+                        self.give_up(Purpose::Send);
                     }
                     let terms = terms?;
                     let (record, worked) = self.make(&message, &terms, difficulty, progress).await?;
@@ -230,7 +230,7 @@ impl Messenger {
                         storing::StoreError::Work { difficulty: wanted } => difficulty = u64::from(*wanted),
                         storing::StoreError::Swarm { .. } => self.refresh().await?,
                         storing::StoreError::Time | storing::StoreError::Nobody => {}
-                        storing::StoreError::TooFew { .. } => self.rotate(Purpose::Send),
+                        storing::StoreError::TooFew { .. } => self.give_up(Purpose::Send),
                     }
                     // More work or another time need another envelope; for a swarm or a path the old one serves.
                     let keeps = matches!(error, storing::StoreError::Swarm { .. } | storing::StoreError::TooFew { .. });
@@ -374,14 +374,20 @@ impl Messenger {
         };
         let bytes = record.encode();
         let kept = RefCell::new(Vec::new());
+        // Ended together, once nobody is waited for: each end is a cell for every hop.
+        let used = RefCell::new(Vec::new());
         let result = storing::store(
             members,
             STORE_PATIENCE,
             |node, order| {
                 let (to, tunnel) = (hop(&nodes, &node), open.remove(&node));
-                let (request, expected) =
-                    (SwarmRequest::Store { record: bytes.clone(), publish_order: order }, &expected);
-                async move { ask(path, to, tunnel, request, expected).await }
+                let request = SwarmRequest::Store { record: bytes.clone(), publish_order: order };
+                let (expected, used) = (&expected, &used);
+                async move {
+                    let (tunnel, answer) = ask(path, to, tunnel, request).await?;
+                    used.borrow_mut().push(tunnel);
+                    expected.receipt(node, answer)
+                }
             },
             |receipt, receipts| {
                 kept.borrow_mut().push(*receipt);
@@ -402,47 +408,42 @@ struct Expected {
     expiry: sotto_proto::time::UnixSeconds,
 }
 
+impl Expected {
+    fn receipt(&self, node: NodeId, answer: SwarmResponse) -> Result<StoredReceipt, MemberError> {
+        match answer {
+            SwarmResponse::Stored { receipt, signature } => {
+                let fits = receipt.node == node
+                    && receipt.address == self.address
+                    && receipt.id == self.id
+                    && receipt.expiry == self.expiry;
+                if fits && receipt.verify(&self.chain, &signature, &Ed25519) {
+                    Ok(StoredReceipt { receipt, signature })
+                } else {
+                    Err(MemberError::Nonsense("the receipt does not hold"))
+                }
+            }
+            SwarmResponse::Error(error) => Err(MemberError::Refused(error)),
+            _ => Err(MemberError::Nonsense("not an answer to a store")),
+        }
+    }
+}
+
 async fn ask(
     path: &Path,
     to: Option<HopInfo>,
     tunnel: Option<Tunnel>,
     request: SwarmRequest,
-    expected: &Expected,
-) -> Result<StoredReceipt, MemberError> {
-    let to = to.ok_or(MemberError::Nonsense("not in the list"))?;
-    let answer = match tunnel {
-        Some(mut tunnel) => {
-            let answer = tunnel.request(request.clone()).await.ok();
-            tunnel.close();
-            answer
-        }
-        None => None,
-    };
-    let answer = match answer {
-        Some(answer) => Some(answer),
-        // There was no tunnel, or work that took long has outlived it.
-        None => {
-            let connected = Tunnel::connect(path, to, Some(request)).await;
-            let (tunnel, answer) = connected.map_err(|error| MemberError::Unreachable(error.to_string()))?;
-            tunnel.close();
-            answer
-        }
-    };
-    match answer {
-        Some(SwarmResponse::Stored { receipt, signature }) => {
-            let fits = receipt.node == to.node
-                && receipt.address == expected.address
-                && receipt.id == expected.id
-                && receipt.expiry == expected.expiry;
-            if fits && receipt.verify(&expected.chain, &signature, &Ed25519) {
-                Ok(StoredReceipt { receipt, signature })
-            } else {
-                Err(MemberError::Nonsense("the receipt does not hold"))
-            }
-        }
-        Some(SwarmResponse::Error(error)) => Err(MemberError::Refused(error)),
-        _ => Err(MemberError::Nonsense("not an answer to a store")),
+) -> Result<(Tunnel, SwarmResponse), MemberError> {
+    if let Some(mut tunnel) = tunnel
+        && let Ok(answer) = tunnel.request(request.clone()).await
+    {
+        return Ok((tunnel, answer));
     }
+    // There was no tunnel, or work that took long has outlived it.
+    let to = to.ok_or(MemberError::Nonsense("not in the list"))?;
+    let connected = Tunnel::connect(path, to, Some(request)).await;
+    let (tunnel, answer) = connected.map_err(|error| MemberError::Unreachable(error.to_string()))?;
+    Ok((tunnel, answer.ok_or(MemberError::Nonsense("not an answer to a store"))?))
 }
 
 /// Searches on all cores, beside the runtime, and tells how many trials there were. Dropped, the search ends.

@@ -6,15 +6,17 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rand_core::Rng as _;
+use sotto_proto::chain::bucket_of;
 use sotto_proto::content::{Body, Content, MessageId, Text};
 use sotto_proto::envelope::Ttl;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use self::network::{HOPS, MEMBERS, World};
+use self::network::{HOPS, MEMBERS, World, node_of};
 use super::{Continue, Error, Followed, Messenger};
+use crate::network::directory::Directory;
 use crate::network::light_client::UpdateError;
-use crate::network::paths::Purpose;
+use crate::network::paths::{Purpose, SETTLED};
 use crate::store::{Letter, NewMessage, OutboxState, StoreErrorKind};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -80,6 +82,63 @@ async fn silent_witnesses_cost_a_moment_and_when_all_are_silent_it_is_said_withi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_changed_list_the_changed_bucket_is_fetched_of_an_equal_one_nothing_and_a_lie_is_kept_as_evidence() {
+    let world = World::new(9);
+    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
+    let asked = || (world.list.hashes.load(Ordering::Relaxed), world.list.buckets.lock().unwrap().clone());
+    messenger.refresh().await.unwrap();
+    assert_eq!(asked(), (0, Vec::new()), "of an equal list nothing is fetched");
+
+    let (newest, fetched) = (messenger.directory.clone(), messenger.clock().own().wall);
+    let (header, nodes) = world.before(HOPS[8]);
+    messenger.directory = Directory::new(header.clone(), nodes, fetched, true).unwrap();
+    world.list.lying.store(true, Ordering::Relaxed);
+    messenger.refresh().await.unwrap_err();
+    assert_eq!(messenger.directory.header(), &header, "the old list stays");
+    let evidence = messenger.account().store.evidence().unwrap();
+    assert!(evidence[0].kind.contains("not the one the header commits to"), "{evidence:?}");
+
+    world.list.lying.store(false, Ordering::Relaxed);
+    world.list.hashes.store(0, Ordering::Relaxed);
+    world.list.buckets.lock().unwrap().clear();
+    messenger.refresh().await.unwrap();
+    assert_eq!(asked(), (1, vec![bucket_of(&node_of(HOPS[8]))]));
+    assert_eq!(messenger.directory.nodes(), newest.nodes());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_in_use_has_a_second_one_beside_it_that_takes_over_when_it_ends() {
+    let mut world = World::new(10);
+    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
+    let hops = |messenger: &Messenger| -> Vec<_> {
+        messenger.paths().held().map(|(_, path)| path.hops().map(|hop| hop.node)).collect()
+    };
+    let first = messenger.path(Purpose::Receive).await.unwrap();
+    messenger.path(Purpose::Receive).await.unwrap();
+    assert_eq!(hops(&messenger).len(), 1, "not for one short command");
+    tokio::time::sleep(SETTLED).await;
+    let began = Instant::now();
+    while hops(&messenger).len() < 2 {
+        messenger.path(Purpose::Receive).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(began.elapsed() < DEADLINE);
+    }
+    let second = hops(&messenger)[1];
+    for again in 0..3 {
+        let path = messenger.path(Purpose::Receive).await.unwrap();
+        assert_eq!(path.hops(), first.hops(), "{again}: the first one is used as long as it lives");
+    }
+    assert_eq!(hops(&messenger).len(), 2, "and no third one is built");
+    let [_, middle, exit] = first.hops().map(|hop| hop.node);
+    assert!(!second.contains(&middle) && !second.contains(&exit), "what ends one does not end the other");
+
+    world.stop(HOPS.into_iter().find(|seed| node_of(*seed) == exit).unwrap()).await;
+    first.closed().await;
+    let took_over = messenger.path(Purpose::Receive).await.unwrap();
+    assert_eq!(took_over.hops().map(|hop| hop.node), second);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_guard_costs_a_moment_once() {
     let mut world = World::new(3);
     world.stop(1).await;
@@ -90,7 +149,7 @@ async fn a_frozen_guard_costs_a_moment_once() {
     let began = Instant::now();
     let path = messenger.path(Purpose::Receive).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
-    assert_eq!(path.hops()[0].node, network::node_of(2));
+    assert_eq!(path.hops()[0].node, node_of(2));
     assert_eq!(messenger.paths().guards().iter().count(), 3, "silent is not away: nobody is drawn in its place");
     let began = Instant::now();
     messenger.path(Purpose::Send).await.unwrap();

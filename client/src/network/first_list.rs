@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::light_client::TIME_TOLERANCE_MS;
-use super::lookups::read_bucket;
+use super::renewal::read_bucket;
 
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@
 //! - the three headers are equal byte for byte,
 //! - the authority signed them,
 //! - h is not below the height known, and the header's time is believable,
-//! - the records add up to the header's list root, so that nobody was left out or made up.
+//! - the records add up to the header's list root, so that nobody was left out or made up: see `renewal`.
 //!
 //! Whatever differs leaves the old list as it is and is written down. Two headers of one height that the authority both
 //! signed prove that it equivocates: from then on nothing is adopted, and the user is told.
@@ -17,7 +17,7 @@
 use std::collections::BTreeSet;
 
 use rand_core::Rng;
-use sotto_proto::chain::{NodeRecord, SignedHeader, list_root_of};
+use sotto_proto::chain::{NodeRecord, SignedHeader};
 use sotto_proto::id::{ChainId, Height, NodeId, PublicKey};
 use sotto_proto::network::NodeList;
 use sotto_proto::sign::Verify;
@@ -74,7 +74,7 @@ pub enum UpdateError {
         /// How far it is away.
         distance_ms: u64,
     },
-    /// The records are not those that the header commits to.
+    /// The records, or the hashes of their buckets, are not those that the header commits to.
     #[error("{node} sent a list that is not the one the header commits to", node = .node.short())]
     Incomplete {
         /// Who.
@@ -201,25 +201,13 @@ impl Trust<'_> {
         }
         Ok(first.clone())
     }
-
-    /// Whether `nodes` are the whole list that `header` commits to.
-    ///
-    /// # Errors
-    /// [`UpdateError::Incomplete`] naming `from` if they are not.
-    pub fn whole_list(&self, header: &SignedHeader, nodes: &NodeList, from: NodeId) -> Result<(), UpdateError> {
-        if list_root_of(self.chain, nodes) == header.header.list_root {
-            Ok(())
-        } else {
-            Err(UpdateError::Incomplete { node: from })
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng as _;
-    use sotto_proto::chain::Header;
+    use sotto_proto::chain::{Header, list_root_of};
     use sotto_proto::id::{BlockHash, Hash};
     use sotto_proto::sign::{Ed25519, SigningKey};
 
@@ -312,17 +300,6 @@ mod tests {
                 assert_eq!(check(&known, &answers, UnixMillis(now)).is_ok(), believed);
             }
         }
-    }
-
-    #[test]
-    fn a_list_with_somebody_left_out_or_made_up_is_not_the_list() {
-        let key = authority().public();
-        let right = header(20, 1, &authority());
-        let trust = Trust { chain: &CHAIN, authority: &key, known: &right, verify: &Ed25519 };
-        let whole = |count: u8| trust.whole_list(&right, &list((0..count).map(Spec::new)), node(1));
-        assert_eq!(whole(5), Ok(()));
-        assert_eq!(whole(4), Err(UpdateError::Incomplete { node: node(1) }));
-        assert_eq!(whole(6), Err(UpdateError::Incomplete { node: node(1) }));
     }
 
     #[test]

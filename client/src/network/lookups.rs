@@ -1,15 +1,12 @@
 //! Questions about the node list through tunnels, each answered by one node.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sotto_behaviours::onion::HopInfo;
 use sotto_behaviours::onion::client::Path;
 use sotto_behaviours::tunnel::client::{self as tunnel, Tunnel};
-use sotto_proto::chain::{NodeRecord, SignedHeader, bucket_of};
-use sotto_proto::codec::{DecodeError, Reader};
+use sotto_proto::chain::{Buckets, SignedHeader};
 use sotto_proto::id::{Height, NodeId};
-use sotto_proto::network::NodeList;
 use sotto_proto::request::{self, Info, ListRequest, ListResponse, SwarmRequest, SwarmResponse};
 
 use super::clock::SharedClock;
@@ -26,9 +23,6 @@ pub enum LookupError {
     /// It does not fit the question.
     #[error("an answer that does not fit the question")]
     Nonsense,
-    /// A record is not canonical.
-    #[error("a node record that is none: {0}")]
-    Record(#[from] DecodeError),
 }
 
 /// An open tunnel to a node that is asked about the list.
@@ -92,27 +86,34 @@ impl Lookup {
         }
     }
 
-    /// The whole list of one height; not checked.
+    /// The hashes of all buckets of the list of one height; not checked.
     ///
     /// # Errors
     /// [`LookupError`]
-    pub async fn list(&mut self, height: Height) -> Result<NodeList, LookupError> {
-        let mut missing: BTreeSet<u8> = (0..=u8::MAX).collect();
-        let mut nodes = NodeList::new();
-        while !missing.is_empty() {
-            let answer = self.ask(ListRequest::Buckets { height, buckets: missing.clone() }).await?;
-            let ListResponse::Buckets { height: of, buckets } = answer else { return Err(LookupError::Nonsense) };
-            let before = missing.len();
-            for (bucket, bytes) in &buckets {
-                if of == height && missing.remove(bucket) {
-                    read_bucket(*bucket, bytes, &mut nodes)?;
-                }
-            }
-            if missing.len() == before {
-                return Err(LookupError::Nonsense);
-            }
+    pub async fn hashes(&mut self, height: Height) -> Result<Buckets, LookupError> {
+        match self.ask(ListRequest::Hashes { height }).await? {
+            ListResponse::Hashes { height: of, hashes } if of == height => Ok(hashes),
+            _ => Err(LookupError::Nonsense),
         }
-        Ok(nodes)
+    }
+
+    /// Some at least of the `wanted` buckets of the list of one height, and no others; not checked.
+    ///
+    /// # Errors
+    /// [`LookupError`]
+    pub async fn buckets(
+        &mut self,
+        height: Height,
+        wanted: &BTreeSet<u8>,
+    ) -> Result<BTreeMap<u8, Vec<u8>>, LookupError> {
+        match self.ask(ListRequest::Buckets { height, buckets: wanted.clone() }).await? {
+            ListResponse::Buckets { height: of, buckets }
+                if of == height && !buckets.is_empty() && buckets.keys().all(|bucket| wanted.contains(bucket)) =>
+            {
+                Ok(buckets)
+            }
+            _ => Err(LookupError::Nonsense),
+        }
     }
 
     async fn ask(&mut self, question: ListRequest) -> Result<ListResponse, LookupError> {
@@ -126,20 +127,4 @@ fn list_answer(answer: SwarmResponse) -> Result<ListResponse, LookupError> {
         SwarmResponse::List(answer) => Ok(answer),
         _ => Err(LookupError::Nonsense),
     }
-}
-
-/// Reads the records of one bucket into `nodes`.
-///
-/// # Errors
-/// [`DecodeError`] if they are not canonical or belong elsewhere.
-pub(super) fn read_bucket(bucket: u8, bytes: &[u8], nodes: &mut NodeList) -> Result<(), DecodeError> {
-    let mut reader = Reader::new(bytes);
-    while reader.remaining() > 0 {
-        let record = NodeRecord::read(&mut reader)?;
-        if bucket_of(&record.node) != bucket {
-            return Err(DecodeError::Value("node of another bucket"));
-        }
-        nodes.insert(record.node, Arc::new(record));
-    }
-    Ok(())
 }

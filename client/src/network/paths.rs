@@ -3,6 +3,8 @@
 //! The first guard of the sample that can be reached is used; `race` says when the next one is tried. Guards are never scored and never replaced because paths
 //! through them failed; other hops are shunned for a while when they fail, half for a report about a neighbour.
 
+mod spares;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,8 @@ use sotto_proto::limits::{HOPS, PATH_NEW_STREAMS};
 use sotto_proto::network::NodeList;
 use sotto_proto::time::Monotonic;
 
+pub use self::spares::SETTLED;
+use self::spares::Spares;
 use super::choice::{self, Avoid, NoPath};
 use super::clock::SharedClock;
 use super::guards::Guards;
@@ -87,7 +91,9 @@ pub struct Paths {
     scores: Scores,
     /// One connection with each guard in use.
     hosts: BTreeMap<NodeId, GuardHost>,
+    /// The first of a purpose that serves is the one in use.
     held: Vec<(Purpose, Path)>,
+    spares: Spares,
     /// Guards that were silent or failed, and until when others go before them.
     away: BTreeMap<NodeId, Monotonic>,
     /// Sleeps of this machine that were taken note of.
@@ -107,6 +113,7 @@ impl Paths {
             scores: Scores::default(),
             hosts: BTreeMap::new(),
             held: Vec::new(),
+            spares: Spares::default(),
             away: BTreeMap::new(),
             rng,
         }
@@ -130,7 +137,26 @@ impl Paths {
 
     /// Lets go of all paths of a purpose: the next one is a new one.
     pub fn rotate(&mut self, purpose: Purpose) {
+        self.take_spares();
         self.held.retain(|(of, _)| *of != purpose);
+    }
+
+    /// Lets go of the path of a purpose that is in use, because nobody answers through it.
+    pub fn give_up(&mut self, purpose: Purpose) {
+        self.take_spares();
+        if let Some(at) = self.held.iter().position(|(of, _)| *of == purpose) {
+            self.held.remove(at);
+        }
+    }
+
+    /// Paths that are up and serve `purpose` without any of `avoid`.
+    fn serving(&self, nodes: &NodeList, purpose: Purpose, avoid: &Avoid) -> impl Iterator<Item = &Path> {
+        let serves = move |path: &Path| {
+            path.end().is_none()
+                && path.age() + LAST_MOMENTS < PATH_NEW_STREAMS
+                && path.hops().iter().all(|hop| nodes.get(&hop.node).is_some_and(|record| avoid.allows(record)))
+        };
+        self.held.iter().filter(move |(of, path)| *of == purpose && serves(path)).map(|(_, path)| path)
     }
 
     /// A path for `purpose` without any of `avoid`: one that is up, or a new one.
@@ -139,13 +165,12 @@ impl Paths {
     /// [`Error`] when none can be built.
     pub async fn get(&mut self, nodes: &NodeList, purpose: Purpose, avoid: &Avoid) -> Result<Path, Error> {
         self.note_sleep();
+        self.take_spares();
         self.note_ends();
-        let serves = |path: &Path| {
-            path.age() + LAST_MOMENTS < PATH_NEW_STREAMS
-                && path.hops().iter().all(|hop| nodes.get(&hop.node).is_some_and(|record| avoid.allows(record)))
-        };
-        if let Some((_, path)) = self.held.iter().find(|(of, path)| *of == purpose && serves(path)) {
-            return Ok(path.clone());
+        let serving = self.serving(nodes, purpose, avoid).next().cloned();
+        if let Some(path) = serving {
+            self.keep_spare(nodes, purpose, avoid);
+            return Ok(path);
         }
         let path = self.build(nodes, avoid).await?;
         self.held.push((purpose, path.clone()));
@@ -252,6 +277,7 @@ impl Paths {
             tracing::debug!("this machine slept: all paths are dropped");
             self.sleeps = sleeps;
             self.held.clear();
+            self.spares.clear();
             self.hosts.clear();
             self.away.clear();
         }

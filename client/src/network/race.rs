@@ -22,7 +22,8 @@ use sotto_proto::time::Monotonic;
 const HEDGE: Duration = Duration::from_millis(750);
 /// Builds at a time.
 const AT_ONCE: usize = 3;
-/// Builds that are begun before a client says that there is no path.
+/// Builds that are begun before a client says that there is no path, without those that failed at their guards: there
+/// are few guards, and one that is down says so at once.
 const ATTEMPTS: usize = 8;
 /// How long it may take in all: twice what one build may.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -73,14 +74,14 @@ impl Race {
         let hedge_at = newest.map_or(now, |began| began.plus(HEDGE));
         let guard = self.guard(runners);
         match guard {
-            Some(guard) if hedge_at <= now && self.begun < ATTEMPTS && self.running.len() < AT_ONCE => {
+            Some(guard) if hedge_at <= now && self.attempts() < ATTEMPTS && self.running.len() < AT_ONCE => {
                 self.running.push((self.begun, guard, now));
                 self.begun += 1;
                 Next::Begin(guard)
             }
             Some(_) if self.running.is_empty() => Next::Over,
             None if self.running.is_empty() => Next::NoGuard,
-            Some(_) if hedge_at > now && self.begun < ATTEMPTS && self.running.len() < AT_ONCE => {
+            Some(_) if hedge_at > now && self.attempts() < ATTEMPTS && self.running.len() < AT_ONCE => {
                 Next::Wait(hedge_at.min(self.deadline))
             }
             _ => Next::Wait(self.deadline),
@@ -96,6 +97,10 @@ impl Race {
         let fresh = || allowed().find(|runner| builds(&runner.guard) == 0);
         let first = if self.running.is_empty() { None } else { again };
         first.or_else(fresh).or_else(|| allowed().min_by_key(|runner| builds(&runner.guard))).map(|runner| runner.guard)
+    }
+
+    fn attempts(&self) -> usize {
+        self.begun.saturating_sub(self.failed.len())
     }
 
     /// The number that the next build to begin has.
@@ -191,6 +196,20 @@ mod tests {
             race.failed(build, false);
         }
         assert_eq!(race.next(&guards(true), at(0)), Next::Over);
+    }
+
+    #[test]
+    fn guards_that_are_down_leave_as_many_builds_to_the_one_that_is_not() {
+        let mut race = Race::new(at(0));
+        for build in 0..2 {
+            race.next(&guards(false), at(0));
+            race.failed(build, true);
+        }
+        for build in 2..2 + ATTEMPTS {
+            assert_eq!(race.next(&guards(false), at(0)), Next::Begin(node(3)));
+            race.failed(build, false);
+        }
+        assert_eq!(race.next(&guards(false), at(0)), Next::Over);
     }
 
     #[test]

@@ -28,16 +28,18 @@ impl EventLoop {
         }
     }
 
-    /// Has something read on the storage thread.
-    pub(super) fn look_up(&mut self, token: Token, lookup: Lookup) -> Option<Input> {
+    /// Has something read on the storage thread, after all that was written before.
+    pub(super) fn look_up(&mut self, token: Token, lookup: Lookup) -> Vec<Input> {
+        let mut failed = self.persist_held();
         let sender = self.stored_sender.clone();
         let read = Box::new(move |store: &dyn Store| {
             let found = Box::new(look_up(store, &lookup));
             // The loop has ended: nobody waits any more.
             let _ = sender.blocking_send(Stored::Found(token, found));
         });
-        let error = self.parts.store.try_read(read).err()?;
-        Some(Input::Found { token, found: Found::Failed(error.to_string()) })
+        let unread = self.parts.store.try_read(read).err();
+        failed.extend(unread.map(|error| Input::Found { token, found: Found::Failed(error.to_string()) }));
+        failed
     }
 
     pub(super) fn answer_tunnel(&mut self, tunnel: Tunnel, response: SwarmResponse, more: bool) -> Option<Input> {

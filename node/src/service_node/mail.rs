@@ -69,11 +69,11 @@ use self::repairing::Replication;
 pub(super) use self::serving::Asker;
 use self::storing::{Publishing, Storing};
 use self::subscriptions::Subscriptions;
-use super::message::{Gossip, Output, Tag, Token, Tunnel};
+use super::message::{Gossip, Output, Sync, Tag, Token, Tunnel};
 use crate::store::Batch;
 use crate::store::mail::{Found, Lookup};
 use crate::store::records::Arrival;
-use crate::store::writer::{Job, Sync};
+use crate::store::writer::Job;
 
 /// The mail's own tokens are in the upper half of the numbers.
 const TOKENS: u64 = 1 << 63;
@@ -87,7 +87,7 @@ const DELETE: u8 = 2;
 /// bring was acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MailLimits {
-    /// Records; each takes some 400 bytes of memory, the reconciliation sets included.
+    /// Records; each takes some 230 bytes of memory, the reconciliation sets included.
     pub records: usize,
     /// Bytes of records on disk.
     pub bytes: u64,

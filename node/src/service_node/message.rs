@@ -12,7 +12,7 @@ use sotto_proto::time::Monotonic;
 
 use crate::store::Limit;
 use crate::store::mail::{Found, Lookup};
-use crate::store::writer::{Job, Sync};
+use crate::store::writer::Job;
 
 /// Names one of the machine's own requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -227,6 +227,15 @@ pub enum Input {
         /// What was read.
         found: Found,
     },
+}
+
+/// When something written must be on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// As soon as possible: somebody waits for it.
+    Now,
+    /// Within a tenth of a second, together with others. What is read meanwhile is read after it.
+    Later,
 }
 
 /// Something is to be done.

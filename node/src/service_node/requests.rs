@@ -1,9 +1,11 @@
 //! What peers may ask, and the answers. Everything comes from the view, from the tip, or from stored blocks.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use sotto_behaviours::network::{Request, Response};
 use sotto_proto::id::{Height, NodeId};
 use sotto_proto::limits::{CHAIN_ANSWER_BLOCKS, CHAIN_ANSWER_BYTES, LIST_ANSWER_BYTES};
-use sotto_proto::network::NetworkView;
+use sotto_proto::network::{NetworkView, Snapshot};
 use sotto_proto::request::{
     ChainRequest, ChainResponse, Error, Info, Line, ListRequest, ListResponse, OfferResponse, RepairResponse,
     StatusResponse,
@@ -51,8 +53,9 @@ pub(super) fn answer(
             Outgoing::Stored { reply, part: Part::Headers, from: from.max(Height(1)), limit, tip }
         }
         Request::List(ListRequest::Buckets { height, buckets }) => {
-            respond(Response::List(self::buckets(&chain.view, height, buckets)))
+            respond(Response::List(at(&chain.view, height, |state| self::buckets(state, buckets))))
         }
+        Request::List(ListRequest::Hashes { height }) => respond(Response::List(at(&chain.view, height, hashes))),
         Request::Status(_) => {
             respond(Response::Status(StatusResponse { time: now, final_height: chain.view.current().height }))
         }
@@ -81,14 +84,26 @@ fn info(me: &NodeId, view: &NetworkView, now: UnixMillis) -> Info {
     }
 }
 
-/// The asked buckets of one of the recent final lists, as many as fit.
-fn buckets(view: &NetworkView, height: Height, wanted: std::collections::BTreeSet<u8>) -> ListResponse {
-    let Some(snapshot) = view.recent().find(|snapshot| snapshot.height == height) else {
-        let lowest = view.recent().last().map_or(Height::ZERO, |snapshot| snapshot.height);
-        return ListResponse::Error(Error::Unavailable { lowest });
-    };
+/// The answer from one of the recent final states.
+fn at(view: &NetworkView, height: Height, answer: impl FnOnce(&Snapshot) -> ListResponse) -> ListResponse {
+    match view.recent().find(|snapshot| snapshot.height == height) {
+        Some(snapshot) => answer(snapshot),
+        None => {
+            let lowest = view.recent().last().map_or(Height::ZERO, |snapshot| snapshot.height);
+            ListResponse::Error(Error::Unavailable { lowest })
+        }
+    }
+}
+
+/// What tells which buckets of a list have changed. The chain keeps the hashes, so nothing is hashed for a stranger.
+fn hashes(snapshot: &Snapshot) -> ListResponse {
+    ListResponse::Hashes { height: snapshot.height, hashes: snapshot.buckets.clone() }
+}
+
+/// The asked buckets of a list, as many as fit.
+fn buckets(snapshot: &Snapshot, wanted: BTreeSet<u8>) -> ListResponse {
     let mut room = LIST_ANSWER_BYTES;
-    let mut buckets = std::collections::BTreeMap::new();
+    let mut buckets = BTreeMap::new();
     for bucket in wanted {
         let (mut first, mut last) = ([0; 32], [0xff; 32]);
         (first[0], last[0]) = (bucket, bucket);
@@ -98,5 +113,5 @@ fn buckets(view: &NetworkView, height: Height, wanted: std::collections::BTreeSe
         room = left;
         buckets.insert(bucket, records);
     }
-    ListResponse::Buckets { height, buckets }
+    ListResponse::Buckets { height: snapshot.height, buckets }
 }

@@ -2,9 +2,8 @@
 //!
 //! | command | told when | queue |
 //! | --- | --- | --- |
-//! | persist, [`Sync::Now`] | on disk | one queue of [`QUEUE`] commands for all; a full one refuses |
-//! | persist, [`Sync::Later`] | on disk, at most [`SYNC_WITHIN`] later | the event loop, makes the chain thread wait |
-//! | write | written: survives the process; on disk at most [`WRITTEN_WITHIN`] later | |
+//! | persist | on disk | one queue of [`QUEUE`] commands for all; a full one refuses the event loop, makes the chain |
+//! | write | written: survives the process; on disk at most [`WRITTEN_WITHIN`] later | thread wait |
 //! | read | at once, after the writes before it | |
 //!
 //! After an error no further write is made ([`StoreError::Failed`]): which of them are on disk is unknown then. Reads go
@@ -23,21 +22,10 @@ use crate::metrics;
 pub const QUEUE: usize = 64;
 /// Commands that become one write.
 const GROUP: usize = 64;
-/// [`Sync::Later`] is on disk after this time.
-pub const SYNC_WITHIN: Duration = Duration::from_millis(100);
 /// What is only written is on disk after this time. Nobody is told anything on the strength of it: what a loss of power
 /// takes are the newest blocks, which are fetched again. Fifty nodes on one machine that sync for each block keep its
 /// disk busy with nothing.
 pub const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
-
-/// When something written must be on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sync {
-    /// As soon as possible: somebody waits for it.
-    Now,
-    /// Within [`SYNC_WITHIN`], together with others.
-    Later,
-}
 
 /// A change of the key files.
 #[derive(Clone, Debug)]
@@ -65,7 +53,7 @@ pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 pub type Read = Box<dyn FnOnce(&dyn Store) + Send>;
 
 enum Command {
-    Persist { job: Job, sync: Sync, done: Done },
+    Persist { job: Job, done: Done },
     Write { batch: Batch, done: SyncSender<Result<(), StoreError>> },
     Read(Read),
 }
@@ -88,8 +76,8 @@ impl StoreHandle {
     /// # Errors
     /// [`StoreError::Busy`] when the queue is full, [`StoreError::Closed`] when the thread has ended; `done` is not
     /// called then.
-    pub fn try_persist(&self, job: Job, sync: Sync, done: Done) -> Result<(), StoreError> {
-        self.try_send(Command::Persist { job, sync, done })
+    pub fn try_persist(&self, job: Job, done: Done) -> Result<(), StoreError> {
+        self.try_send(Command::Persist { job, done })
     }
 
     /// Looks at the store, after everything written before; never waits.
@@ -119,7 +107,7 @@ impl StoreHandle {
         // Whoever gave up waiting does not want to know.
         let done: Done = Box::new(move |result| drop(tell.send(result)));
         let job = Job { keys: Vec::new(), batch };
-        self.queue.send(Command::Persist { job, sync: Sync::Now, done }).map_err(|_| StoreError::Closed)?;
+        self.queue.send(Command::Persist { job, done }).map_err(|_| StoreError::Closed)?;
         told.recv().map_err(|_| StoreError::Closed)?
     }
 
@@ -140,7 +128,7 @@ impl StoreHandle {
 /// When the operating system gives no thread.
 pub fn spawn(store: impl Store, keys: KeyDirectory) -> io::Result<(StoreHandle, JoinHandle<()>)> {
     let (queue, commands) = sync_channel(QUEUE);
-    let writer = Writer { store, keys, failed: None, unsynced: Vec::new(), sync_at: None };
+    let writer = Writer { store, keys, failed: None, sync_at: None };
     let thread = std::thread::Builder::new().name("storage".into()).spawn(move || writer.run(&commands))?;
     Ok((StoreHandle { queue }, thread))
 }
@@ -149,8 +137,6 @@ struct Writer<S> {
     store: S,
     keys: KeyDirectory,
     failed: Option<String>,
-    /// Who waits for the next sync.
-    unsynced: Vec<Done>,
     /// When it is due, if something written waits for it.
     sync_at: Option<Instant>,
 }
@@ -161,7 +147,6 @@ struct Group {
     batch: Batch,
     synced: Vec<Done>,
     written: Vec<SyncSender<Result<(), StoreError>>>,
-    now: bool,
 }
 
 impl<S: Store> Writer<S> {
@@ -173,18 +158,18 @@ impl<S: Store> Writer<S> {
             };
             match first {
                 Ok(first) => self.handle(std::iter::once(first).chain(commands.try_iter().take(GROUP - 1))),
-                Err(RecvTimeoutError::Timeout) => self.sync(),
+                Err(RecvTimeoutError::Timeout) => drop(self.sync()),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        self.sync();
+        drop(self.sync());
     }
 
     fn handle(&mut self, commands: impl Iterator<Item = Command>) {
         let mut group = Group::default();
         for command in commands {
             match command {
-                Command::Persist { job, sync, done } => {
+                Command::Persist { job, done } => {
                     if !job.keys.is_empty() {
                         self.write(std::mem::take(&mut group));
                     }
@@ -192,7 +177,6 @@ impl<S: Store> Writer<S> {
                         Ok(()) => {
                             group.batch.writes.extend(job.batch.writes);
                             group.synced.push(done);
-                            group.now |= sync == Sync::Now;
                         }
                         Err(error) => done(Err(error)),
                     }
@@ -229,27 +213,24 @@ impl<S: Store> Writer<S> {
             // Whoever gave up waiting does not want to know.
             let _ = done.send(result.clone());
         }
-        if let Err(error) = result {
-            group.synced.into_iter().for_each(|done| done(Err(error.clone())));
-            return;
+        if result.is_ok() {
+            self.sync_at.get_or_insert_with(|| Instant::now() + WRITTEN_WITHIN);
         }
-        let within = if group.synced.is_empty() { WRITTEN_WITHIN } else { SYNC_WITHIN };
-        let due = Instant::now() + within;
-        self.sync_at = Some(self.sync_at.map_or(due, |earlier| earlier.min(due)));
-        self.unsynced.extend(group.synced);
-        if group.now {
-            self.sync();
+        if !group.synced.is_empty() {
+            let result = result.and_then(|()| self.sync());
+            group.synced.into_iter().for_each(|done| done(result.clone()));
         }
     }
 
-    fn sync(&mut self) {
+    /// Has everything that was written on disk.
+    fn sync(&mut self) -> Result<(), StoreError> {
         if self.sync_at.take().is_none() {
-            return;
+            return Ok(());
         }
         let start = Instant::now();
         let result = self.guarded(S::sync);
         metrics::storage_synced(start.elapsed());
-        std::mem::take(&mut self.unsynced).into_iter().for_each(|done| done(result.clone()));
+        result
     }
 
     /// Runs a write unless one failed before; remembers if this one does.
@@ -350,7 +331,7 @@ mod tests {
         let waiting: Vec<_> = (1..=10)
             .map(|height| {
                 let (tell, told) = done();
-                handle.try_persist(job(height), Sync::Now, tell).unwrap();
+                handle.try_persist(job(height), tell).unwrap();
                 told
             })
             .collect();
@@ -358,20 +339,6 @@ mod tests {
         for told in waiting {
             told.recv().unwrap().unwrap();
         }
-        assert_eq!(*log.lock().unwrap(), ["write", "sync"]);
-    }
-
-    #[test]
-    fn later_is_told_after_the_sync_that_comes_by_itself() {
-        let (_datadir, keys) = keys();
-        let store = Probe::default();
-        let log = store.log.clone();
-        let (handle, _thread) = spawn(store, keys).unwrap();
-        let (tell, told) = done();
-        let start = Instant::now();
-        handle.try_persist(job(1), Sync::Later, tell).unwrap();
-        told.recv().unwrap().unwrap();
-        assert!(start.elapsed() < 2 * SYNC_WITHIN, "{:?}", start.elapsed());
         assert_eq!(*log.lock().unwrap(), ["write", "sync"]);
     }
 
@@ -384,10 +351,10 @@ mod tests {
         for height in 1..=3 {
             handle.write(block(height)).unwrap();
         }
-        std::thread::sleep(2 * SYNC_WITHIN); // what does not happen cannot be awaited
+        std::thread::sleep(Duration::from_millis(200)); // what does not happen cannot be awaited
         assert_eq!(*log.lock().unwrap(), ["write"; 3]);
         let (tell, told) = done();
-        handle.try_persist(job(4), Sync::Later, tell).unwrap();
+        handle.try_persist(job(4), tell).unwrap();
         told.recv().unwrap().unwrap();
         assert_eq!(*log.lock().unwrap(), ["write", "write", "write", "write", "sync"]);
         handle.write(block(5)).unwrap();
@@ -414,7 +381,7 @@ mod tests {
         let (handle, _thread) = spawn(Probe { fail_sync: true, ..Probe::default() }, keys).unwrap();
         for height in 1..=2 {
             let (tell, told) = done();
-            handle.try_persist(job(height), Sync::Now, tell).unwrap();
+            handle.try_persist(job(height), tell).unwrap();
             assert!(told.recv().unwrap().is_err());
         }
         assert!(matches!(handle.write(block(3)), Err(StoreError::Failed(_))));
@@ -428,7 +395,7 @@ mod tests {
         handle.try_read(Box::new(move |_| gate.recv().unwrap())).unwrap();
         let refused = (0..=2 * QUEUE).find_map(|height| {
             let (tell, _told) = done();
-            handle.try_persist(job(height as u64), Sync::Later, Box::new(move |_| drop(tell))).err()
+            handle.try_persist(job(height as u64), Box::new(move |_| drop(tell))).err()
         });
         assert!(matches!(refused, Some(StoreError::Busy)));
         go.send(()).unwrap();
@@ -442,14 +409,14 @@ mod tests {
         let (handle, _thread) = spawn(MemoryStore::default(), keys.clone()).unwrap();
         let (tell, told) = done();
         let next = KeyChange::PutNext(Seed::take(&mut [3; 32]));
-        handle.try_persist(Job { keys: vec![next], batch: block(1) }, Sync::Now, tell).unwrap();
+        handle.try_persist(Job { keys: vec![next], batch: block(1) }, tell).unwrap();
         told.recv().unwrap().unwrap();
         assert_eq!(keys.read(Slot::X25519Next).unwrap().expose()[0], 3);
 
         std::fs::create_dir(keys.path(Slot::X25519Previous)).unwrap(); // no file: cannot be overwritten
         let (tell, told) = done();
         let destroy = KeyChange::Destroy(Slot::X25519Previous);
-        handle.try_persist(Job { keys: vec![destroy], batch: block(2) }, Sync::Now, tell).unwrap();
+        handle.try_persist(Job { keys: vec![destroy], batch: block(2) }, tell).unwrap();
         assert!(told.recv().unwrap().is_err());
         handle.write(block(2)).unwrap();
     }

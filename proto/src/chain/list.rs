@@ -1,7 +1,7 @@
 //! The root of the complete node list (B7): 256 buckets by the first byte of the node key.
 //!
 //! The state tree proves single records; it cannot prove that a list is complete. This root can: whoever has all records
-//! recomputes it, and afterwards fetches changed buckets only.
+//! recomputes it, and afterwards fetches changed buckets only: those whose hashes are others.
 
 use std::sync::Arc;
 
@@ -47,7 +47,16 @@ pub fn list_root_of(chain: &ChainId, nodes: &NodeList) -> Hash {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buckets(Arc<[Hash; 256]>);
 
+impl From<[Hash; 256]> for Buckets {
+    fn from(hashes: [Hash; 256]) -> Self {
+        Self(Arc::new(hashes))
+    }
+}
+
 impl Buckets {
+    /// Bytes of all hashes.
+    pub const LEN: usize = 256 * 32;
+
     /// Hashes every bucket of a list.
     #[must_use]
     pub fn new(chain: &ChainId, nodes: &NodeList) -> Self {
@@ -69,6 +78,12 @@ impl Buckets {
     #[must_use]
     pub fn root(&self, chain: &ChainId) -> Hash {
         list_root(chain, &self.0)
+    }
+
+    /// All hashes, in order of the buckets.
+    #[must_use]
+    pub fn hashes(&self) -> &[Hash; 256] {
+        &self.0
     }
 
     /// One bucket's hash.
@@ -105,6 +120,20 @@ mod tests {
         let root = |count| list_root_of(&chain(), &list(count)).to_string();
         assert_eq!(root(0), "4e3b18d93e758ebee5b94f533eff1d033d479c4cc14432109935a993322f17f0");
         assert_eq!(root(7), "8ca866fbcc1115d7bbf56defe0041913e9912e27d087b4dc7e49dd8380115451");
+    }
+
+    #[test]
+    fn only_the_hash_of_a_changed_bucket_differs_and_the_order_of_all_counts() {
+        let (before, mut nodes) = (Buckets::new(&chain(), &list(40)), list(40));
+        let gone = vector(17).node;
+        nodes.remove(&gone);
+        let after = Buckets::new(&chain(), &nodes);
+        let changed: Vec<u8> = (0..=u8::MAX).filter(|bucket| before.hash(*bucket) != after.hash(*bucket)).collect();
+        assert_eq!(changed, [bucket_of(&gone)]);
+        let mut hashes = *after.hashes();
+        assert_eq!(Buckets::from(hashes), after);
+        hashes.reverse();
+        assert_ne!(Buckets::from(hashes).root(&chain()), after.root(&chain()));
     }
 
     #[test]

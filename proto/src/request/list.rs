@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Error, Line, Message, MessageError, at_most};
-use crate::chain::{NodeState, SignedHeader};
+use super::{Error, Line, Message, MessageError, at_most, joined, split};
+use crate::chain::{Buckets, NodeState, SignedHeader};
 use crate::codec::DecodeError;
-use crate::id::Height;
+use crate::id::{Hash, Height};
 use crate::limits::{LIST_ANSWER_BYTES, LIST_BUCKETS, LIST_HEADERS, LIST_REQUEST_MAX, LIST_RESPONSE_MAX, VERSION_MAX};
 use crate::time::UnixMillis;
 use crate::wire;
@@ -30,6 +30,11 @@ pub enum ListRequest {
         /// Which ones, at least one: bucket b holds the nodes whose key begins with byte b.
         buckets: BTreeSet<u8>,
     },
+    /// The hashes of all buckets: whoever has a list learns from them which ones have changed.
+    Hashes {
+        /// As of this height, one of the last 16 final ones.
+        height: Height,
+    },
 }
 
 /// The answer to a [`ListRequest`].
@@ -45,6 +50,13 @@ pub enum ListResponse {
         height: Height,
         /// The canonical node records of each, ascending by node key, not looked into.
         buckets: BTreeMap<u8, Vec<u8>>,
+    },
+    /// The hashes of all buckets.
+    Hashes {
+        /// The height they are of.
+        height: Height,
+        /// The hashes, not compared with any list root.
+        hashes: Buckets,
     },
     /// Not served.
     Error(Error),
@@ -84,6 +96,7 @@ impl From<ListRequest> for wire::ListRequest {
             ListRequest::Buckets { height, buckets } => {
                 Kind::Buckets(wire::BucketsRequest { height: height.0, buckets: buckets.into_iter().collect() })
             }
+            ListRequest::Hashes { height } => Kind::Hashes(wire::HashesRequest { height: height.0 }),
         };
         Self { kind: Some(kind) }
     }
@@ -106,6 +119,7 @@ impl TryFrom<wire::ListRequest> for ListRequest {
             Kind::Buckets(buckets) => {
                 Self::Buckets { height: Height(buckets.height), buckets: wanted_buckets(&buckets.buckets)? }
             }
+            Kind::Hashes(hashes) => Self::Hashes { height: Height(hashes.height) },
         })
     }
 }
@@ -133,6 +147,9 @@ impl From<ListResponse> for wire::ListResponse {
                     .map(|(index, records)| wire::Bucket { index: index.into(), records })
                     .collect(),
             }),
+            ListResponse::Hashes { height, hashes } => {
+                Kind::Hashes(wire::HashesResponse { height: height.0, hashes: joined(hashes.hashes()) })
+            }
             ListResponse::Error(error) => Kind::Error(error.into()),
         };
         Self { kind: Some(kind) }
@@ -149,6 +166,9 @@ impl TryFrom<wire::ListResponse> for ListResponse {
             Kind::Headers(response) => Self::Headers(headers(&response.headers)?),
             Kind::Buckets(response) => {
                 Self::Buckets { height: Height(response.height), buckets: buckets(response.buckets)? }
+            }
+            Kind::Hashes(response) => {
+                Self::Hashes { height: Height(response.height), hashes: hashes(&response.hashes)? }
             }
             Kind::Error(error) => Self::Error(error.try_into()?),
         })
@@ -170,6 +190,12 @@ fn buckets(list: Vec<wire::Bucket>) -> Result<BTreeMap<u8, Vec<u8>>, DecodeError
     }
     let index = |index: u32| u8::try_from(index).map_err(|_| DecodeError::Value("bucket"));
     list.into_iter().map(|bucket| Ok((index(bucket.index)?, bucket.records))).collect()
+}
+
+fn hashes(bytes: &[u8]) -> Result<Buckets, DecodeError> {
+    let hashes = split("bucket hashes", LIST_BUCKETS, bytes)?;
+    let hashes: [Hash; LIST_BUCKETS] = hashes.try_into().map_err(|_| DecodeError::Value("bucket hashes"))?;
+    Ok(hashes.into())
 }
 
 impl From<Info> for wire::InfoResponse {

@@ -240,7 +240,7 @@ pub struct Text {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRequest {
     /// The question.
-    #[prost(oneof = "list_request::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "list_request::Kind", tags = "1, 2, 3, 4")]
     pub kind: ::core::option::Option<list_request::Kind>,
 }
 /// Nested message and enum types in `ListRequest`.
@@ -257,6 +257,9 @@ pub mod list_request {
         /// Parts of the node list.
         #[prost(message, tag = "3")]
         Buckets(super::BucketsRequest),
+        /// What tells which parts of the node list have changed.
+        #[prost(message, tag = "4")]
+        Hashes(super::HashesRequest),
     }
 }
 /// Asks a node about itself.
@@ -282,11 +285,18 @@ pub struct BucketsRequest {
     #[prost(bytes = "vec", tag = "2")]
     pub buckets: ::prost::alloc::vec::Vec<u8>,
 }
+/// Asks for the hashes of all buckets of the node list as of one final height.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HashesRequest {
+    /// The height, one of the last 16 final ones.
+    #[prost(uint64, tag = "1")]
+    pub height: u64,
+}
 /// The answer to a ListRequest.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListResponse {
     /// The answer.
-    #[prost(oneof = "list_response::Kind", tags = "1, 2, 3, 15")]
+    #[prost(oneof = "list_response::Kind", tags = "1, 2, 3, 4, 15")]
     pub kind: ::core::option::Option<list_response::Kind>,
 }
 /// Nested message and enum types in `ListResponse`.
@@ -303,6 +313,9 @@ pub mod list_response {
         /// To BucketsRequest.
         #[prost(message, tag = "3")]
         Buckets(super::BucketsResponse),
+        /// To HashesRequest.
+        #[prost(message, tag = "4")]
+        Hashes(super::HashesResponse),
         /// To any: why not.
         #[prost(message, tag = "15")]
         Error(super::Error),
@@ -350,6 +363,16 @@ pub struct Bucket {
     /// The canonical node records, ascending by node key, one after the other.
     #[prost(bytes = "vec", tag = "2")]
     pub records: ::prost::alloc::vec::Vec<u8>,
+}
+/// The hashes of all buckets, which combine to the list root in the header of their height.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HashesResponse {
+    /// The height they are of.
+    #[prost(uint64, tag = "1")]
+    pub height: u64,
+    /// 256 hashes of 32 bytes each, that of bucket 0 first, one after the other.
+    #[prost(bytes = "vec", tag = "2")]
+    pub hashes: ::prost::alloc::vec::Vec<u8>,
 }
 /// A node's standing on the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use prost::Message as _;
 use sotto_proto::address::{Address, AddressKind};
-use sotto_proto::chain::{Header, NodeState, SignedHeader};
+use sotto_proto::chain::{Buckets, Header, NodeState, SignedHeader, list_root_of};
 use sotto_proto::domain::{self, Domain};
 use sotto_proto::hash::hash;
-use sotto_proto::id::{ChainId, Height, ItemId, NodeId, RecordId, SwarmId};
+use sotto_proto::id::{ChainId, Hash, Height, ItemId, NodeId, RecordId, SwarmId};
 use sotto_proto::limits::budget::store_request_bytes;
 use sotto_proto::limits::{
     CHAIN_ANSWER_BLOCKS, CHAIN_ANSWER_BYTES, DELETE_IDS, ENVELOPE_DATA_SIZES, LIST_ANSWER_BYTES, MAX_BLOCK_BYTES,
     MAX_TX_BYTES, RECORD_MAX,
 };
+use sotto_proto::network::NodeList;
 use sotto_proto::request::{
     ChainRequest, ChainResponse, Cursor, Delete, DeletedRecord, Error, ErrorKind, Info, Line, ListRequest,
     ListResponse, Message, MessageError, PublishOrder, Read, Receipt, Retrieve, SignedDelete, SignedRead,
@@ -221,6 +222,25 @@ fn headers_come_one_after_the_other() {
     assert!(ListResponse::decode(&answer(&[header(5), header(7)])).is_err());
     assert!(ListResponse::decode(&answer(&[header(5), header(5)])).is_err());
     assert!(ListResponse::decode(&answer(&(0..65).map(header).collect::<Vec<_>>())).is_err());
+}
+
+#[test]
+fn the_hashes_of_all_buckets_are_256_and_combine_to_the_list_root() {
+    let nodes = NodeList::new();
+    round_trip(ListResponse::Hashes { height: Height(3), hashes: Buckets::new(&chain(), &nodes) });
+    let answer =
+        wire::ListResponse::from(ListResponse::Hashes { height: Height(3), hashes: Buckets::new(&chain(), &nodes) });
+    let Some(wire::list_response::Kind::Hashes(answer)) = answer.kind else { panic!("not hashes") };
+    assert_eq!(answer.hashes.len(), Buckets::LEN);
+    let read = |hashes| {
+        let kind = Some(wire::list_response::Kind::Hashes(wire::HashesResponse { height: 3, hashes }));
+        decode_wire::<ListResponse>(wire::ListResponse { kind })
+    };
+    let Ok(ListResponse::Hashes { hashes, .. }) = read(answer.hashes) else { panic!("not hashes") };
+    assert_eq!(hashes.root(&chain()), list_root_of(&chain(), &nodes));
+    for length in [0, 32, Buckets::LEN - 32, Buckets::LEN - 1, Buckets::LEN + 1, Buckets::LEN + 32] {
+        assert!(read(vec![1; length]).is_err(), "{length} bytes");
+    }
 }
 
 #[test]

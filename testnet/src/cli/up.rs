@@ -162,12 +162,12 @@ async fn supervise(
 }
 
 /// A task that panicked has printed why; there is nothing to add.
-async fn finish(task: tokio::task::JoinHandle<()>) {
+pub(super) async fn finish(task: tokio::task::JoinHandle<()>) {
     let _panicked: Result<_, _> = task.await;
 }
 
 /// Shows progress until its end.
-async fn show(mut progress: watch::Receiver<Progress>, mut display: Display) {
+pub(super) async fn show(mut progress: watch::Receiver<Progress>, mut display: Display) {
     loop {
         let seen = progress.borrow_and_update().clone();
         display.show(&seen);

@@ -1,5 +1,6 @@
 //! Messages on a real network of thirty nodes in three swarms or more: they arrive exactly once, whoever dies.
 
+mod bench;
 mod crashes;
 mod delivery;
 mod following;
@@ -20,6 +21,7 @@ type Check = (&'static str, fn(&Testnet) -> Figure);
 const CHECKS: &[Check] = &[
     ("messages between users arrive exactly once", delivery::verify),
     ("a follower has a message at once", following::at_once),
+    ("a short bench has figures of everything, and every member holds what was stored", bench::short),
     ("twenty messages to offline accounts survive the death of two members of each swarm", delivery::twenty),
     ("a node that was down has what it missed", members::missed),
     ("a node that lost its database has all records of its swarm again", members::wiped),

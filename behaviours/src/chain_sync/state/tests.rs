@@ -266,6 +266,76 @@ fn manners() -> impl Strategy<Value = Manner> {
     prop::sample::select(vec![Honest, Silent, Empty, Invalid, Busy, Refusing, OnBranch])
 }
 
+/// Follows a chain of `top` blocks, of which an honest peer sends `batch` at once, from start to end.
+fn follow(others: Vec<Manner>, top: u64, batch: u64, gossiping: bool, latency: f64) -> Result<(), TestCaseError> {
+    let mut sync = Sync::new(node(PRODUCER), Height(0), at(0.0));
+    sync.set_gossiping(gossiping, at(0.0));
+    let manners: BTreeMap<_, _> = std::iter::once(Manner::Honest)
+        .chain(others)
+        .enumerate()
+        .map(|(index, manner)| (node(index as u8), manner))
+        .collect();
+    for peer in manners.keys() {
+        sync.connected(*peer);
+    }
+    let mut local = 0_u64;
+    let mut wires: Vec<(Monotonic, NodeId, FetchId, u64)> = Vec::new();
+    let mut tenth = 0;
+    while local < top {
+        tenth += 1;
+        prop_assert!(tenth < 40_000, "stuck at {local} of {top}");
+        let now = at(f64::from(tenth) / 10.0);
+        if sync.next_timeout().is_some_and(|due| due <= now) {
+            sync.timeout(now);
+        }
+        while let Some(output) = sync.poll_output() {
+            match output {
+                Output::Tip { node } => sync.heard(node, Height(top), now),
+                Output::Blocks { node, fetch, from, .. } => {
+                    prop_assert!(wires.iter().all(|(_, to, ..)| *to != node), "one in flight per peer");
+                    wires.push((now.plus(Duration::from_secs_f64(latency)), node, fetch, from.0));
+                    prop_assert!(wires.len() <= FETCHES);
+                }
+            }
+        }
+        let due: Vec<_> = wires.extract_if(.., |(at, ..)| *at <= now).collect();
+        for (sent, peer, fetch, from) in due {
+            match manners[&peer] {
+                Manner::Honest => {
+                    let last = (from + batch - 1).min(top);
+                    let count = (last + 1).saturating_sub(from) as usize;
+                    if sync.answered(fetch, count, Height(top), now) {
+                        // What cannot be joined is not inserted.
+                        let outcome = if from <= local + 1 {
+                            local = local.max(last);
+                            FetchOutcome::Inserted { tip: Height(local) }
+                        } else {
+                            FetchOutcome::NeedsParent
+                        };
+                        sync.inserted(fetch, outcome, now);
+                    }
+                }
+                Manner::Silent if now.since(sent) < Duration::from_secs(10) => wires.push((sent, peer, fetch, from)),
+                Manner::Silent => sync.failed(fetch, &Failure::Broken, now),
+                Manner::Empty => prop_assert!(!sync.answered(fetch, 0, Height(u64::MAX), now)),
+                Manner::Invalid | Manner::OnBranch => {
+                    if sync.answered(fetch, 3, Height(top + 5), now) {
+                        let invalid = matches!(manners[&peer], Manner::Invalid);
+                        let outcome = if invalid { FetchOutcome::Invalid } else { FetchOutcome::NeedsParent };
+                        sync.inserted(fetch, outcome, now);
+                    }
+                }
+                Manner::Busy => sync.failed(fetch, &Failure::Refused(Error::Busy), now),
+                Manner::Refusing => {
+                    let refusal = Error::Rejected { reason: Line::new("no") };
+                    sync.failed(fetch, &Failure::Refused(refusal), now);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -277,67 +347,11 @@ proptest! {
         gossiping: bool,
         latency in 0.01_f64..2.0,
     ) {
-        let mut sync = Sync::new(node(PRODUCER), Height(0), at(0.0));
-        sync.set_gossiping(gossiping, at(0.0));
-        let manners: BTreeMap<_, _> = std::iter::once(Manner::Honest).chain(others).enumerate()
-            .map(|(index, manner)| (node(index as u8), manner)).collect();
-        for peer in manners.keys() {
-            sync.connected(*peer);
-        }
-        let mut local = 0_u64;
-        let mut wires: Vec<(Monotonic, NodeId, FetchId, u64)> = Vec::new();
-        let mut tenth = 0;
-        while local < top {
-            tenth += 1;
-            prop_assert!(tenth < 40_000, "stuck at {local} of {top}");
-            let now = at(f64::from(tenth) / 10.0);
-            if sync.next_timeout().is_some_and(|due| due <= now) {
-                sync.timeout(now);
-            }
-            while let Some(output) = sync.poll_output() {
-                match output {
-                    Output::Tip { node } => sync.heard(node, Height(top), now),
-                    Output::Blocks { node, fetch, from, .. } => {
-                        prop_assert!(wires.iter().all(|(_, to, ..)| *to != node), "one in flight per peer");
-                        wires.push((now.plus(Duration::from_secs_f64(latency)), node, fetch, from.0));
-                        prop_assert!(wires.len() <= FETCHES);
-                    }
-                }
-            }
-            let due: Vec<_> = wires.extract_if(.., |(at, ..)| *at <= now).collect();
-            for (sent, peer, fetch, from) in due {
-                match manners[&peer] {
-                    Manner::Honest => {
-                        let last = (from + batch - 1).min(top);
-                        let count = (last + 1).saturating_sub(from) as usize;
-                        if sync.answered(fetch, count, Height(top), now) {
-                            // What cannot be joined is not inserted.
-                            let outcome = if from <= local + 1 {
-                                local = local.max(last);
-                                FetchOutcome::Inserted { tip: Height(local) }
-                            } else {
-                                FetchOutcome::NeedsParent
-                            };
-                            sync.inserted(fetch, outcome, now);
-                        }
-                    }
-                    Manner::Silent if now.since(sent) < Duration::from_secs(10) => wires.push((sent, peer, fetch, from)),
-                    Manner::Silent => sync.failed(fetch, &Failure::Broken, now),
-                    Manner::Empty => prop_assert!(!sync.answered(fetch, 0, Height(u64::MAX), now)),
-                    Manner::Invalid | Manner::OnBranch => {
-                        if sync.answered(fetch, 3, Height(top + 5), now) {
-                            let invalid = matches!(manners[&peer], Manner::Invalid);
-                            let outcome = if invalid { FetchOutcome::Invalid } else { FetchOutcome::NeedsParent };
-                            sync.inserted(fetch, outcome, now);
-                        }
-                    }
-                    Manner::Busy => sync.failed(fetch, &Failure::Refused(Error::Busy), now),
-                    Manner::Refusing => {
-                        let refusal = Error::Rejected { reason: Line::new("no") };
-                        sync.failed(fetch, &Failure::Refused(refusal), now);
-                    }
-                }
-            }
-        }
+        follow(others, top, batch, gossiping, latency)?;
     }
+}
+
+#[test]
+fn a_peer_that_is_asked_from_further_back_has_first_answered_what_it_was_asked_before() {
+    follow(vec![Manner::OnBranch], 5, 2, false, 0.01).unwrap();
 }

@@ -342,6 +342,7 @@ async fn a_bootstrap_node_is_asked_for_the_list_and_told_nothing_else() {
         ListRequest::Info,
         ListRequest::Headers { from: Height(77), count: 5 },
         ListRequest::Buckets { height: Height(80), buckets: [0, 9, 255].into() },
+        ListRequest::Hashes { height: Height(81) },
     ];
     let requests = asked.clone();
     let answering = tokio::spawn(async move {

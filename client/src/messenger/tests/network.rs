@@ -13,7 +13,8 @@ use sotto_behaviours::onion::{RelayConfig, prepare_replays};
 use sotto_behaviours::tunnel::TunnelId;
 use sotto_proto::account::Entropy;
 use sotto_proto::chain::{
-    Genesis, GenesisFile, Header, NodeRecord, NodeState, Params, Preset, Region, SignedHeader, list_root_of,
+    Buckets, Genesis, GenesisFile, Header, NodeRecord, NodeState, Params, Preset, Region, SignedHeader, list_root_of,
+    records_of,
 };
 use sotto_proto::content::{Body, Content, MessageId, Text};
 use sotto_proto::envelope::{Envelope, Record, Ttl};
@@ -85,6 +86,36 @@ impl Mailbox {
     }
 }
 
+/// Where all nodes answer for the list.
+#[derive(Default)]
+pub(super) struct ListDesk {
+    nodes: NodeList,
+    /// Questions for hashes.
+    pub(super) hashes: AtomicUsize,
+    /// Buckets asked for, in order.
+    pub(super) buckets: Mutex<Vec<u8>>,
+    pub(super) lying: AtomicBool,
+}
+
+impl ListDesk {
+    fn answer(&self, chain: &ChainId, request: ListRequest) -> ListResponse {
+        match request {
+            ListRequest::Hashes { height } => {
+                self.hashes.fetch_add(1, Ordering::Relaxed);
+                ListResponse::Hashes { height, hashes: Buckets::new(chain, &self.nodes) }
+            }
+            ListRequest::Buckets { height, buckets } => {
+                self.buckets.lock().unwrap().extend(&buckets);
+                let records = |bucket| records_of(&self.nodes, bucket).flat_map(|record| record.encode()).collect();
+                let lying = self.lying.load(Ordering::Relaxed);
+                let told = |bucket| (bucket, if lying { Vec::new() } else { records(bucket) });
+                ListResponse::Buckets { height, buckets: buckets.into_iter().map(told).collect() }
+            }
+            _ => ListResponse::Error(Error::Busy),
+        }
+    }
+}
+
 pub(super) struct World {
     dir: TempDir,
     pub(super) genesis: GenesisFile,
@@ -97,6 +128,8 @@ pub(super) struct World {
     running: BTreeMap<u8, JoinHandle<()>>,
     /// Connections of each node.
     established: BTreeMap<u8, Arc<AtomicUsize>>,
+    /// What nodes are asked about the list, and whether they lie in their answers.
+    pub(super) list: Arc<ListDesk>,
     /// What the client's wall clock is ahead, in milliseconds.
     pub(super) ahead: Arc<AtomicU64>,
     sent: u8,
@@ -143,9 +176,11 @@ impl World {
             silent: all.clone().map(|seed| (*seed, Arc::default())).collect(),
             running: BTreeMap::new(),
             established: BTreeMap::new(),
+            list: Arc::default(),
             ahead: Arc::default(),
             sent: 0,
         };
+        world.list = Arc::new(ListDesk { nodes: world.list(), ..ListDesk::default() });
         for seed in all {
             world.start(*seed);
         }
@@ -174,19 +209,31 @@ impl World {
     }
 
     fn header(&self) -> SignedHeader {
+        self.header_of(HEIGHT, &self.list())
+    }
+
+    fn header_of(&self, height: Height, nodes: &NodeList) -> SignedHeader {
         let header = Header {
-            height: HEIGHT,
+            height,
             previous: BlockHash::new([0; 32]),
             time: self.began,
             tx_root: Hash::new([0; 32]),
             state_root: Hash::new([0; 32]),
-            list_root: list_root_of(&self.chain, &self.list()),
+            list_root: list_root_of(&self.chain, nodes),
         };
         header.sign(&key(99), &self.chain)
     }
 
+    /// The list of the block before, in which only the record of `seed` was another, and its header.
+    pub(super) fn before(&self, seed: u8) -> (SignedHeader, NodeList) {
+        let (mut nodes, old) = (self.list(), NodeRecord { region: "us".parse().unwrap(), ..self.record(seed) });
+        nodes.insert(old.node, Arc::new(old));
+        (self.header_of(Height(HEIGHT.0 - 1), &nodes), nodes)
+    }
+
     fn view(&self) -> Arc<NetworkView> {
         let nodes = self.list();
+        let buckets = Buckets::new(&self.chain, &nodes);
         let mut members = MEMBERS.map(node_of).to_vec();
         members.sort();
         let snapshot = Snapshot {
@@ -194,7 +241,8 @@ impl World {
             block_hash: BlockHash::new([1; 32]),
             time: UnixMillis(1),
             state_root: Hash::new([0; 32]),
-            list_root: list_root_of(&self.chain, &nodes),
+            list_root: buckets.root(&self.chain),
+            buckets,
             nodes,
             swarms: SwarmMap::from_parts([(SWARM, members)], Vec::new()).unwrap(),
         };
@@ -230,6 +278,7 @@ impl World {
             chain: self.chain,
             header: self.header(),
             mailbox: Arc::clone(&self.mailbox),
+            list: Arc::clone(&self.list),
             silent: Arc::clone(&self.silent[&seed]),
             subscribers: BTreeMap::new(),
         };
@@ -326,6 +375,7 @@ struct Node {
     chain: ChainId,
     header: SignedHeader,
     mailbox: Arc<Mailbox>,
+    list: Arc<ListDesk>,
     silent: Arc<AtomicBool>,
     subscribers: BTreeMap<TunnelId, u64>,
 }
@@ -384,6 +434,7 @@ impl Node {
             SwarmRequest::List(ListRequest::Headers { .. }) => {
                 SwarmResponse::List(ListResponse::Headers(vec![self.header.clone()]))
             }
+            SwarmRequest::List(request) => SwarmResponse::List(self.list.answer(&self.chain, request)),
             _ => SwarmResponse::Error(Error::Busy),
         };
         network.tunnel_answer(tunnel, answer, false);

@@ -13,9 +13,8 @@ use super::env::Env;
 use super::index::Held;
 use super::judge::{self, Doubt};
 use super::{DELETE, Mail, Wait, answer, refuse};
-use crate::service_node::message::{Output, Tunnel};
+use crate::service_node::message::{Output, Sync, Tunnel};
 use crate::store::records::{DeleteName, Tombstone};
-use crate::store::writer::Sync;
 use crate::store::{Batch, Write};
 
 /// Tombstones of a node, whoever brings them: they cost no work.
@@ -124,7 +123,7 @@ impl Mail {
             }
             deleting.tombstones.push(tombstone.item());
             batch.push(Write::PutTombstone(tombstone));
-            let held = self.index.find(&id).filter(|held| held.entry.key.address == address).copied();
+            let held = self.index.find(&id).filter(|held| held.entry.key.address == address);
             if let Some(held) = held {
                 self.index.remove(held.entry.key.arrival);
                 self.do_not_publish(held.entry.key.arrival);

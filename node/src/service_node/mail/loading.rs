@@ -8,10 +8,9 @@ use sotto_proto::time::Monotonic;
 
 use super::env::Env;
 use super::{Asked, Mail, Wait};
-use crate::service_node::message::Output;
+use crate::service_node::message::{Output, Sync};
 use crate::store::mail::{Found, Lookup, Settings};
 use crate::store::records::{Arrival, Rows};
-use crate::store::writer::Sync;
 use crate::store::{Batch, MetaKey, Write};
 
 /// Between two tries when the disk does not answer.

@@ -11,11 +11,10 @@ use sotto_proto::request::{Item, SignedDelete};
 use super::env::Env;
 use super::judge::Doubt;
 use super::{Mail, Wait};
-use crate::service_node::message::Output;
+use crate::service_node::message::{Output, Sync};
 use crate::store::Batch;
 use crate::store::mail::Place;
 use crate::store::records::Source;
-use crate::store::writer::Sync;
 
 /// Items that are being read to be sent.
 #[derive(Clone, Debug, Default)]

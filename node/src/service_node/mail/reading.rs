@@ -11,10 +11,9 @@ use super::env::Env;
 use super::index::Page;
 use super::subscriptions::{Flow, Subscription};
 use super::{Asked, Mail, Wait, answer, refuse};
-use crate::service_node::message::{Output, Tunnel};
+use crate::service_node::message::{Output, Sync, Tunnel};
 use crate::store::mail::Lookup;
 use crate::store::records::{Arrival, RecordKey};
-use crate::store::writer::Sync;
 use crate::store::{Batch, Write};
 
 /// Answers that are being read from disk; each holds up to 1 MiB.

@@ -14,9 +14,8 @@ use super::env::Env;
 use super::paging::Page;
 use super::sets::Sets;
 use super::{Asked, Mail, TOKENS, Wait};
-use crate::service_node::message::{Outgoing, Output, Tag, To};
+use crate::service_node::message::{Outgoing, Output, Sync, Tag, To};
 use crate::store::mail::Lookup;
-use crate::store::writer::Sync;
 use crate::store::{Batch, Write};
 
 /// Final heights between the newest and the one that sets are compared at: neighbours may be a little behind.
@@ -101,8 +100,8 @@ fn member<'a>(sets: &'a Sets, nothing: &'a ItemSet, env: &Env<'_>) -> Option<Mem
 
 /// The newest of the heights a few blocks back under whose maps the sets are the same as now.
 fn height_for(sets: &Sets, env: &Env<'_>) -> Option<Height> {
-    let same: Vec<_> = env.view.recent().take_while(|snapshot| sets.same_ring(&snapshot.swarms)).collect();
-    Some(same.get(BEHIND).or(same.last())?.height)
+    let recent = env.view.recent().take(BEHIND + 1);
+    Some(recent.take_while(|snapshot| sets.same_ring(&snapshot.swarms)).last()?.height)
 }
 
 impl Mail {
@@ -295,7 +294,7 @@ impl Mail {
 
     /// Takes an item out of the index; the writes that take it off the disk.
     fn let_go(&mut self, id: &ItemId) -> Vec<Write> {
-        if let Some(held) = self.index.record(id).copied() {
+        if let Some(held) = self.index.record(id) {
             let (key, id) = (held.entry.key, held.entry.id);
             self.index.remove(key.arrival);
             self.do_not_publish(key.arrival);

@@ -1,6 +1,7 @@
 //! Records in; receipts and gossip out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use sotto_behaviours::network::Verdict;
 use sotto_proto::address::Address;
@@ -12,13 +13,15 @@ use sotto_proto::time::{Monotonic, UnixSeconds};
 use super::env::Env;
 use super::judge::{self, BadWork, Doubt};
 use super::{Mail, RECORD, Wait, answer, refuse};
-use crate::service_node::message::{Output, Tunnel};
+use crate::service_node::message::{Output, Sync, Tunnel};
 use crate::store::records::{Arrival, RecordEntry, RecordKey, Source};
-use crate::store::writer::Sync;
 use crate::store::{Batch, MetaKey, Write};
 
 /// Bytes of records that wait for their turn to be published; beyond it they are published at once.
 pub(super) const PUBLISHING_BYTES: usize = 8 << 20;
+/// So much later than it could the first member publishes: a copy for each member takes longer to send than a receipt,
+/// and the sender waits for those. What is stored together meanwhile is published together.
+pub(super) const RECEIPTS_FIRST: Duration = Duration::from_millis(2);
 /// Arrival numbers reserved on disk at once: a start skips at most so many, and needs no number that was given out.
 const RESERVED: u64 = 1024;
 
@@ -242,10 +245,10 @@ impl Mail {
         now: Monotonic,
         out: &mut Vec<Output>,
     ) {
-        if order == PublishOrder::First || self.publishing.bytes.saturating_add(message.len()) > PUBLISHING_BYTES {
+        if self.publishing.bytes.saturating_add(message.len()) > PUBLISHING_BYTES {
             out.push(Output::Publish(message));
         } else {
-            self.publishing.insert(now.plus(order.delay()), arrival, message);
+            self.publishing.insert(now.plus(RECEIPTS_FIRST).plus(order.delay()), arrival, message);
         }
     }
 

@@ -8,8 +8,7 @@ use sotto_proto::time::{Monotonic, UnixSeconds};
 
 use super::env::Env;
 use super::{Mail, Wait, in_seconds};
-use crate::service_node::message::Output;
-use crate::store::writer::Sync;
+use crate::service_node::message::{Output, Sync};
 use crate::store::{Batch, Write};
 
 /// How long after its expiry something stays on disk: members' clocks differ, and what expires soon is in no

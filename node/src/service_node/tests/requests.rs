@@ -47,6 +47,8 @@ fn peers_questions_are_answered_from_the_final_state() {
         Request::List(ListRequest::Buckets { height: Height(999), buckets: [0].into() }),
         Request::Chain(ChainRequest::Blocks { from: Height(999), max_bytes: 1 }),
         Request::Chain(ChainRequest::Blocks { from: Height(0), max_bytes: u32::MAX }),
+        Request::List(ListRequest::Hashes { height: Height(3) }),
+        Request::List(ListRequest::Hashes { height: Height(999) }),
     ];
     for (reply, request) in (0..).map(ReplyId).zip(asked) {
         let message = Incoming::Request { reply, request };
@@ -76,6 +78,15 @@ fn peers_questions_are_answered_from_the_final_state() {
     assert!(blocks.is_empty());
     let Outgoing::Stored { from: Height(1), limit, .. } = &answers[5] else { panic!() };
     assert_eq!(limit.bytes, sotto_proto::limits::CHAIN_ANSWER_BYTES);
+    let Outgoing::Response { response: Response::List(ListResponse::Hashes { height, hashes }), .. } = &answers[6]
+    else {
+        panic!()
+    };
+    let view = bench.chain.view();
+    let state = view.recent().find(|state| state.height == Height(3)).unwrap();
+    assert_eq!((*height, hashes.root(&view.chain)), (Height(3), state.list_root));
+    let Outgoing::Response { response: Response::List(ListResponse::Error(error)), .. } = &answers[7] else { panic!() };
+    assert!(matches!(error, Error::Unavailable { .. }));
 }
 
 #[test]

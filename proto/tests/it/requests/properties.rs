@@ -47,6 +47,7 @@ fn list_request() -> impl Strategy<Value = ListRequest> {
         (any::<u64>(), 1..=64u8).prop_map(|(from, count)| ListRequest::Headers { from: Height(from), count }),
         (any::<u64>(), btree_set(any::<u8>(), 1..=256))
             .prop_map(|(height, buckets)| ListRequest::Buckets { height: Height(height), buckets }),
+        any::<u64>().prop_map(|height| ListRequest::Hashes { height: Height(height) }),
     ]
 }
 
@@ -57,6 +58,10 @@ fn list_response() -> impl Strategy<Value = ListResponse> {
             .prop_map(|(from, count)| ListResponse::Headers((from..from + count).map(header).collect())),
         (any::<u64>(), btree_map(any::<u8>(), vec(any::<u8>(), 0..500), 0..30))
             .prop_map(|(height, buckets)| ListResponse::Buckets { height: Height(height), buckets }),
+        (any::<u64>(), vec(any::<[u8; 32]>(), 256)).prop_map(|(height, hashes)| {
+            let hashes: [[u8; 32]; 256] = hashes.try_into().unwrap();
+            ListResponse::Hashes { height: Height(height), hashes: hashes.map(Hash::new).into() }
+        }),
         proptest::sample::select(errors()).prop_map(ListResponse::Error),
     ]
 }

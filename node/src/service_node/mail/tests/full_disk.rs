@@ -47,10 +47,10 @@ impl OnDisk {
             let asks = |output: &Output| matches!(output, Output::Persist { .. } | Output::LookUp { .. });
             let Some(at) = self.bench.outputs.iter().position(asks) else { return };
             match self.bench.outputs.remove(at) {
-                Output::Persist { batch, token, sync } => {
+                Output::Persist { batch, token, .. } => {
                     let (tell, told) = sync_channel(1);
                     let done = Box::new(move |result| tell.send(result).unwrap());
-                    let sent = self.store.try_persist(batch, sync, done);
+                    let sent = self.store.try_persist(batch, done);
                     let written = sent.and_then(|()| told.recv().unwrap());
                     self.bench.act(|mail, env, out| mail.on_written(token, written.is_ok(), env, out));
                     self.failures.extend(written.err());

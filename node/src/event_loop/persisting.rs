@@ -1,0 +1,133 @@
+//! What goes to the storage thread: at once what somebody waits for, the rest together.
+//!
+//! A swarm's members write every message that is gossiped, and nobody waits for their copies. Each write on its own wakes
+//! the storage thread, and its end the loop: of what a message costs all nodes that was a tenth. So those writes are held
+//! for a tenth of a second at most and go with whatever goes before then. A read goes after them.
+
+use std::time::Duration;
+
+use sotto_proto::time::Monotonic;
+
+use super::{EventLoop, Stored};
+use crate::service_node::{Input, Sync, Token};
+use crate::store::Batch;
+use crate::store::writer::Job;
+
+/// How long a write is held.
+const HOLD: Duration = Duration::from_millis(100);
+/// Writes that are held.
+const HELD: usize = 64;
+/// Bytes of records that are held, but for the last one.
+const HELD_BYTES: usize = 1 << 20;
+
+/// Writes that nobody waits for, in order.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    batch: Batch,
+    tokens: Vec<Token>,
+    bytes: usize,
+    due: Option<Monotonic>,
+}
+
+impl Held {
+    fn add(&mut self, batch: Batch, token: Token, now: Monotonic) {
+        self.bytes = self.bytes.saturating_add(batch.record_bytes());
+        self.batch.writes.extend(batch.writes);
+        self.tokens.push(token);
+        self.due.get_or_insert(now.plus(HOLD));
+    }
+
+    fn is_full(&self) -> bool {
+        self.tokens.len() >= HELD || self.bytes >= HELD_BYTES
+    }
+
+    /// When they have been held long enough.
+    pub(super) const fn due(&self) -> Option<Monotonic> {
+        self.due
+    }
+}
+
+impl EventLoop {
+    pub(super) fn persist(&mut self, job: Job, token: Token, sync: Sync) -> Vec<Input> {
+        if !job.keys.is_empty() {
+            let mut failed = self.persist_held();
+            failed.extend(self.submit(job, vec![token]));
+            return failed;
+        }
+        self.held.add(job.batch, token, self.parts.clock.now().monotonic);
+        if sync == Sync::Now || self.held.is_full() { self.persist_held() } else { Vec::new() }
+    }
+
+    /// Everything that is held goes now.
+    pub(super) fn persist_held(&mut self) -> Vec<Input> {
+        let Held { batch, tokens, .. } = std::mem::take(&mut self.held);
+        if tokens.is_empty() { Vec::new() } else { self.submit(Job { keys: Vec::new(), batch }, tokens) }
+    }
+
+    fn submit(&self, job: Job, tokens: Vec<Token>) -> Vec<Input> {
+        let (sender, refused) = (self.stored_sender.clone(), tokens.clone());
+        let done = Box::new(move |result| {
+            // The loop has ended: nobody waits any more.
+            let _ = sender.blocking_send(Stored::Durable(tokens, result));
+        });
+        match self.parts.store.try_persist(job, done) {
+            Ok(()) => Vec::new(),
+            Err(error) => {
+                let reason = error.to_string();
+                refused.into_iter().map(|token| Input::NotDurable { token, reason: reason.clone() }).collect()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sotto_proto::address::{Address, AddressKind};
+    use sotto_proto::id::RecordId;
+    use sotto_proto::time::UnixSeconds;
+
+    use super::*;
+    use crate::store::Write;
+    use crate::store::records::{Arrival, RecordEntry, RecordKey, Source};
+
+    const NOW: Monotonic = Monotonic(Duration::from_secs(5));
+
+    fn record(length: usize) -> Batch {
+        let entry = RecordEntry {
+            key: RecordKey { address: Address::new(AddressKind::Mailbox, [1; 32]), arrival: Arrival(1) },
+            id: RecordId::new([2; 32]),
+            timestamp: UnixSeconds(1),
+            ttl: 10,
+            length: u32::try_from(length).unwrap(),
+            source: Source::Gossip,
+            received: UnixSeconds(1),
+        };
+        Batch::of(Write::PutRecord { entry, bytes: vec![0; length] })
+    }
+
+    #[test]
+    fn the_first_write_says_when_all_of_them_go() {
+        let mut held = Held::default();
+        assert_eq!(held.due(), None);
+        held.add(record(10), Token(1), NOW);
+        held.add(record(20), Token(2), NOW.plus(HOLD / 2));
+        assert_eq!(held.due(), Some(NOW.plus(HOLD)));
+        assert_eq!((held.batch.writes.len(), held.tokens), (2, vec![Token(1), Token(2)]));
+    }
+
+    #[test]
+    fn many_writes_and_large_ones_are_not_held() {
+        let mut held = Held::default();
+        for number in 1..HELD {
+            held.add(Batch::default(), Token(number as u64), NOW);
+        }
+        assert!(!held.is_full());
+        held.add(Batch::default(), Token(0), NOW);
+        assert!(held.is_full());
+        let mut held = Held::default();
+        held.add(record(HELD_BYTES - 1), Token(1), NOW);
+        assert!(!held.is_full());
+        held.add(record(1), Token(2), NOW);
+        assert!(held.is_full());
+    }
+}

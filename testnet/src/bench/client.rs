@@ -1,0 +1,154 @@
+//! A light client: guards, paths and tunnels as every client has them, without an encrypted store.
+//!
+//! It sends as a messenger does that knows time and height already: a new tunnel to each of three members drawn from the
+//! recipient's swarm, with the record in its first message, others where one is slow or fails, receipts checked. What
+//! it leaves out is the outbox; beside many clients in one process that would be most of what is measured.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_chacha::ChaCha20Rng;
+use sotto_behaviours::network::WallClock;
+use sotto_behaviours::onion::HopInfo;
+use sotto_behaviours::onion::client::Path;
+use sotto_behaviours::tunnel::client::Tunnel;
+use sotto_client::network::clock::SharedClock;
+use sotto_client::network::guards::Guards;
+use sotto_client::network::paths::{self, Paths, hop};
+use sotto_client::network::storing::{self, MemberError, StoreError, WANTED};
+use sotto_proto::id::{NodeId, SwarmId};
+use sotto_proto::limits::{PATH_NEW_STREAMS, STREAMS_PER_PATH};
+use sotto_proto::request::{SwarmRequest, SwarmResponse};
+use sotto_proto::sign::Ed25519;
+use tokio::sync::Semaphore;
+
+use super::draws::shuffle;
+use super::network::{Network, Person};
+use super::stamping::Stamped;
+
+/// How long three members may take, as in the messenger.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
+/// A path this close to its age for new streams is not used any more.
+const LAST_MOMENTS: Duration = Duration::from_secs(15);
+/// Messages on their way on one path, each with three streams.
+const MESSAGES_PER_PATH: usize = STREAMS_PER_PATH / (WANTED + 1);
+/// Streams of a path for members that are asked beside the three, because one is slow.
+const SPARE_STREAMS: usize = STREAMS_PER_PATH - MESSAGES_PER_PATH * WANTED;
+
+/// A client.
+pub(super) struct LightClient {
+    network: Arc<Network>,
+    pub(super) clock: SharedClock,
+    paths: Paths,
+    own: SwarmId,
+    lanes: BTreeMap<SwarmId, Lane>,
+    rng: ChaCha20Rng,
+}
+
+/// A path to one swarm, with places for as many messages as it has streams for: a messenger sends one after the other and
+/// never meets this bound.
+#[derive(Clone, Debug)]
+pub(super) struct Lane {
+    pub(super) path: Path,
+    pub(super) places: Arc<Semaphore>,
+    spare: Arc<Semaphore>,
+}
+
+impl LightClient {
+    /// A client of `person` with a sample of guards and no path yet; `draws` are two sources of all its choices.
+    pub(super) fn new(network: &Arc<Network>, person: &Person, draws: [ChaCha20Rng; 2]) -> Self {
+        let [of_paths, rng] = draws;
+        let clock = SharedClock::new(WallClock::system());
+        let genesis = Arc::clone(&network.genesis);
+        let mut paths = Paths::new(genesis, clock.clone(), Guards::default(), of_paths);
+        paths.maintain(network.directory.nodes(), &Network::avoid([person.swarm]));
+        Self { network: Arc::clone(network), clock, paths, own: person.swarm, lanes: BTreeMap::new(), rng }
+    }
+
+    /// A new path past its own swarm and `destination`.
+    pub(super) async fn build(&mut self, destination: SwarmId) -> Result<Path, paths::Error> {
+        let avoid = Network::avoid([self.own, destination]);
+        self.paths.build(self.network.directory.nodes(), &avoid).await
+    }
+
+    /// The path to a swarm: the one that is up, or a new one.
+    pub(super) async fn lane(&mut self, destination: SwarmId) -> Result<Lane, paths::Error> {
+        if let Some(lane) = self.lanes.get(&destination).filter(|lane| serves(&lane.path)) {
+            return Ok(lane.clone());
+        }
+        let path = self.build(destination).await?;
+        let places = Arc::new(Semaphore::new(MESSAGES_PER_PATH));
+        let lane = Lane { path, places, spare: Arc::new(Semaphore::new(SPARE_STREAMS)) };
+        self.lanes.insert(destination, lane.clone());
+        Ok(lane)
+    }
+
+    /// Lets go of the path to a swarm: the next one is new.
+    pub(super) fn leave(&mut self, destination: SwarmId) {
+        self.lanes.remove(&destination);
+    }
+
+    /// The members of a swarm in the order in which they are asked.
+    pub(super) fn members(&mut self, swarm: SwarmId) -> Vec<NodeId> {
+        let mut members = self.network.members(swarm);
+        shuffle(&mut members, &mut self.rng);
+        members
+    }
+}
+
+fn serves(path: &Path) -> bool {
+    path.end().is_none() && path.age() + LAST_MOMENTS < PATH_NEW_STREAMS
+}
+
+/// Stores a message at three members; `noted` is told how many have given their receipts.
+pub(super) async fn store(
+    network: &Network,
+    lane: &Lane,
+    members: &[NodeId],
+    message: &Stamped,
+    mut noted: impl FnMut(usize),
+) -> Result<(), StoreError> {
+    let mut asked = 0;
+    let ask = |node, order| {
+        asked += 1;
+        let is_spare = asked > WANTED;
+        let to = hop(network.directory.nodes(), &node);
+        let request = SwarmRequest::Store { record: message.record.clone(), publish_order: order };
+        async move {
+            // Nobody closes the semaphore.
+            let spare = if is_spare { lane.spare.acquire().await.ok() } else { None };
+            let (tunnel, answer) = ask(&lane.path, to, request).await?;
+            check(network, message, node, answer)?;
+            // Ended together, once nobody is waited for.
+            Ok((tunnel, spare))
+        }
+    };
+    storing::store(members, STORE_PATIENCE, ask, |_, receipts| noted(receipts)).await.map(drop)
+}
+
+async fn ask(path: &Path, to: Option<HopInfo>, request: SwarmRequest) -> Result<(Tunnel, SwarmResponse), MemberError> {
+    let to = to.ok_or(MemberError::Nonsense("not in the list"))?;
+    let connected = Tunnel::connect(path, to, Some(request)).await;
+    let (tunnel, answer) = connected.map_err(|error| MemberError::Unreachable(error.to_string()))?;
+    Ok((tunnel, answer.ok_or(MemberError::Nonsense("not an answer to a store"))?))
+}
+
+/// Whether the answer is a receipt for this message that holds.
+fn check(network: &Network, message: &Stamped, node: NodeId, answer: SwarmResponse) -> Result<(), MemberError> {
+    match answer {
+        SwarmResponse::Stored { receipt, signature } => {
+            let fits = receipt.node == node
+                && receipt.address == message.address
+                && receipt.id == message.id
+                && receipt.expiry == message.expiry;
+            if fits && receipt.verify(&network.chain, &signature, &Ed25519) {
+                Ok(())
+            } else {
+                Err(MemberError::Nonsense("the receipt does not hold"))
+            }
+        }
+        SwarmResponse::Error(error) => Err(MemberError::Refused(error)),
+        _ => Err(MemberError::Nonsense("not an answer to a store")),
+    }
+}

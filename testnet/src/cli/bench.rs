@@ -1,0 +1,136 @@
+//! `sotto-testnet bench`: messages at a rate through real paths, measured; or two reports beside each other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tokio::signal::ctrl_c;
+
+use super::Globals;
+use super::console::Console;
+use super::location::{Location, shown};
+use super::up::{finish, show};
+use crate::bench::{self, Comparison, Options, Report};
+use crate::failure::{Context, Exit, Failure};
+use crate::files;
+use crate::plan::Plan;
+use crate::progress::{Display, Outcome};
+use crate::supervisor::Report as Steps;
+
+/// Options of `bench`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Arguments {
+    /// Clients that send, each with a guard connection and paths of its own
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = counted::<1, 256>)]
+    clients: usize,
+    /// Messages a second, of all clients together
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rate: u32,
+    /// For how many seconds
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120))]
+    seconds: u32,
+    /// Bytes of the text of a message
+    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
+    size: usize,
+    /// Accounts that are written to, spread over all swarms
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = counted::<1, 10_000>)]
+    recipients: usize,
+    /// How many of the recipients follow their mail with a whole messenger
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = counted::<0, 16>)]
+    followers: usize,
+    /// Messages that wait for somebody who then catches up; 0 leaves this out
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = counted::<0, 5000>)]
+    catch_up: usize,
+    /// What accounts, recipients and hops are drawn from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Where the report goes, as JSON and as a page; default: "bench" in the testnet's directory
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Compare two reports instead of measuring
+    #[arg(long, value_names = ["A.json", "B.json"], num_args = 2)]
+    compare: Option<Vec<PathBuf>>,
+}
+
+/// A number from `LEAST` to `MOST`.
+fn counted<const LEAST: usize, const MOST: usize>(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
+    number.ok_or_else(|| format!("want a number from {LEAST} to {MOST}"))
+}
+
+/// Measures, or compares.
+pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Console) -> Result<(), Failure> {
+    if let Some([a, b]) = arguments.compare.as_deref() {
+        let comparison = Comparison::of_files(a, b)?;
+        return console.print(&comparison.to_text(), &comparison);
+    }
+    let plan = Location::new(globals)?.plan()?;
+    let options = Options {
+        clients: arguments.clients,
+        rate: arguments.rate,
+        seconds: arguments.seconds,
+        size: arguments.size,
+        recipients: arguments.recipients,
+        followers: arguments.followers,
+        catch_up: arguments.catch_up,
+        seed: arguments.seed,
+    };
+    let report = measure(globals, &plan, &options).await?;
+    let out = arguments.out.clone().unwrap_or_else(|| plan.dir.join(bench::DIR));
+    let [json, page] = write(&report, &out)?;
+    let files = format!("report: {}\n        {}", shown(&json), shown(&page));
+    console.print(&format!("{}\n{files}", report.to_text()), &report)?;
+    report.verdict()
+}
+
+/// Runs the bench and shows how far it is. Ctrl-C ends it in order: nothing of it is left behind.
+async fn measure(globals: &Globals, plan: &Plan, options: &Options) -> Result<Report, Failure> {
+    let steps = Steps::default();
+    let display = tokio::spawn(show(steps.watch(), Display::new(globals.progress_style())));
+    let dir = plan.dir.join(bench::DIR);
+    let result = tokio::select! {
+        result = Box::pin(bench::run(plan, options, &dir, &steps)) => result,
+        _ = ctrl_c() => Err(Failure::new(Exit::Interrupted, "stopped")),
+    };
+    steps.outcome(result.as_ref().map_or_else(Outcome::from, |_| Outcome::Ready));
+    finish(display).await;
+    result
+}
+
+/// Writes the report below `out`, named by the time when it began.
+fn write(report: &Report, out: &Path) -> Result<[PathBuf; 2], Failure> {
+    fs::create_dir_all(out).context("create", out.display())?;
+    let name: String = report.started.chars().filter(char::is_ascii_alphanumeric).collect();
+    let written = [("json", report.to_json()? + "\n"), ("html", report.to_html())].map(|(kind, text)| {
+        let path = out.join(format!("bench-{name}.{kind}"));
+        files::write_atomically(&path, text.as_bytes()).context("write", path.display()).map(|()| path)
+    });
+    let [json, page] = written;
+    Ok([json?, page?])
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::{Cli, Verb};
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Arguments, clap::Error> {
+        match Cli::try_parse_from(line.split(' '))?.verb {
+            Verb::Bench(arguments) => Ok(arguments),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn numbers_are_within_bounds_and_a_comparison_takes_two_files() {
+        let arguments = parsed("sotto-testnet bench --clients 16 --rate 250 --seconds 60 --json").unwrap();
+        assert_eq!((arguments.clients, arguments.rate, arguments.seconds), (16, 250, 60));
+        let compared = parsed("sotto-testnet bench --compare a.json b.json").unwrap().compare.unwrap();
+        assert_eq!(compared, [PathBuf::from("a.json"), PathBuf::from("b.json")]);
+        for wrong in ["--clients 0", "--rate 0", "--seconds 121", "--followers 17", "--compare a.json", "--rate x"] {
+            assert!(parsed(&format!("sotto-testnet bench {wrong}")).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! `sotto-testnet bench`, short and slow: figures of everything, and members that hold what was stored.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::harness::Figure;
+use crate::testnet::Testnet;
+
+const LINE: &str = "bench --clients 4 --rate 5 --seconds 5 --recipients 6 --followers 1 --catch-up 20 --out reports \
+                    --progress never";
+/// Messages of such a bench.
+const MESSAGES: u64 = 25;
+
+pub(super) fn short(testnet: &Testnet) -> Figure {
+    let report = testnet.json(LINE);
+    assert_eq!(report["type"], "testnet.bench");
+    let load = &report["load"];
+    assert_eq!((load["due"].as_u64(), load["stored"].as_u64()), (Some(MESSAGES), Some(MESSAGES)), "{load}");
+    assert!(load["to_followers"].as_u64().unwrap() > 0 && load["delivered"] == load["to_followers"], "{load}");
+    assert_eq!(report["catch_up"]["received"], 20);
+    let latencies = report["latency"].as_object().unwrap();
+    for (name, latency) in latencies {
+        assert!(
+            latency["count"].as_u64().unwrap() > 0 && latency["p50_ms"].as_f64().unwrap() > 0.0,
+            "{name}: {latency}"
+        );
+    }
+    assert_eq!(latencies["stored"]["count"], MESSAGES);
+    assert!(report["costs"]["cpu_ms_per_message"].as_f64().unwrap() > 0.0, "{}", report["costs"]);
+    held(&report);
+    let [json, page] = files(testnet);
+    let compared = testnet.json(&format!("bench --compare {0} {0}", json.display()));
+    assert!(compared["figures"].as_array().unwrap().iter().all(|figure| figure["verdict"] == "same"), "{compared}");
+    testnet.run(&format!("bench --compare {} {}", json.display(), page.display())).failed_with(2);
+    testnet.run(&format!("bench --compare {} nothing.json", json.display())).failed_with(7);
+    let stored = &latencies["stored"];
+    Figure(format!("stored after {} ms (median), {} ms (p99)", stored["p50_ms"], stored["p99_ms"]))
+}
+
+/// Every member of every swarm has what was stored, by its digest or read back: other checks have stored there, too.
+fn held(report: &Value) {
+    for swarm in report["swarms"].as_array().unwrap() {
+        assert_eq!(swarm["alike"], true, "{swarm}");
+        let read = &swarm["read_back"];
+        let nothing_wrong = ["missing", "strange", "silent"].iter().all(|count| read[count] == 0);
+        assert!(nothing_wrong || (swarm["comparable"] == true && swarm["equal"] == true), "{swarm}");
+    }
+}
+
+/// The report's two files.
+fn files(testnet: &Testnet) -> [PathBuf; 2] {
+    let reports = testnet.dir.path().join("reports");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(reports).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort_by_key(|file| file.extension().is_some_and(|kind| kind == "html"));
+    files.try_into().unwrap_or_else(|files| panic!("{files:?}"))
+}
