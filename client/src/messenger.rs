@@ -212,16 +212,14 @@ impl Messenger {
         self.paths.rotate(purpose);
     }
 
-    /// Lets go of the path of a purpose that is in use, because nobody answers through it.
-    fn give_up(&mut self, purpose: Purpose) {
-        self.paths.give_up(purpose);
-    }
-
     /// Has a second path built for a purpose that is in use for long; does not wait for it.
     fn keep_spare(&mut self, purpose: Purpose) -> Result<(), Error> {
-        let avoid = self.avoid([])?;
+        let (avoid, before) = (self.avoid([])?, self.paths.guards().clone());
         self.paths.keep_spare(self.directory.nodes(), purpose, &avoid);
-        Ok(())
+        if *self.paths.guards() != before {
+            self.save_guards()?;
+        }
+        self.keep_scores()
     }
 
     async fn path_without(&mut self, purpose: Purpose, avoid: &Avoid) -> Result<Path, Error> {

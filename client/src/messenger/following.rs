@@ -123,7 +123,6 @@ impl Messenger {
                 Ok(_) => {}
                 Err(Error::Store(error)) => return Err(error.into()),
                 Err(error) => {
-                    self.give_up(Purpose::Receive);
                     if follower.tell(Followed::Interrupted(error), &mut self.account.store) == Continue::No {
                         return Ok(());
                     }

@@ -135,7 +135,7 @@ impl Messenger {
         if received.answered == 0 {
             let last = last.unwrap_or_else(|| "the swarm has no members".into());
             // It may be the path that is silent.
-            self.give_up(Purpose::Receive);
+            self.paths.give_up(&path);
             return Err(Error::NoAnswer { asked: received.asked, last });
         }
         let enough = if poll.wants_all { all } else { 1 };

@@ -113,7 +113,7 @@ impl Messenger {
             let result = self.agreed_list(&liars).await;
             let Err(error) = result else { break result? };
             // Nodes that do not answer may be behind a path that is silent.
-            self.give_up(Purpose::Other);
+            self.rotate(Purpose::Other);
             let Error::Update(wrong) = &error else { return Err(error) };
             self.keep_evidence(wrong)?;
             match wrong.liar() {

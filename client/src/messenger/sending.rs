@@ -197,7 +197,7 @@ impl Messenger {
                     };
                     if terms.is_err() {
                         // Nobody answers through it: whoever tries again takes another path.
-                        self.give_up(Purpose::Send);
+                        self.paths.give_up(&path);
                     }
                     let terms = terms?;
                     let (record, worked) = self.make(&message, &terms, difficulty, progress).await?;
@@ -230,7 +230,7 @@ impl Messenger {
                         storing::StoreError::Work { difficulty: wanted } => difficulty = u64::from(*wanted),
                         storing::StoreError::Swarm { .. } => self.refresh().await?,
                         storing::StoreError::Time | storing::StoreError::Nobody => {}
-                        storing::StoreError::TooFew { .. } => self.give_up(Purpose::Send),
+                        storing::StoreError::TooFew { .. } => self.paths.give_up(&path),
                     }
                     // More work or another time need another envelope; for a swarm or a path the old one serves.
                     let keeps = matches!(error, storing::StoreError::Swarm { .. } | storing::StoreError::TooFew { .. });

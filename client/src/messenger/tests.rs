@@ -9,6 +9,7 @@ use rand_core::Rng as _;
 use sotto_proto::chain::bucket_of;
 use sotto_proto::content::{Body, Content, MessageId, Text};
 use sotto_proto::envelope::Ttl;
+use sotto_proto::id::NodeId;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -16,7 +17,8 @@ use self::network::{HOPS, MEMBERS, World, node_of};
 use super::{Continue, Error, Followed, Messenger};
 use crate::network::directory::Directory;
 use crate::network::light_client::UpdateError;
-use crate::network::paths::{Purpose, SETTLED};
+use crate::network::paths::Purpose;
+use crate::network::scores::Scores;
 use crate::store::{Letter, NewMessage, OutboxState, StoreErrorKind};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -106,23 +108,56 @@ async fn of_a_changed_list_the_changed_bucket_is_fetched_of_an_equal_one_nothing
     assert_eq!(messenger.directory.nodes(), newest.nodes());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_path_in_use_has_a_second_one_beside_it_that_takes_over_when_it_ends() {
-    let mut world = World::new(10);
-    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
-    let hops = |messenger: &Messenger| -> Vec<_> {
-        messenger.paths().held().map(|(_, path)| path.hops().map(|hop| hop.node)).collect()
-    };
-    let first = messenger.path(Purpose::Receive).await.unwrap();
-    messenger.path(Purpose::Receive).await.unwrap();
-    assert_eq!(hops(&messenger).len(), 1, "not for one short command");
-    tokio::time::sleep(SETTLED).await;
+fn hops(messenger: &Messenger) -> Vec<[NodeId; 3]> {
+    messenger.paths().held().map(|(_, path)| path.hops().map(|hop| hop.node)).collect()
+}
+
+async fn until_two_paths(messenger: &mut Messenger) {
     let began = Instant::now();
-    while hops(&messenger).len() < 2 {
+    while hops(messenger).len() < 2 {
         messenger.path(Purpose::Receive).await.unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert!(began.elapsed() < DEADLINE);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_path_that_is_not_built_leaves_the_first_and_its_guard_in_use() {
+    let mut world = World::new(11);
+    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
+    let first = messenger.path(Purpose::Receive).await.unwrap();
+    let mut frozen = Vec::new();
+    for seed in HOPS {
+        if first.hops().iter().all(|hop| hop.node != node_of(seed)) {
+            world.stop(seed).await;
+            // It takes connections and never says a word.
+            let address = world.address(seed);
+            frozen.push(TcpListener::bind((address.ip, address.port)).await.unwrap());
+        }
+    }
+    let began = Instant::now();
+    while *messenger.paths().scores() == Scores::default() {
+        let path = messenger.path(Purpose::Receive).await.unwrap();
+        assert_eq!(path.hops(), first.hops());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(began.elapsed() < DEADLINE);
+    }
+    assert_eq!(first.end(), None, "what a second path meets does not end the first");
+    assert_eq!(messenger.path(Purpose::Receive).await.unwrap().hops(), first.hops());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_in_use_has_a_second_one_beside_it_that_takes_over_when_it_ends() {
+    let mut world = World::new(10);
+    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
+    let first = messenger.path(Purpose::Receive).await.unwrap();
+    messenger.path(Purpose::Receive).await.unwrap();
+    assert_eq!(hops(&messenger).len(), 1, "not for one short command");
+    until_two_paths(&mut messenger).await;
+    let silent = messenger.paths().held().nth(1).unwrap().1.clone();
+    messenger.paths.give_up(&silent);
+    assert_eq!(hops(&messenger), [first.hops().map(|hop| hop.node)], "the one that was given up goes, not the first");
+    until_two_paths(&mut messenger).await;
     let second = hops(&messenger)[1];
     for again in 0..3 {
         let path = messenger.path(Purpose::Receive).await.unwrap();

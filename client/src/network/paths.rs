@@ -138,15 +138,13 @@ impl Paths {
     /// Lets go of all paths of a purpose: the next one is a new one.
     pub fn rotate(&mut self, purpose: Purpose) {
         self.take_spares();
+        self.spares.drop_build(purpose);
         self.held.retain(|(of, _)| *of != purpose);
     }
 
-    /// Lets go of the path of a purpose that is in use, because nobody answers through it.
-    pub fn give_up(&mut self, purpose: Purpose) {
-        self.take_spares();
-        if let Some(at) = self.held.iter().position(|(of, _)| *of == purpose) {
-            self.held.remove(at);
-        }
+    /// Lets go of a path, because nobody answers through it.
+    pub fn give_up(&mut self, path: &Path) {
+        self.held.retain(|(_, held)| held.hops() != path.hops());
     }
 
     /// Paths that are up and serve `purpose` without any of `avoid`.

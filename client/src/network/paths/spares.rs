@@ -1,16 +1,18 @@
 //! A second path for each purpose that is in use for long: when one ends, the other is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use sotto_behaviours::onion::client::{Path, PathError};
+use sotto_behaviours::onion::client::{Blame, Path, PathError};
+use sotto_proto::cell::Position;
 use sotto_proto::id::NodeId;
 use sotto_proto::limits::HOPS;
 use sotto_proto::network::NodeList;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::{Error, Paths, Purpose, hops};
 use crate::network::choice::{self, Avoid, NoPath};
+use crate::network::host::GuardHost;
 
 /// A path that has been up for so long serves more than one short command.
 pub const SETTLED: Duration = Duration::from_secs(1);
@@ -19,7 +21,8 @@ pub const SETTLED: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Spares {
     builds: JoinSet<Build>,
-    purposes: BTreeSet<Purpose>,
+    /// One for a purpose.
+    tasks: BTreeMap<Purpose, AbortHandle>,
 }
 
 #[derive(Debug)]
@@ -34,6 +37,17 @@ impl Spares {
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
+
+    /// That of this purpose is not wanted any more.
+    pub(super) fn drop_build(&mut self, purpose: Purpose) {
+        if let Some(task) = self.tasks.remove(&purpose) {
+            task.abort();
+        }
+    }
+
+    fn is_building(&self, purpose: Purpose) -> bool {
+        self.tasks.get(&purpose).is_some_and(|task| !task.is_finished())
+    }
 }
 
 impl Paths {
@@ -45,7 +59,7 @@ impl Paths {
         let (Some(path), None) = (serving.next(), serving.next()) else { return };
         let (age, [_, middle, exit]) = (path.age(), path.hops().map(|hop| hop.node));
         drop(serving);
-        if age < SETTLED || self.spares.purposes.contains(&purpose) {
+        if age < SETTLED || self.spares.is_building(purpose) {
             return;
         }
         if let Err(error) = self.build_spare(nodes, purpose, avoid, [middle, exit]) {
@@ -67,8 +81,8 @@ impl Paths {
         let chosen = choice::behind_guard(nodes, &guard, avoid, &all, &mut self.rng)
             .or_else(|_| choice::behind_guard(nodes, &guard, avoid, &shunned, &mut self.rng))?;
         let build = self.host(nodes, guard)?.build(hops(nodes, chosen).ok_or(NoPath::TooFew)?);
-        self.spares.purposes.insert(purpose);
-        self.spares.builds.spawn(async move { Build { purpose, chosen, built: build.await } });
+        let task = self.spares.builds.spawn(async move { Build { purpose, chosen, built: build.await } });
+        self.spares.tasks.insert(purpose, task);
         Ok(())
     }
 
@@ -76,14 +90,26 @@ impl Paths {
     pub(super) fn take_spares(&mut self) {
         while let Some(joined) = self.spares.builds.try_join_next() {
             let Ok(Build { purpose, chosen, built }) = joined else { continue };
-            self.spares.purposes.remove(&purpose);
             match built {
                 Ok(path) => self.held.push((purpose, path)),
                 Err(error) => {
                     tracing::debug!(%error, "a second path was not built");
-                    self.note_failure(&error, &chosen);
+                    self.note_spare_failure(&error, &chosen);
                 }
             }
+        }
+    }
+
+    /// As for any build, but for the guard: paths in use go through it, and a second one is no reason to end those, nor to
+    /// show the client's address to another. Where the guard is connected, silence is taken to be that of a hop behind.
+    fn note_spare_failure(&mut self, error: &PathError, chosen: &[NodeId; HOPS]) {
+        if error.blame() != Blame::Hop(Position::Guard) {
+            self.note_failure(error, chosen);
+        } else if matches!(error, PathError::TimedOut)
+            && self.hosts.get(&chosen[0]).is_some_and(GuardHost::is_connected)
+        {
+            let now = self.clock.own().monotonic;
+            chosen[1..].iter().for_each(|hop| self.scores.half(*hop, now));
         }
     }
 }
