@@ -85,8 +85,9 @@ pub struct Sync {
     generation: u64,
     fetches: BTreeMap<FetchId, Fetch>,
     next_fetch: u64,
-    /// Who is to be asked from further back, once it has answered what it was asked before.
-    again: Option<NodeId>,
+    /// Who is to be asked from further back, once it has answered what it was asked before; if the range to ask for is
+    /// then still the one of this generation, from this height.
+    again: Option<(NodeId, u64, Height)>,
     gossiping: bool,
     /// The last time a block came or a peer said that there is none.
     quiet_since: Monotonic,
@@ -126,7 +127,7 @@ impl Sync {
     /// It is no longer connected.
     pub fn disconnected(&mut self, node: NodeId, now: Monotonic) {
         self.peers.remove(&node);
-        self.again.take_if(|again| *again == node);
+        self.again.take_if(|(again, ..)| *again == node);
         self.fetches.retain(|_, fetch| fetch.node != node || fetch.inserting);
         self.advance(now);
     }
@@ -198,7 +199,9 @@ impl Sync {
     /// No blocks came.
     pub fn failed(&mut self, id: FetchId, failure: &Failure, now: Monotonic) {
         let Some(fetch) = self.fetches.remove(&id) else { return };
-        self.again.take_if(|again| *again == fetch.node);
+        if self.again.take_if(|(again, ..)| *again == fetch.node).is_some() {
+            self.peers.not_rewound(&fetch.node);
+        }
         match failure {
             Failure::Refused(Error::RateLimited { retry_after }) => {
                 self.peers.pause(&fetch.node, (*retry_after).clamp(BUSY, RETRY_AFTER_MAX), now);
@@ -238,7 +241,7 @@ impl Sync {
             FetchOutcome::NeedsParent if current && self.peers.rewound(&fetch.node) => {
                 self.rewind();
                 // The same peer: others may all be on the branch that is to be left.
-                self.again = Some(fetch.node);
+                self.again = Some((fetch.node, self.generation, self.cursor));
             }
             FetchOutcome::NeedsParent => {
                 if current {
@@ -282,7 +285,6 @@ impl Sync {
     /// From the own tip.
     fn restart(&mut self) {
         self.generation += 1;
-        self.again = None;
         self.cursor = self.local.next();
     }
 
@@ -296,9 +298,13 @@ impl Sync {
             self.restart();
         }
         let under_way = |node: &NodeId| self.fetches.values().any(|fetch| fetch.node == *node && !fetch.inserting);
-        if let Some(node) = self.again.filter(|node| !under_way(node)) {
-            self.again = None;
-            self.ask(node, self.cursor, now);
+        if let Some((node, generation, from)) = self.again.take_if(|(node, ..)| !under_way(node)) {
+            if (generation, from) == (self.generation, self.cursor) {
+                self.ask(node, from, now);
+            } else {
+                // Others were asked meanwhile, and had what was missing.
+                self.peers.not_rewound(&node);
+            }
         }
         self.note_missing(now);
         while self.fetch_next(now) {}

@@ -78,6 +78,13 @@ impl Peers {
         self.peers.get_mut(node).is_some_and(|peer| !std::mem::replace(&mut peer.rewound, true))
     }
 
+    /// It was not asked from further back after all.
+    pub(super) fn not_rewound(&mut self, node: &NodeId) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.rewound = false;
+        }
+    }
+
     pub(super) fn pruned_below(&mut self, node: &NodeId, lowest: Height) {
         if let Some(peer) = self.peers.get_mut(node) {
             peer.lowest = lowest;
