@@ -281,8 +281,8 @@ impl AsyncWrite for Stream {
 struct Wire<C> {
     io: C,
     tally: Arc<Tally>,
-    /// Whether everything is written and not yet sent.
-    unsent: bool,
+    /// Whether Yamux has asked for a flush that was not made yet, and written nothing since.
+    flush_due: bool,
     /// Whether nothing is read until the peer does.
     patient: bool,
 }
@@ -290,7 +290,7 @@ struct Wire<C> {
 impl<C> Wire<C> {
     fn new(io: C, patient: bool) -> (Self, Arc<Tally>) {
         let tally = Arc::<Tally>::default();
-        (Self { io, tally: Arc::clone(&tally), unsent: false, patient }, tally)
+        (Self { io, tally: Arc::clone(&tally), flush_due: false, patient }, tally)
     }
 
     fn note<T>(&self, written: &Poll<T>) {
@@ -303,13 +303,13 @@ impl<C> Wire<C> {
 impl<C: AsyncWrite + Unpin> Wire<C> {
     /// Sends what was written, unless there is more to write first.
     fn send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.unsent {
+        if !self.flush_due {
             return Poll::Ready(Ok(()));
         }
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
         self.note(&flushed);
         if matches!(flushed, Poll::Ready(Ok(()))) {
-            self.unsent = false;
+            self.flush_due = false;
             self.tally.stalled.store(false, Relaxed);
             self.tally.unsent.store(0, Relaxed);
         }
@@ -335,21 +335,19 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Wire<C> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write(cx, bytes);
-        this.unsent = false;
+        this.flush_due = false;
         this.note(&written);
         written
     }
 
     /// Nothing yet: the next read sends it.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().unsent = true;
+        self.get_mut().flush_due = true;
         Poll::Ready(Ok(()))
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.send(cx))?;
-        Pin::new(&mut this.io).poll_close(cx)
+        Pin::new(&mut self.get_mut().io).poll_close(cx)
     }
 }
 
