@@ -28,9 +28,11 @@ impl EventLoop {
         }
     }
 
-    /// Has something read on the storage thread, after all that was written before.
+    /// Has something read on the storage thread, after all that was written before. Only records and deletes that are on
+    /// disk are asked for, so those wait for nothing: readers must not be able to make a sync of each question.
     pub(super) fn look_up(&mut self, token: Token, lookup: Lookup) -> Vec<Input> {
-        let mut failed = self.persist_held();
+        let waits = !matches!(lookup, Lookup::Records(_) | Lookup::Places(_));
+        let mut failed = if waits { self.persist_held() } else { Vec::new() };
         let sender = self.stored_sender.clone();
         let read = Box::new(move |store: &dyn Store| {
             let found = Box::new(look_up(store, &lookup));

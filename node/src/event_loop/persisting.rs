@@ -1,8 +1,8 @@
 //! What goes to the storage thread: at once what somebody waits for, the rest together.
 //!
-//! A swarm's members write every message that is gossiped, and nobody waits for their copies. Each write on its own wakes
-//! the storage thread, and its end the loop: of what a message costs all nodes that was a tenth. So those writes are held
-//! for a tenth of a second at most and go with whatever goes before then. A read goes after them.
+//! A swarm's members write every message that is gossiped, and nobody waits for their copies. Each write on its own would
+//! wake the storage thread, and its end the loop. So those writes are held for a tenth of a second at most and go with
+//! whatever goes before then.
 
 use std::time::Duration;
 

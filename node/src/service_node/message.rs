@@ -234,7 +234,8 @@ pub enum Input {
 pub enum Sync {
     /// As soon as possible: somebody waits for it.
     Now,
-    /// Within a tenth of a second, together with others. What is read meanwhile is read after it.
+    /// Within a tenth of a second, together with others. What is read meanwhile is read after it, but for the bytes of
+    /// records and deletes, which are asked for by what is on disk.
     Later,
 }
 
