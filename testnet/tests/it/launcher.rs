@@ -303,22 +303,11 @@ fn banner_works_when_pasted(testnet: &Testnet) -> Figure {
     eventually("every node is ready", Duration::from_secs(30), || {
         (0..usize::from(NODES)).all(|index| node_status(testnet, index, None).code == Some(0))
     });
-    let commands: Vec<String> = testnet
-        .banner
-        .lines()
-        .filter_map(|line| line.strip_prefix("   "))
-        .map(|line| line.split("  (").next().unwrap().trim().to_owned())
-        .collect();
-    let (export, commands) = commands.split_first().unwrap();
-    assert!(commands.len() >= 5, "{}", testnet.banner);
-    for command in commands.iter().filter(|command| !command.contains(" down")) {
-        let mut shell = Command::new("sh");
-        shell.arg("-c").arg(format!("{export}\n{command}")).current_dir(testnet.dir.path()).env_remove("SOTTO_BIN_DIR");
-        finish(shell).ok();
-    }
+    let commands = testnet.paste(|command| !command.contains(" down"));
+    assert!(commands >= 4, "{}", testnet.banner);
     testnet.run("node restart 3").ok();
     testnet.run("wait --until ready --timeout 30s").ok();
-    Figure(format!("{} commands", commands.len()))
+    Figure(format!("{commands} commands"))
 }
 
 fn exit_prints_figures() -> Figure {

@@ -121,6 +121,24 @@ impl Testnet {
         self.dir.path().join("lab")
     }
 
+    /// Pastes those commands of the banner that `chosen` takes into a shell; returns how many.
+    pub(crate) fn paste(&self, chosen: impl Fn(&str) -> bool) -> usize {
+        let lines = self.banner.lines().filter_map(|line| line.strip_prefix("   "));
+        let mut commands = lines.map(|line| line.split("  (").next().unwrap().trim());
+        let export = commands.next().unwrap();
+        let chosen: Vec<_> = commands.filter(|command| chosen(command)).collect();
+        for command in &chosen {
+            let mut shell = Command::new("sh");
+            shell
+                .arg("-c")
+                .arg(format!("{export}\n{command}"))
+                .current_dir(self.dir.path())
+                .env_remove("SOTTO_BIN_DIR");
+            finish(shell).ok();
+        }
+        chosen.len()
+    }
+
     /// A command about this testnet.
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = program("sotto-testnet");

@@ -1,7 +1,6 @@
 //! Messages to offline accounts, through a network of which parts are dead or silent.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::steps::{bodies, median_and_worst, recv, same_records, send, send_to_swarm, sotto, swarms, user};
@@ -101,22 +100,7 @@ pub(super) fn silent_hops(testnet: &Testnet) -> Figure {
 }
 
 pub(super) fn pasted(testnet: &Testnet) -> Figure {
-    let commands: Vec<String> = testnet
-        .banner
-        .lines()
-        .filter_map(|line| line.strip_prefix("   "))
-        .map(|line| line.split("  (").next().unwrap().trim().to_owned())
-        .collect();
-    let export = &commands[0];
-    let ours: Vec<_> = commands
-        .iter()
-        .filter(|command| ["send", "recv", "verify"].iter().any(|verb| command.contains(verb)))
-        .collect();
-    assert_eq!(ours.len(), 3, "{}", testnet.banner);
-    for command in ours {
-        let mut shell = Command::new("sh");
-        shell.arg("-c").arg(format!("{export}\n{command}")).current_dir(testnet.dir.path()).env_remove("SOTTO_BIN_DIR");
-        finish(shell).ok();
-    }
+    let pasted = testnet.paste(|command| ["send", "recv", "verify"].iter().any(|verb| command.contains(verb)));
+    assert_eq!(pasted, 3, "{}", testnet.banner);
     nothing()
 }
