@@ -4,8 +4,9 @@
 //! are checked once, after duplicates are gone. Their id is taken from their content (B1). Nothing is passed on before
 //! it was judged, see [`crate::network::Network::judge`].
 //!
-//! Swarms have at most ten members and each node has about as many links on the chain topic, so meshes are small. The
-//! author sends to everybody it is connected with at once; forwarding fills the gaps.
+//! Swarms have at most ten members and each node has about as many links on the chain topic. Who publishes sends to
+//! everybody it is connected with at once. Blocks are passed on along a small mesh; records, whose bodies are most of
+//! what a swarm carries, reach everybody that way already, and ids tell what was missed.
 
 mod intake;
 
@@ -30,26 +31,29 @@ use crate::network::BuildError;
 /// A gossip instance.
 pub type Behaviour = gossipsub::Behaviour<Intake, MaxCountSubscriptionFilter<Whitelist>>;
 
-/// Mesh neighbours aimed at, and when to look for more or fewer. Every one more costs a copy of each message.
+/// Mesh neighbours aimed at, when to look for more or fewer, and how many of them must have been dialled by us, so that
+/// nobody fills a mesh by dialling in. Every neighbour more costs a copy of each message.
 #[derive(Clone, Copy)]
 struct Mesh {
     aim: usize,
     low: usize,
     high: usize,
+    outbound: usize,
 }
 
 /// Nodes of the chain topic are not all connected with each other; with fewer than three neighbours a silent one could
 /// cut a node off.
-const CHAIN_MESH: Mesh = Mesh { aim: 3, low: 2, high: 4 };
-/// All members of a swarm are connected and the author sends to each; what is missed nevertheless the second of those who
-/// took a message from its client publishes a second later, adverts tell, and repair brings.
-const SWARM_MESH: Mesh = Mesh { aim: 2, low: 1, high: 3 };
-/// Mesh neighbours that must have been dialled by us, so that nobody fills a mesh by dialling in.
-const MESH_OUTBOUND: usize = 1;
+const CHAIN_MESH: Mesh = Mesh { aim: 3, low: 2, high: 4, outbound: 1 };
+/// No mesh, so that nobody passes on what comes: all members of a swarm are connected, and who publishes sends to each of
+/// them at once. With a mesh every member got each record three times, which was half of what links carried. Adverts of
+/// ids, from everybody who has a record to a few others each second, bring what a member missed nevertheless; besides, the
+/// second of those who took a record from its client publishes what it has not heard of after a second, and repair
+/// compares sets.
+const SWARM_MESH: Mesh = Mesh { aim: 0, low: 0, high: 0, outbound: 0 };
 
 /// gossipsub checks these only for topics with settings of their own, and computes nonsense when they do not hold.
 const fn holds(mesh: Mesh) -> bool {
-    MESH_OUTBOUND <= mesh.low && mesh.low <= mesh.aim && mesh.aim <= mesh.high && 2 * MESH_OUTBOUND <= mesh.aim
+    mesh.outbound <= mesh.low && mesh.low <= mesh.aim && mesh.aim <= mesh.high && 2 * mesh.outbound <= mesh.aim
 }
 
 const _: () = assert!(holds(CHAIN_MESH) && holds(SWARM_MESH), "mesh sizes");
@@ -173,7 +177,7 @@ pub(crate) fn height_of(block: &[u8]) -> Option<Height> {
 }
 
 /// The id of a gossiped block: the first bytes of its hash, so that it is the same whoever encoded it.
-fn block_message_id(chain: &ChainId, data: &[u8]) -> MessageId {
+pub fn block_message_id(chain: &ChainId, data: &[u8]) -> MessageId {
     match data.first_chunk::<{ SignedHeader::LEN }>() {
         Some(signed_header) => {
             let block_hash = Hasher::new(domain::BLOCK).chain(chain).chain(signed_header).finish();
@@ -186,7 +190,7 @@ fn block_message_id(chain: &ChainId, data: &[u8]) -> MessageId {
 
 /// The id of a gossiped record: the first bytes of its own, so that it is the same whatever nonce it carries. Deletes,
 /// and what is neither, have an id of their own.
-fn swarm_message_id(chain: &ChainId, data: &[u8]) -> MessageId {
+pub fn swarm_message_id(chain: &ChainId, data: &[u8]) -> MessageId {
     match data.split_first().and_then(|(kind, record)| (*kind == RECORD).then(|| envelope(record))?) {
         Some(envelope) => {
             let record_id = Hasher::new(domain::ENVELOPE).chain(chain).chain(envelope).finish();
@@ -228,7 +232,7 @@ fn build(settings: Settings, intake: Intake, registry: Option<&mut Registry>) ->
         .mesh_n(mesh.aim)
         .mesh_n_low(mesh.low)
         .mesh_n_high(mesh.high)
-        .mesh_outbound_min(MESH_OUTBOUND)
+        .mesh_outbound_min(mesh.outbound)
         .flood_publish(true)
         .gossip_lazy(adverts)
         .gossip_factor(0.0)
