@@ -22,7 +22,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use sotto_proto::id::ChainId;
 use sotto_proto::limits::HOPS;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 pub use self::failure::{Blame, PathEnd, PathError, StreamError};
@@ -92,6 +92,7 @@ impl Builder {
             rng: Mutex::new(self.rng),
             began: Instant::now(),
             new_streams: self.deadlines.new_streams,
+            room: Notify::new(),
             end,
         };
         let core = Arc::new(handle);

@@ -75,7 +75,7 @@ pub enum Violation {
 /// Why the client cannot open a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// Sixteen are open.
+    /// Sixteen are open, or closed and the other side has not been told yet.
     #[error("the path has {STREAMS_PER_PATH} streams open")]
     TooMany,
     /// All numbers were used.
@@ -191,7 +191,7 @@ impl Streams {
         if self.side != Side::Client {
             return Err(OpenError::NotClient);
         }
-        if self.open.len() >= STREAMS_PER_PATH {
+        if self.open.len() + self.unsaid() >= STREAMS_PER_PATH {
             return Err(OpenError::TooMany);
         }
         let stream = self.next_id().ok_or(OpenError::Exhausted)?;
@@ -302,6 +302,16 @@ impl Streams {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
+    }
+
+    /// Streams that are closed here while the END or RESET that says so still waits in [`Streams::poll_body`]: an OPEN
+    /// goes out before it, and the other side counts them until then.
+    fn unsaid(&self) -> usize {
+        let ends = self.outgoing.iter().filter_map(|body| match body {
+            Body::End { stream } | Body::Reset { stream, .. } => Some(stream),
+            _ => None,
+        });
+        ends.filter(|stream| !self.open.contains_key(stream)).count()
     }
 
     fn next_id(&self) -> Option<StreamId> {

@@ -73,7 +73,7 @@ impl Tunnel {
         let (flight, mut handshake) =
             ClientHandshake::new(path.chain(), &to, room, path.minute(), request, &mut *path.rng())?;
         let (first, rest) = flight.split_at(room.min(flight.len()));
-        let mut stream = path.open(destination, first)?;
+        let mut stream = path.open_in_turn(destination, first).await?;
         stream.send(rest).await?;
         loop {
             let data = stream.recv().await?.ok_or(Error::Closed)?;

@@ -129,9 +129,12 @@ pub enum StreamError {
     /// The path ended.
     #[error("the path ended: {0:?}")]
     Path(PathEnd),
-    /// The path is too old for new streams, or has too many.
-    #[error("the path takes no more streams")]
+    /// The path has as many streams as it can have, or the guard takes nothing at the moment.
+    #[error("the path takes no more streams now")]
     Full,
+    /// The path is too old for new streams.
+    #[error("the path is too old for new streams")]
+    TooOld,
     /// First bytes or a destination that a cell does not hold.
     #[error("the destination or its first bytes do not fit a cell")]
     TooLong,

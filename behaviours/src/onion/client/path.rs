@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use rand_core::Rng as _;
 use sotto_proto::cell::{Body, Destination, Minute, ResetReason, StreamId};
 use sotto_proto::id::ChainId;
 use sotto_proto::limits::{BODY_DATA, HOPS};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::{PathEnd, StreamError};
@@ -20,7 +21,7 @@ use crate::clock::Clock;
 use crate::onion::HopInfo;
 use crate::onion::layers::ClientForward;
 use crate::onion::outgoing::Outgoing;
-use crate::onion::streams::{StreamEvent, Streams};
+use crate::onion::streams::{OpenError, StreamEvent, Streams};
 
 /// A path. Clones share it; it ends when the last of them and of its streams is dropped.
 #[derive(Clone)]
@@ -47,6 +48,8 @@ pub(super) struct Handle {
     pub(super) began: Instant,
     pub(super) new_streams: Duration,
     pub(super) end: watch::Receiver<Option<PathEnd>>,
+    /// There may be room for a stream again, or the path has ended.
+    pub(super) room: Notify,
 }
 
 impl Handle {
@@ -207,7 +210,7 @@ impl Path {
             return Err(StreamError::TooLong);
         }
         if self.age() >= self.handle().new_streams {
-            return Err(StreamError::Full);
+            return Err(StreamError::TooOld);
         }
         let mut core = self.handle().lock();
         if let Some(end) = core.end {
@@ -217,12 +220,36 @@ impl Path {
         if core.outgoing.is_crowded() {
             return Err(StreamError::Full);
         }
-        let stream = core.streams.open().map_err(|_| StreamError::Full)?;
+        // The end of a stream must not be overtaken by the OPEN that takes its place, whether there is room or not: each
+        // stream leaves a few cells at most.
+        while let Some(body) = core.streams.poll_body() {
+            core.seal(&body).map_err(StreamError::Path)?;
+        }
+        let stream = core.streams.open().map_err(|error| match error {
+            OpenError::TooMany => StreamError::Full,
+            OpenError::Exhausted | OpenError::NotClient => StreamError::TooOld,
+        })?;
         core.seal(&Body::Open { stream, destination, first }).map_err(StreamError::Path)?;
         core.open.insert(stream, Inbox::default());
         core.wake();
         drop(core);
         Ok(PathStream { path: self.clone(), stream, finished: false })
+    }
+
+    /// The same once the path has room for one more stream. Waits for as long as that takes: a caller has its own patience.
+    ///
+    /// # Errors
+    /// [`StreamError`] when the path has ended, is too old, or the bytes do not fit.
+    pub async fn open_in_turn(&self, destination: Destination<'_>, first: &[u8]) -> Result<PathStream, StreamError> {
+        loop {
+            // Asked for before the path is looked at, so that no room is missed.
+            let mut room = pin!(self.handle().room.notified());
+            room.as_mut().enable();
+            match self.open(destination, first) {
+                Err(StreamError::Full) => room.await,
+                opened => return opened,
+            }
+        }
     }
 
     pub(crate) fn chain(&self) -> &ChainId {

@@ -111,6 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             if !moved {
                 break;
             }
+            handle.room.notify_waiters();
         }
         if !core.wanted {
             return Poll::Ready(PathEnd::Closed);
@@ -197,6 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Task<S> {
         let this = self.get_mut();
         let end = ready!(this.poll_path(cx));
         this.handle.lock().finish(end);
+        this.handle.room.notify_waiters();
         this.ended.send_replace(Some(end));
         Poll::Ready(())
     }

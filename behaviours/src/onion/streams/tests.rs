@@ -65,6 +65,7 @@ fn sixteen_streams_are_open_at_once_and_no_more() {
     }
     assert_eq!(client.open(), Err(OpenError::TooMany));
     client.reset(id(7), ResetReason::Timeout);
+    assert_eq!(sent(&mut client).len(), 1);
     assert_eq!(client.open(), Ok(id(17)));
 
     let mut exit = exit_with(16);
@@ -209,6 +210,20 @@ fn a_stream_ends_when_both_sides_have_ended_it() {
     assert!(!client.is_open(stream));
     client.end(stream);
     assert_eq!(sent(&mut client), []);
+}
+
+#[test]
+fn a_stream_counts_until_its_end_is_said() {
+    let mut client = client();
+    let streams: Vec<StreamId> = (0..STREAMS_PER_PATH).map(|_| client.open().unwrap()).collect();
+    client.reset(streams[0], ResetReason::Timeout);
+    client.end(streams[1]);
+    client.on_body(Body::End { stream: streams[1] }, NOW).unwrap();
+    // Both are closed, but whoever opened another now would have eighteen open at the exit.
+    assert_eq!((client.len(), client.open()), (STREAMS_PER_PATH - 2, Err(OpenError::TooMany)));
+    assert_eq!(sent(&mut client).len(), 2);
+    assert!(client.open().is_ok() && client.open().is_ok());
+    assert_eq!(client.open(), Err(OpenError::TooMany));
 }
 
 #[test]

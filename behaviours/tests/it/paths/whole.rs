@@ -7,7 +7,7 @@ use sotto_behaviours::onion::client::{PathEnd, StreamError};
 use sotto_behaviours::tunnel::Tunnel;
 use sotto_behaviours::tunnel::handshake::ClientHandshake;
 use sotto_proto::cell::{Destination, DestroyReason, Position, ResetReason};
-use sotto_proto::limits::FRAME;
+use sotto_proto::limits::{FRAME, STREAMS_PER_PATH};
 use sotto_proto::request::{Error, Message as _, SwarmResponse};
 
 use crate::support::{PathNet, Rogue, echo, echoed, hop, minute, node_of, rng};
@@ -215,8 +215,28 @@ async fn a_path_takes_no_new_streams_after_a_while_and_keeps_those_it_has() {
     while path.age() < net.deadlines.new_streams {
         assert_eq!(echoed(&tunnel.request(echo(b"old")).await.unwrap()), b"old");
     }
-    assert_eq!(path.open(Destination::Node(node_of(4)), &[]).unwrap_err(), StreamError::Full);
+    assert_eq!(path.open(Destination::Node(node_of(4)), &[]).unwrap_err(), StreamError::TooOld);
     assert_eq!(echoed(&tunnel.request(echo(b"old")).await.unwrap()), b"old");
+}
+
+#[tokio::test]
+async fn more_tunnels_at_once_than_a_path_has_streams_take_their_turns() {
+    let net = PathNet::new();
+    let _nodes = net.nodes(&[1, 2, 3, 4]).await;
+    let client = net.client(40);
+    let (path, tunnel) = client.tunnel([1, 2, 3], 4).await;
+    drop(tunnel);
+    // Each ends as soon as it is answered: its end must not be overtaken by what takes its place.
+    let asked = (0..10 * STREAMS_PER_PATH).map(|number| {
+        let path = path.clone();
+        async move {
+            let said = number.to_be_bytes();
+            let (_tunnel, answer) = Tunnel::connect(&path, hop(4), Some(echo(&said))).await.unwrap();
+            assert_eq!(echoed(&answer.unwrap()), said);
+        }
+    });
+    futures::future::join_all(asked).await;
+    assert_eq!(path.end(), None);
 }
 
 #[tokio::test]
