@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn many_addresses_together_stay_below_the_limit_of_handshakes() {
         let mut ledger = ledger(ConnectionLimits::default());
-        let taken = (0..200).filter(|n| ledger.incoming(id(*n), ip(*n as u8)).is_ok()).count();
+        let taken = (0..1000).filter(|n| ledger.incoming(id(*n), ip(*n as u8)).is_ok()).count();
         assert_eq!(taken, ConnectionLimits::default().pending_incoming);
     }
 

@@ -9,16 +9,20 @@
 //! | those of all connections, the first of each left out | [`limits::WAITING_STREAMS_OF_ALL`] |
 //! | streams that the peer has open | [`limits::INBOUND_STREAMS_OF_NODE`], [`limits::INBOUND_STREAMS_OF_STRANGER`] |
 //! | streams that ended while a node reads nothing | as many again, then the connection ends |
+//! | bytes of one frame | [`limits::YAMUX_FRAME`], or the connection ends (see `frames`) |
+//! | frames that break Yamux' rules | one: the connection ends, which Yamux by itself only announces |
 //!
-//! What is beyond the first three is reset, and nothing else on the connection notices. The last is there because Yamux
+//! What is beyond the first three is reset, and nothing else on the connection notices. The fourth is there because Yamux
 //! keeps a stream, and what comes in on it, until its reset is sent, which a peer that reads nothing can put off. From a
 //! stranger nothing is read while it does that. Between nodes this would not do: both could wait for each other.
+
+mod frames;
 
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use futures::{AsyncRead, AsyncWrite, future};
@@ -28,6 +32,9 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade}
 use libp2p::yamux;
 use prometheus_client::metrics::counter::Counter;
 use sotto_proto::limits;
+use tokio::task::AbortHandle;
+
+use self::frames::Frames;
 
 /// What all connections of a host share.
 #[derive(Clone, Debug)]
@@ -75,9 +82,22 @@ impl Config {
         Self { yamux, is_node, shared }
     }
 
-    fn bounded<C>(is_node: bool, shared: Shared, yamux: yamux::Muxer<Wire<C>>, tally: Arc<Tally>) -> Muxer<C> {
+    fn bounded<C>(is_node: bool, shared: Shared, yamux: yamux::Muxer<Wire<C>>, tally: Arc<Tally>) -> Muxer<C>
+    where
+        C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let open = if is_node { limits::INBOUND_STREAMS_OF_NODE } else { limits::INBOUND_STREAMS_OF_STRANGER };
-        Muxer { yamux, tally, open, shared, waiting: VecDeque::new(), taker: None }
+        Muxer::new(Connection {
+            yamux,
+            tally,
+            open,
+            shared,
+            waiting: VecDeque::new(),
+            taker: None,
+            driver: None,
+            handed: false,
+            failed: None,
+        })
     }
 }
 
@@ -131,16 +151,33 @@ struct Tally {
     unsent: AtomicUsize,
 }
 
-/// A Yamux connection within the bounds.
+/// A Yamux connection within the bounds, as libp2p sees it.
+///
+/// A task of its own drives it. libp2p polls all protocols of a connection and compares their names whenever its task is
+/// woken; most frames are cells of paths, which concern none of them.
 #[derive(Debug)]
 pub(crate) struct Muxer<C> {
+    connection: Arc<Mutex<Connection<C>>>,
+    driver: AbortHandle,
+}
+
+/// What libp2p's task and the driver share. Neither holds it across a wait.
+#[derive(Debug)]
+struct Connection<C> {
     yamux: yamux::Muxer<Wire<C>>,
     tally: Arc<Tally>,
     /// Streams that the peer may have open.
     open: usize,
     shared: Shared,
     waiting: VecDeque<(Stream, Option<Place>)>,
+    /// libp2p's task.
     taker: Option<Waker>,
+    driver: Option<Waker>,
+    /// A stream was kept, and libp2p's task has not looked since: the driver waits for it, so that it can take each
+    /// stream before the next one is too many.
+    handed: bool,
+    /// How it ended, until libp2p's task is told.
+    failed: Option<io::Error>,
 }
 
 /// A peer that opens streams, or has them ended, and reads nothing.
@@ -148,7 +185,57 @@ pub(crate) struct Muxer<C> {
 #[error("the peer reads nothing while {0} of its streams ended")]
 struct ReadsNothing(usize);
 
-impl<C: AsyncRead + AsyncWrite + Unpin + 'static> Muxer<C> {
+impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> Muxer<C> {
+    fn new(connection: Connection<C>) -> Self {
+        let connection = Arc::new(Mutex::new(connection));
+        let driven = Arc::clone(&connection);
+        let driver = tokio::spawn(future::poll_fn(move |cx| lock(&driven).drive(cx)));
+        Self { connection, driver: driver.abort_handle() }
+    }
+}
+
+impl<C> Drop for Muxer<C> {
+    fn drop(&mut self) {
+        self.driver.abort();
+        // The task goes in its own time; places are free now.
+        lock(&self.connection).waiting.clear();
+    }
+}
+
+fn lock<C>(connection: &Mutex<Connection<C>>) -> MutexGuard<'_, Connection<C>> {
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Registers the waker of the task that polls.
+fn register(waker: &mut Option<Waker>, cx: &Context<'_>) {
+    match waker {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *waker = Some(cx.waker().clone()),
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin + 'static> Connection<C> {
+    /// Yamux' own `poll` would keep what comes in; asking for the next inbound stream drives the connection as well.
+    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        register(&mut self.driver, cx);
+        while !self.handed {
+            match ready!(self.check().map_or_else(|error| Poll::Ready(Err(error)), |()| self.accept(cx))) {
+                Ok(Some(stream)) => self.keep(stream),
+                // Leaves the turn to others and asks for another.
+                Ok(None) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Err(error) => {
+                    self.failed = Some(error);
+                    self.wake_taker();
+                    return Poll::Ready(());
+                }
+            }
+        }
+        Poll::Pending
+    }
+
     /// One more stream, or `None` in place of one too many.
     fn accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Stream>>> {
         let stream = ready!(Pin::new(&mut self.yamux).poll_inbound(cx))?;
@@ -165,11 +252,35 @@ impl<C: AsyncRead + AsyncWrite + Unpin + 'static> Muxer<C> {
         let place = if self.waiting.is_empty() { None } else { self.shared.take_place() };
         if self.waiting.len() >= limits::WAITING_STREAMS || (place.is_none() && !self.waiting.is_empty()) {
             self.shared.refused.inc();
-            return;
+        } else {
+            self.waiting.push_back((stream, place));
         }
-        self.waiting.push_back((stream, place));
-        if let Some(taker) = self.taker.take() {
-            taker.wake();
+        self.handed = true;
+        self.wake_taker();
+    }
+
+    /// libp2p's task looks for streams, or at how the connection does.
+    fn looked(&mut self, cx: &Context<'_>) -> io::Result<()> {
+        register(&mut self.taker, cx);
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// The driver may keep another stream.
+    fn take_turn(&mut self) {
+        if std::mem::take(&mut self.handed) {
+            self.wake_driver();
+        }
+    }
+
+    fn wake_taker(&self) {
+        if let Some(taker) = &self.taker {
+            taker.wake_by_ref();
+        }
+    }
+
+    fn wake_driver(&self) {
+        if let Some(driver) = &self.driver {
+            driver.wake_by_ref();
         }
     }
 
@@ -187,42 +298,35 @@ impl<C: AsyncRead + AsyncWrite + Unpin + 'static> StreamMuxer for Muxer<C> {
     type Error = io::Error;
 
     fn poll_inbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
-        let this = self.get_mut();
-        if let Some((stream, _)) = this.waiting.pop_front() {
+        let mut connection = lock(&self.connection);
+        if let Some((stream, _)) = connection.waiting.pop_front() {
             return Poll::Ready(Ok(stream));
         }
-        this.taker = Some(cx.waker().clone());
-        match ready!(this.accept(cx))? {
-            Some(stream) => Poll::Ready(Ok(stream)),
-            None => again(cx),
-        }
+        connection.looked(cx)?;
+        connection.take_turn();
+        Poll::Pending
     }
 
     fn poll_outbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
-        let stream = ready!(Pin::new(&mut self.get_mut().yamux).poll_outbound(cx))?;
+        let mut connection = lock(&self.connection);
+        let stream = ready!(Pin::new(&mut connection.yamux).poll_outbound(cx))?;
+        // Yamux looks at a new stream when it is driven the next time.
+        connection.wake_driver();
         Poll::Ready(Ok(Stream { yamux: stream, _held: None }))
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().yamux).poll_close(cx).map_err(Into::into)
+        // From here on this task alone is woken by what the peer takes.
+        self.driver.abort();
+        Pin::new(&mut lock(&self.connection).yamux).poll_close(cx).map_err(Into::into)
     }
 
-    /// Yamux' own `poll` would keep what comes in; asking for the next inbound stream drives the connection as well.
-    /// One at a time, so that whoever takes streams can do so before the next one is too many.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
-        let this = self.get_mut();
-        this.check()?;
-        if let Some(stream) = ready!(this.accept(cx))? {
-            this.keep(stream);
-        }
-        again(cx)
+        let mut connection = lock(&self.connection);
+        connection.looked(cx)?;
+        connection.take_turn();
+        Poll::Pending
     }
-}
-
-/// Leaves the turn to others and asks for another.
-fn again<T>(cx: &Context<'_>) -> Poll<T> {
-    cx.waker().wake_by_ref();
-    Poll::Pending
 }
 
 /// A stream.
@@ -285,12 +389,20 @@ struct Wire<C> {
     flush_due: bool,
     /// Whether nothing is read until the peer does.
     patient: bool,
+    received: Frames,
+    sent: Frames,
 }
+
+/// A peer that broke Yamux' rules.
+#[derive(Debug, thiserror::Error)]
+#[error("the peer broke the rules of Yamux")]
+struct RulesBroken;
 
 impl<C> Wire<C> {
     fn new(io: C, patient: bool) -> (Self, Arc<Tally>) {
         let tally = Arc::<Tally>::default();
-        (Self { io, tally: Arc::clone(&tally), flush_due: false, patient }, tally)
+        let (received, sent) = (Frames::default(), Frames::default());
+        (Self { io, tally: Arc::clone(&tally), flush_due: false, patient, received, sent }, tally)
     }
 
     fn note<T>(&self, written: &Poll<T>) {
@@ -323,11 +435,16 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<C> {
         if let Poll::Ready(Err(error)) = this.send(cx) {
             return Poll::Ready(Err(error));
         }
+        if this.sent.farewell() {
+            return Poll::Ready(Err(io::Error::other(RulesBroken)));
+        }
         if this.patient && this.tally.stalled.load(Relaxed) {
             // The writing has asked to be woken.
             return Poll::Pending;
         }
-        Pin::new(&mut this.io).poll_read(cx, buffer)
+        let read = ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+        this.received.note(buffer.get(..read).unwrap_or_default()).map_err(io::Error::other)?;
+        Poll::Ready(Ok(read))
     }
 }
 
@@ -337,6 +454,9 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Wire<C> {
         let written = Pin::new(&mut this.io).poll_write(cx, bytes);
         this.flush_due = false;
         this.note(&written);
+        if let Poll::Ready(Ok(count)) = &written {
+            this.sent.note(bytes.get(..*count).unwrap_or_default()).map_err(io::Error::other)?;
+        }
         written
     }
 

@@ -6,10 +6,12 @@
 //! | `record` | how messages become records and flights of whole cells, and back |
 //! | `client` | the client's end |
 //! | `server` | the destination's end |
+//! | `flights` | how much of it may be on its way |
 //!
 //! The exit and every hop before it see whole cells only: each flight ends exactly at a cell's end.
 
 pub mod client;
+pub(crate) mod flights;
 pub mod handshake;
 pub mod record;
 pub(crate) mod server;

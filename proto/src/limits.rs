@@ -287,6 +287,9 @@ pub const TUNNEL_BURST: u32 = 200;
 pub const TUNNEL_AGE: Duration = Duration::from_secs(16 * 60);
 /// Answers that a node has waiting for one tunnel whose other end does not read; with more the tunnel is reset.
 pub const TUNNEL_ANSWERS: usize = 16;
+/// Bytes of answers that a node is sending in all tunnels; of more the oldest answer is given up. Sixteen of the largest,
+/// some hundred pages of mail.
+pub const ANSWERS_IN_FLIGHT: usize = 16 * MIB;
 /// How long a host that stops lets its paths say so.
 pub const DRAIN: Duration = Duration::from_secs(1);
 /// Dials to servers a path may ask for in [`SERVER_DIAL_SPAN`]: an exit is no port scanner.
@@ -308,13 +311,17 @@ pub const CLIENT_CONNECTIONS: usize = 1024;
 pub const CONNECTIONS_PER_PEER: usize = 2;
 /// Connections from one IPv4 address or one IPv6 /64, where the genesis limits them: a household, not a flood.
 pub const CONNECTIONS_PER_ADDRESS: usize = 32;
-/// Incoming connections that are not yet authenticated.
-pub const PENDING_INCOMING: usize = 32;
+/// Incoming connections that are not yet authenticated, some kilobytes each. Silent ones are dropped after five seconds: with
+/// few places a handful of sockets would keep everybody else out.
+pub const PENDING_INCOMING: usize = 256;
 /// Dials under way.
 pub const PENDING_OUTGOING: usize = 16;
 /// Streams of one Yamux connection. At exactly this number rust-yamux has no spare budget, so that no window grows
 /// beyond 256 KiB, however late the peer answers its round-trip probes. Our own limits are far below.
 pub const YAMUX_STREAMS: usize = 4096;
+/// Bytes of one Yamux frame: what rust-yamux cuts its data into. It would read frames of 1 MiB, and holds what has come
+/// of one until all of it is there.
+pub const YAMUX_FRAME: usize = 16 * KIB;
 /// Streams that may be negotiating their protocol on one connection: ours carry all of it in their first bytes.
 pub const NEGOTIATING_STREAMS: usize = 16;
 /// Streams of one connection that nobody has taken yet, because so many are negotiating; each may hold 256 KiB.

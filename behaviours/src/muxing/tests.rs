@@ -10,6 +10,7 @@ use super::*;
 
 /// Bytes that the peer puts into each of its streams.
 const DATA: usize = 10_000;
+const HEADER: usize = 12;
 const SYN: u16 = 1;
 const RST: u16 = 8;
 
@@ -124,7 +125,7 @@ async fn of_hundreds_of_streams_that_nobody_takes_eight_are_kept() {
     let shared = shared();
     let (mut muxer, mut peer) = connection(false, &shared);
     flood(&mut muxer, &mut peer, 400, 400 - limits::WAITING_STREAMS).await;
-    assert_eq!(muxer.tally.open.load(Relaxed), limits::WAITING_STREAMS);
+    assert_eq!(lock(&muxer.connection).tally.open.load(Relaxed), limits::WAITING_STREAMS);
     assert_eq!(shared.refused.get() as usize, 400 - limits::WAITING_STREAMS);
     // The connection lives, and what was kept can be read.
     let mut stream = take(&mut muxer).await;
@@ -195,7 +196,7 @@ async fn many_connections_together_hold_one_stream_each_and_what_the_host_spares
         flood(&mut muxer, &mut peer, 20, 20 - 1 - free).await;
         connections.push((muxer, peer));
     }
-    let held: usize = connections.iter().map(|(muxer, _)| muxer.tally.open.load(Relaxed)).sum();
+    let held: usize = connections.iter().map(|(muxer, _)| lock(&muxer.connection).tally.open.load(Relaxed)).sum();
     assert_eq!(held, 10 + 10);
     // Their places are free again once they end.
     drop(connections);
@@ -231,4 +232,40 @@ async fn what_many_streams_write_in_one_turn_is_sent_at_once() {
         panic!("{error}");
     }
     assert!(sent.load(Relaxed) - before <= 2, "{} times", sent.load(Relaxed) - before);
+}
+
+#[tokio::test]
+async fn a_frame_that_no_host_sends_ends_the_connection_before_it_is_there() {
+    for (length, ends) in [(limits::YAMUX_FRAME, false), (limits::YAMUX_FRAME + 1, true), (1 << 20, true)] {
+        let (mut muxer, mut peer) = connection(false, &shared());
+        let header = frame(SYN, 1, &vec![7; length])[..HEADER + 100].to_vec();
+        let driven = drive(&mut muxer, async {
+            peer.write_all(&header).await.unwrap();
+            // Turns enough to read a hundred bytes.
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+        });
+        assert_eq!(driven.await.is_err(), ends, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_breaks_the_rules_is_told_so_once_and_left() {
+    let (mut muxer, mut peer) = connection(false, &shared());
+    let driven = drive(&mut muxer, async {
+        // The same stream, opened again and again.
+        for _ in 0..100 {
+            if peer.write_all(&frame(SYN, 1, &[])).await.is_err() {
+                return;
+            }
+        }
+        std::future::pending().await
+    });
+    let error = driven.await.unwrap_err();
+    assert!(error.to_string().contains("broke the rules"), "{error}");
+    drop(muxer);
+    let mut answer = Vec::new();
+    peer.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer.chunks(HEADER).filter(|frame| frame[1] == 3).count(), 1, "{answer:?}");
 }

@@ -61,7 +61,7 @@ impl Default for ConnectionLimits {
         Self {
             per_address_enabled: true,
             per_address: limits::CONNECTIONS_PER_ADDRESS,
-            pending_per_address: limits::PENDING_INCOMING / 4,
+            pending_per_address: limits::PENDING_INCOMING / 32,
             pending_incoming: limits::PENDING_INCOMING,
             pending_outgoing: limits::PENDING_OUTGOING,
             nodes: limits::NODE_CONNECTIONS,

@@ -113,6 +113,8 @@ pub struct Caps {
     pub tunnel_burst: u32,
     /// Bytes of first messages that are buffered before any key is checked.
     pub unauthenticated_bytes: usize,
+    /// Bytes of answers that are being sent; of more the oldest is given up.
+    pub answer_bytes: usize,
 }
 
 impl Default for Caps {
@@ -132,6 +134,7 @@ impl Default for Caps {
             tunnels_per_second: limits::TUNNELS_PER_SECOND,
             tunnel_burst: limits::TUNNEL_BURST,
             unauthenticated_bytes: limits::UNAUTHENTICATED_BYTES,
+            answer_bytes: limits::ANSWERS_IN_FLIGHT,
         }
     }
 }

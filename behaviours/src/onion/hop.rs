@@ -12,8 +12,10 @@
 //! | paths of one client connection, of one neighbour | [`Caps::paths_per_client`], [`Caps::paths_per_neighbour`] |
 //! | pending builds of clients, of one neighbour | [`Caps::pending_client_builds`], [`Caps::pending_neighbour_builds`] |
 //! | builds of one client connection | a bucket for served ones, one for refusals; beyond both nothing is read |
+//! | answers that are being sent in tunnels | [`Caps::answer_bytes`] |
 //! | memory of a path | two buffers of one cell, of eight under bulk |
 //!
+//! [`Caps::answer_bytes`]: super::config::Caps::answer_bytes
 //! [`Caps::hops`]: super::config::Caps::hops
 //! [`Caps::paths_per_client`]: super::config::Caps::paths_per_client
 //! [`Caps::paths_per_neighbour`]: super::config::Caps::paths_per_neighbour
@@ -50,6 +52,7 @@ use super::stalls::Stalls;
 use super::streams::CreditBudget;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::tunnel::flights::Flights;
 use crate::tunnel::server::{self, TunnelEvent, Tunnels};
 
 /// What a node needs for other people's paths and tunnels; shared by all their tasks.
@@ -73,6 +76,7 @@ pub(crate) struct Hop {
     /// Requests that came through tunnels.
     pub(crate) events: mpsc::Sender<TunnelEvent>,
     pub(crate) tunnels: Tunnels,
+    pub(crate) flights: Flights,
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
 }
@@ -238,10 +242,7 @@ impl Hop {
         match self.replays.remember(Kind::Path, opened.key_tag(), opened.ephemeral(), opened.minute(), now) {
             Ok(()) => {}
             Err(ReplayRefusal::Replayed) => return Err(Silence::Replayed),
-            Err(error) => {
-                tracing::warn!(%error, "a build is not served");
-                return Ok(Some(Status::Busy));
-            }
+            Err(_) => return Ok(Some(Status::Busy)),
         }
         Ok(refusal.or_else(|| opened.next().and_then(|next| self.refuses(&next, sender))))
     }

@@ -319,13 +319,35 @@ impl ClientForward {
         self.seal(position, Forward::Drop, frame)
     }
 
+    /// Seals for the hop at `innermost` whatever it is to open, command and rest: what a client may send that keeps to
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`CellError::Exhausted`] if a key is used up; [`CellError::Malformed`] if these are not as many bytes as it opens.
+    pub fn seal_unchecked(
+        &mut self,
+        innermost: Position,
+        opened: &[u8],
+        frame: &mut [u8; FRAME],
+    ) -> Result<(), CellError> {
+        frame.fill(0);
+        let (Some((command, _)), true) = (opened.split_first(), opened.len() == innermost.opened_len()) else {
+            return Err(DecodeError::Value("opened").into());
+        };
+        frame[layer(innermost)][..opened.len()].copy_from_slice(opened);
+        self.seal_layers(innermost, *command, frame)
+    }
+
     /// Seals for the hop at `innermost` and those before it, which relay.
     fn seal(&mut self, innermost: Position, command: Forward<'_>, frame: &mut [u8; FRAME]) -> Result<(), CellError> {
+        self.seal_layers(innermost, command.byte(), frame)
+    }
+
+    fn seal_layers(&mut self, innermost: Position, command: u8, frame: &mut [u8; FRAME]) -> Result<(), CellError> {
         let layers = Position::ALL.into_iter().zip(&mut self.keys).rev();
         for (position, key) in layers.filter(|(position, _)| *position <= innermost) {
-            let command = if position == innermost { command } else { Forward::Relay(&[]) };
             let sealed = &mut frame[layer(position)];
-            sealed[0] = command.byte();
+            sealed[0] = if position == innermost { command } else { Forward::Relay(&[]).byte() };
             key.seal(sealed)?;
         }
         Ok(())

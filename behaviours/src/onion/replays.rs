@@ -17,6 +17,8 @@ use super::replay::{BootId, KeyOrigin, ReplayGuard, ReplayRefusal};
 
 const KINDS: [Kind; 2] = [Kind::Path, Kind::Tunnel];
 const SUFFIX: &str = "replay";
+/// Between two lines in the log about refused first messages: who fills a set has as many refused as it likes.
+const SAY_AGAIN_SECONDS: u64 = 10;
 
 /// Makes empty replay sets for a key that was just drawn, before anybody could know it. A key that has none when a node
 /// starts may have been used before: the node then refuses for three minutes what could be a repetition.
@@ -36,6 +38,8 @@ pub fn prepare(dir: &Path, key: &X25519Key, now: UnixSeconds) -> io::Result<()> 
 pub(crate) struct Replays {
     dir: PathBuf,
     sets: Mutex<BTreeMap<KeyTag, Sets>>,
+    /// When refusals were last logged.
+    said: Mutex<UnixSeconds>,
 }
 
 #[derive(Debug)]
@@ -83,7 +87,7 @@ impl Replays {
                 std::fs::remove_file(&path)?;
             }
         }
-        Ok(Self { dir: dir.to_owned(), sets: Mutex::new(sets) })
+        Ok(Self { dir: dir.to_owned(), sets: Mutex::new(sets), said: Mutex::default() })
     }
 
     /// The keys changed: new ones, drawn by this process, begin with empty sets; those of gone ones are destroyed.
@@ -131,16 +135,34 @@ impl Replays {
         minute: Minute,
         now: UnixSeconds,
     ) -> Result<(), ReplayRefusal> {
-        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        sets.get_mut(&tag).ok_or(ReplayRefusal::Full)?.of_mut(kind).remember(ephemeral, minute, now)
+        let remembered = {
+            let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+            let set = sets.get_mut(&tag).map(|sets| sets.of_mut(kind)).ok_or(ReplayRefusal::Full);
+            set.and_then(|set| set.remember(ephemeral, minute, now))
+        };
+        remembered.inspect_err(|error| self.say(kind, error, now))
+    }
+
+    /// Logs, now and then, that first messages are refused. A repeated one is somebody else's fault.
+    fn say(&self, kind: Kind, error: &ReplayRefusal, now: UnixSeconds) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(error, ReplayRefusal::Replayed) || now.0.abs_diff(said.0) < SAY_AGAIN_SECONDS {
+            return;
+        }
+        *said = now;
+        drop(said);
+        tracing::warn!(%error, of = purpose(kind), "first messages are not served");
+    }
+}
+
+const fn purpose(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Path => "paths",
+        Kind::Tunnel => "tunnels",
     }
 }
 
 fn file(dir: &Path, kind: Kind, tag: KeyTag) -> PathBuf {
     let [a, b, c, d] = *tag.as_bytes();
-    let purpose = match kind {
-        Kind::Path => "paths",
-        Kind::Tunnel => "tunnels",
-    };
-    dir.join(format!("{purpose}-{a:02x}{b:02x}{c:02x}{d:02x}.{SUFFIX}"))
+    dir.join(format!("{}-{a:02x}{b:02x}{c:02x}{d:02x}.{SUFFIX}", purpose(kind)))
 }

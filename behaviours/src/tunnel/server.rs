@@ -132,7 +132,7 @@ enum End {
     Time,
     /// No first message can be remembered now.
     Busy,
-    /// The other end does not read.
+    /// The other end does not read, or there are too many others whose ends do not.
     Stalled,
     /// The owner ended it, or gave it more answers than it could send.
     GivenUp,
@@ -262,10 +262,7 @@ fn open(hop: &Hop, first: &FirstRecord) -> Result<OpenedTunnel, End> {
     match hop.replays.remember(Kind::Tunnel, opened.key_tag(), opened.ephemeral(), opened.minute(), hop.seconds()) {
         Ok(()) => Ok(opened),
         Err(Replayed) => Err(End::Replayed),
-        Err(error) => {
-            tracing::warn!(%error, "a tunnel is not served");
-            Err(End::Busy)
-        }
+        Err(_) => Err(End::Busy),
     }
 }
 
@@ -326,6 +323,7 @@ async fn exchange(
         let mut rng = place.hop.rng();
         opened.answer(&first, &mut *rng).map_err(|_| End::Malformed)?
     };
+    drop(first);
     send(place.hop, frames, &flight).await?;
     if malformed {
         return Err(End::Malformed);
@@ -404,9 +402,14 @@ fn encode(response: SwarmResponse) -> Result<Vec<u8>, End> {
 async fn send(hop: &Hop, frames: &mut Frames, flight: &[u8]) -> Result<(), End> {
     // As long as a path may stall for each window's worth of it.
     let patience = hop.deadlines.write_stall * u32::try_from(1 + flight.len() / (128 * FRAME)).unwrap_or(1);
-    match timeout(patience, frames.write(flight)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(End::Closed),
-        Err(_) => Err(End::Stalled),
+    let sending = hop.flights.enter(flight.len());
+    tokio::select! {
+        biased;
+        sent = timeout(patience, frames.write(flight)) => match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Closed),
+            Err(_) => Err(End::Stalled),
+        },
+        () = sending.given_up() => Err(End::Stalled),
     }
 }

@@ -72,7 +72,8 @@ async fn a_staked_node_of_another_swarm_may_offer_and_not_repair() {
     for _ in 0..5 {
         until(&mut hosts, "connected", |hosts| hosts[0].is_connected(3) && hosts[1].is_connected(1)).await;
         answered = ask(&mut hosts, 1, 1, Request::Offer(offer())).await;
-        if answered != Err(RequestError::ConnectionClosed) {
+        // Which of both ends is noticed first, the stream's or the connection's, is chance.
+        if !matches!(answered, Err(RequestError::ConnectionClosed | RequestError::Io(_))) {
             break;
         }
     }

@@ -22,8 +22,11 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// What libp2p says at these levels would drown everything else: gossipsub formats whole messages at `debug`.
-const QUIET: &str = "libp2p_gossipsub=warn,libp2p_swarm=warn,libp2p_core=warn,yamux=warn,multistream_select=warn";
+/// What libp2p says at other levels would drown everything else: gossipsub formats whole messages at `debug`. What it
+/// warns of is what peers do, a line for each frame or for each of hundreds of entries in one: anybody could write our log
+/// for us. All of that is counted in the metrics.
+const QUIET: &str = "libp2p_gossipsub=off,libp2p_request_response=error,libp2p_swarm=warn,libp2p_core=warn,\
+                     libp2p_yamux=error,yamux=off,multistream_select=error";
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -252,6 +255,15 @@ mod tests {
 
     fn own(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_libraries_say_of_peers_is_not_logged_whatever_the_level() {
+        let filter: Targets = format!("{QUIET},trace").parse().unwrap();
+        for target in ["libp2p_gossipsub::behaviour", "libp2p_request_response::handler", "yamux::connection"] {
+            assert!(!filter.would_enable(target, &tracing::Level::WARN), "{target}");
+        }
+        assert!(filter.would_enable("sotto_node::run", &tracing::Level::TRACE));
     }
 
     #[test]

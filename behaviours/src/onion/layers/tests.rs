@@ -187,6 +187,27 @@ fn unknown_commands_and_wrong_ends_are_errors() {
 }
 
 #[test]
+fn what_is_sealed_unchecked_opens_at_its_hop_and_goes_no_further() {
+    for position in Position::ALL {
+        let mut opened = vec![0x55; position.opened_len()];
+        opened[0] = Forward::Relay(&[]).byte();
+        let mut frame = [0; FRAME];
+        client().0.seal_unchecked(position, &opened, &mut frame).unwrap();
+        let mut bytes = frame.to_vec();
+        for hop in [Position::Guard, Position::Middle] {
+            let relayed = relay(&mut forward(hop), &bytes);
+            assert_eq!(relayed.is_ok(), hop <= position, "{position} at {hop}");
+            let Ok(relayed) = relayed else { break };
+            bytes = relayed;
+        }
+        if position == Position::Exit {
+            assert_eq!(at_exit(&mut forward(Position::Exit), &bytes).unwrap(), opened[1..]);
+        }
+        assert!(client().0.seal_unchecked(position, &opened[1..], &mut frame).is_err());
+    }
+}
+
+#[test]
 fn a_hop_out_of_counters_says_so() {
     let mut guard = HopForward { position: Position::Guard, key: Opener::used_up(&[1; 32]) };
     assert_eq!(guard.open(&mut buffer(&sealed(&Body::Drop))), Err(CellError::Exhausted));
