@@ -43,6 +43,15 @@ mod stamping;
 mod text;
 mod watched;
 
+pub(crate) use self::client::LightClient;
+pub(crate) use self::draws::seeded;
+pub(crate) use self::figures::{grouped, mib, shown};
+pub(crate) use self::found::time_of;
+pub(crate) use self::load::{Outcome, Tally, run as send};
+pub(crate) use self::network::{Network, People, Person, person_in};
+pub(crate) use self::schedule::Planned;
+pub(crate) use self::stamping::{MessageIds, Stamped, Stamper};
+
 pub use self::catch_up::CatchUp;
 pub use self::compare::{Compared, Comparison, Side, Verdict};
 pub use self::costs::{Costs, LinkCosts, ProcessCosts, Role, RoleCosts};

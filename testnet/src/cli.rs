@@ -1,5 +1,6 @@
 //! The command line: what can be said, and which file does it.
 
+mod attack;
 mod banner;
 mod bench;
 mod chain;
@@ -139,6 +140,8 @@ enum Verb {
     Verify(user::VerifyArguments),
     /// Send messages at a rate for a while, and measure latencies and costs; or compare two measurements
     Bench(bench::Arguments),
+    /// Attack a node of the running testnet, and measure what honest users feel of it
+    Attack(attack::Arguments),
     /// The block producer: its height, and faults
     #[command(subcommand)]
     Chain(chain::Verb),
@@ -175,9 +178,9 @@ struct NodeSelection {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let console = Console::new(&cli.globals);
-    // The clients of a bench would wait for each other on one thread; everything else has little to do.
+    // The clients of a bench or an attack would wait for each other on one thread; everything else has little to do.
     let mut builder = match cli.verb {
-        Verb::Bench(_) => tokio::runtime::Builder::new_multi_thread(),
+        Verb::Bench(_) | Verb::Attack(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = builder.enable_all().build();
@@ -210,6 +213,7 @@ async fn run(cli: Cli, console: &Console) -> Result<(), Failure> {
         Verb::Send(arguments) => user::send(globals, &arguments, console).await,
         Verb::Verify(arguments) => user::verify(globals, &arguments, console).await,
         Verb::Bench(arguments) => bench::run(globals, &arguments, console).await,
+        Verb::Attack(arguments) => attack::run(globals, &arguments, console).await,
         Verb::Chain(verb) => chain::run(globals, verb, console).await,
     }
 }
@@ -237,6 +241,7 @@ mod tests {
             "sotto-testnet user env bob",
             "sotto-testnet verify --messages 4",
             "sotto-testnet bench --rate 250 --seconds 60 --out reports",
+            "sotto-testnet attack --seconds 5 --only yamux streams --frames 100000 --json",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
             assert!(parsed.is_ok() || line.contains("--exit --detach"), "{line}: {parsed:?}");

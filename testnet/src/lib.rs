@@ -8,12 +8,14 @@
 //! | [`status`], [`agreement`] | asks the nodes how they are, and whether they agree |
 //! | [`users`], [`demo`] | accounts to try out, and the first messages |
 //! | [`bench`](mod@bench) | messages at a rate, and what they cost |
+//! | [`attack`] | attacks on a node, and what honest users feel of them |
 //! | [`cli`], [`progress`], [`manifest`], [`figures`] | what people and their scripts see |
 //!
-//! Only the bench speaks the network's protocols, as a client does. The rest starts the other programs and reads what they
+//! Only the bench and the attacks speak the network's protocols. The rest starts the other programs and reads what they
 //! say about themselves over HTTP.
 
 pub mod agreement;
+pub mod attack;
 pub mod bench;
 pub mod binaries;
 pub mod cli;

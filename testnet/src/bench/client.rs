@@ -37,9 +37,9 @@ const MESSAGES_PER_PATH: usize = STREAMS_PER_PATH / (WANTED + 1);
 const SPARE_STREAMS: usize = STREAMS_PER_PATH - MESSAGES_PER_PATH * WANTED;
 
 /// A client.
-pub(super) struct LightClient {
+pub(crate) struct LightClient {
     network: Arc<Network>,
-    pub(super) clock: SharedClock,
+    pub(crate) clock: SharedClock,
     paths: Paths,
     own: SwarmId,
     lanes: BTreeMap<SwarmId, Lane>,
@@ -49,31 +49,36 @@ pub(super) struct LightClient {
 /// A path to one swarm, with places for as many messages as it has streams for: a messenger sends one after the other and
 /// never meets this bound.
 #[derive(Clone, Debug)]
-pub(super) struct Lane {
-    pub(super) path: Path,
-    pub(super) places: Arc<Semaphore>,
+pub(crate) struct Lane {
+    pub(crate) path: Path,
+    pub(crate) places: Arc<Semaphore>,
     spare: Arc<Semaphore>,
 }
 
 impl LightClient {
     /// A client of `person` with a sample of guards and no path yet; `draws` are two sources of all its choices.
-    pub(super) fn new(network: &Arc<Network>, person: &Person, draws: [ChaCha20Rng; 2]) -> Self {
+    pub(crate) fn new(network: &Arc<Network>, person: &Person, draws: [ChaCha20Rng; 2]) -> Self {
+        Self::guarded(network, person, Guards::default(), draws)
+    }
+
+    /// The same with guards that it has already; the sample is filled up.
+    pub(crate) fn guarded(network: &Arc<Network>, person: &Person, guards: Guards, draws: [ChaCha20Rng; 2]) -> Self {
         let [of_paths, rng] = draws;
         let clock = SharedClock::new(WallClock::system());
         let genesis = Arc::clone(&network.genesis);
-        let mut paths = Paths::new(genesis, clock.clone(), Guards::default(), of_paths);
+        let mut paths = Paths::new(genesis, clock.clone(), guards, of_paths);
         paths.maintain(network.directory.nodes(), &Network::avoid([person.swarm]));
         Self { network: Arc::clone(network), clock, paths, own: person.swarm, lanes: BTreeMap::new(), rng }
     }
 
     /// A new path past its own swarm and `destination`.
-    pub(super) async fn build(&mut self, destination: SwarmId) -> Result<Path, paths::Error> {
+    pub(crate) async fn build(&mut self, destination: SwarmId) -> Result<Path, paths::Error> {
         let avoid = Network::avoid([self.own, destination]);
         self.paths.build(self.network.directory.nodes(), &avoid).await
     }
 
     /// The path to a swarm: the one that is up, or a new one.
-    pub(super) async fn lane(&mut self, destination: SwarmId) -> Result<Lane, paths::Error> {
+    pub(crate) async fn lane(&mut self, destination: SwarmId) -> Result<Lane, paths::Error> {
         if let Some(lane) = self.lanes.get(&destination).filter(|lane| serves(&lane.path)) {
             return Ok(lane.clone());
         }
@@ -85,12 +90,12 @@ impl LightClient {
     }
 
     /// Lets go of the path to a swarm: the next one is new.
-    pub(super) fn leave(&mut self, destination: SwarmId) {
+    pub(crate) fn leave(&mut self, destination: SwarmId) {
         self.lanes.remove(&destination);
     }
 
     /// The members of a swarm in the order in which they are asked.
-    pub(super) fn members(&mut self, swarm: SwarmId) -> Vec<NodeId> {
+    pub(crate) fn members(&mut self, swarm: SwarmId) -> Vec<NodeId> {
         let mut members = self.network.members(swarm);
         shuffle(&mut members, &mut self.rng);
         members
@@ -102,7 +107,7 @@ fn serves(path: &Path) -> bool {
 }
 
 /// Stores a message at three members; `noted` is told how many have given their receipts.
-pub(super) async fn store(
+pub(crate) async fn store(
     network: &Network,
     lane: &Lane,
     members: &[NodeId],

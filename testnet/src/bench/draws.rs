@@ -5,12 +5,12 @@ use rand_core::{Rng, SeedableRng as _};
 use sotto_proto::account::test_seed;
 
 /// A source of randomness of its own for each `role` and `index`.
-pub(super) fn seeded(seed: u64, role: &str, index: usize) -> ChaCha20Rng {
+pub(crate) fn seeded(seed: u64, role: &str, index: usize) -> ChaCha20Rng {
     ChaCha20Rng::from_seed(test_seed(seed, &format!("bench {role}"), u32::try_from(index).unwrap_or(u32::MAX)))
 }
 
 /// Puts `items` into a drawn order. Which of a handful comes a billionth more often does not matter here.
-pub(super) fn shuffle<T>(items: &mut [T], rng: &mut impl Rng) {
+pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut impl Rng) {
     for last in (1..items.len()).rev() {
         let other = rng.next_u64() % (last as u64 + 1);
         items.swap(last, usize::try_from(other).unwrap_or(last));

@@ -5,22 +5,22 @@ use super::report::Report;
 
 /// Which way a figure is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Better {
+pub(crate) enum Better {
     Lower,
     Higher,
 }
 
 /// A number with its name.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Figure {
-    pub(super) name: String,
-    pub(super) unit: &'static str,
-    pub(super) value: f64,
-    pub(super) better: Better,
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) unit: &'static str,
+    pub(crate) value: f64,
+    pub(crate) better: Better,
 }
 
 /// All figures that another run can be compared by. What was not measured is left out.
-pub(super) fn figures(report: &Report) -> Vec<Figure> {
+pub(crate) fn figures(report: &Report) -> Vec<Figure> {
     let mut figures = Vec::new();
     let mut add = |name: String, unit, value, better| figures.push(Figure { name, unit, value, better });
     let load = &report.load;
@@ -59,12 +59,12 @@ fn percent(part: u64, whole: u64) -> f64 {
     100.0 * ratio(part as f64, whole as f64)
 }
 
-pub(super) fn mib(bytes: u64) -> f64 {
+pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
 /// A number with three digits or so, as people read it.
-pub(super) fn shown(value: f64) -> String {
+pub(crate) fn shown(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -73,7 +73,7 @@ pub(super) fn shown(value: f64) -> String {
 }
 
 /// A count with its thousands apart.
-pub(super) fn grouped(count: u64) -> String {
+pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -176,7 +176,7 @@ fn notes(costs: &Costs) -> Vec<String> {
 }
 
 /// A time as people and programs read it.
-fn time_of(time: UnixMillis) -> String {
+pub(crate) fn time_of(time: UnixMillis) -> String {
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(time.0)).unwrap_or(SystemTime::UNIX_EPOCH);
     humantime::format_rfc3339_seconds(time).to_string()
 }

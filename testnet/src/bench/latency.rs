@@ -96,7 +96,7 @@ fn millis(micros: u64) -> f64 {
 }
 
 /// A duration in milliseconds.
-pub(super) fn in_ms(duration: Duration) -> f64 {
+pub(crate) fn in_ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 

@@ -21,7 +21,7 @@ use super::stamping::Stamped;
 use crate::failure::{Exit, Failure};
 
 /// A message that is not stored so long after it was due is given up.
-pub(super) const GIVE_UP: Duration = Duration::from_secs(30);
+pub(crate) const GIVE_UP: Duration = Duration::from_secs(30);
 /// Reasons for failures that are told apart.
 const REASONS: usize = 32;
 /// Characters of a reason.
@@ -29,28 +29,28 @@ const REASON_CHARS: usize = 100;
 
 /// What became of a message. Times count from when it was due.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// The message's place among those of the load.
-    pub(super) place: usize,
+    pub(crate) place: usize,
     /// How much later than due its sending began: the generator's own delay, and new paths'.
-    pub(super) begun: Duration,
+    pub(crate) begun: Duration,
     /// When the second receipt was there.
-    pub(super) stored: Option<Duration>,
+    pub(crate) stored: Option<Duration>,
     /// When the third was.
-    pub(super) third: Option<Duration>,
+    pub(crate) third: Option<Duration>,
     /// Why it is not stored.
-    pub(super) failure: Option<String>,
+    pub(crate) failure: Option<String>,
 }
 
 /// How many messages are stored and how many failed so far.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) stored: AtomicUsize,
-    pub(super) failed: AtomicUsize,
+pub(crate) struct Tally {
+    pub(crate) stored: AtomicUsize,
+    pub(crate) failed: AtomicUsize,
 }
 
 /// Sends all messages, from `start` on; returns the clients and what became of each message, in order.
-pub(super) async fn run(
+pub(crate) async fn run(
     network: &Arc<Network>,
     clients: Vec<LightClient>,
     messages: &[Arc<Stamped>],
@@ -156,7 +156,7 @@ async fn send(
 }
 
 /// Why messages failed, and how many each time.
-pub(super) fn reasons(outcomes: &[Outcome]) -> BTreeMap<String, u64> {
+pub(crate) fn reasons(outcomes: &[Outcome]) -> BTreeMap<String, u64> {
     let mut reasons = BTreeMap::new();
     for reason in outcomes.iter().filter_map(|outcome| outcome.failure.as_ref()) {
         let reason: String = reason.chars().take(REASON_CHARS).collect();

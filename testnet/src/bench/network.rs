@@ -16,21 +16,21 @@ use crate::failure::{Context as _, Exit, Failure};
 use crate::plan::Plan;
 
 /// How long one node may take to tell the node list.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Swarms without which there is no path: no hop is in the sender's or in the recipient's.
 const SWARMS_LEAST: usize = 3;
 
 /// The genesis and the node list, fetched once for all clients.
 #[derive(Debug)]
-pub(super) struct Network {
-    pub(super) genesis: Arc<GenesisFile>,
-    pub(super) chain: ChainId,
-    pub(super) directory: Directory,
+pub(crate) struct Network {
+    pub(crate) genesis: Arc<GenesisFile>,
+    pub(crate) chain: ChainId,
+    pub(crate) directory: Directory,
 }
 
 impl Network {
     /// Fetches the list from a bootstrap node and checks it, as a client does on its first launch.
-    pub(super) async fn fetch(plan: &Plan) -> Result<Self, Failure> {
+    pub(crate) async fn fetch(plan: &Plan) -> Result<Self, Failure> {
         let genesis = genesis(plan)?;
         let list = fetch(&genesis, PATIENCE, |_| ()).await.map_err(|error| unusable(&error))?;
         let directory = Directory::first(list, WallClock::system().now()).map_err(|error| unusable(&error))?;
@@ -45,17 +45,17 @@ impl Network {
     }
 
     /// The ids of the swarms, ascending.
-    pub(super) fn swarms(&self) -> Vec<SwarmId> {
+    pub(crate) fn swarms(&self) -> Vec<SwarmId> {
         self.directory.swarms().iter().map(|(swarm, _)| swarm).collect()
     }
 
     /// The members of a swarm.
-    pub(super) fn members(&self, swarm: SwarmId) -> Vec<NodeId> {
+    pub(crate) fn members(&self, swarm: SwarmId) -> Vec<NodeId> {
         self.directory.members(swarm).to_vec()
     }
 
     /// Hops must be in none of these swarms.
-    pub(super) fn avoid(swarms: impl IntoIterator<Item = SwarmId>) -> Avoid {
+    pub(crate) fn avoid(swarms: impl IntoIterator<Item = SwarmId>) -> Avoid {
         Avoid { swarms: swarms.into_iter().collect(), nodes: BTreeSet::new() }
     }
 }
@@ -72,26 +72,26 @@ fn unusable(error: &dyn std::error::Error) -> Failure {
 }
 
 /// An account of the bench.
-pub(super) struct Person {
-    pub(super) entropy: Entropy,
-    pub(super) account: Account,
+pub(crate) struct Person {
+    pub(crate) entropy: Entropy,
+    pub(crate) account: Account,
     /// Who keeps its mail.
-    pub(super) swarm: SwarmId,
+    pub(crate) swarm: SwarmId,
 }
 
 /// The accounts of one run. Each run has its own, so that mailboxes are empty at its beginning.
-pub(super) struct People {
+pub(crate) struct People {
     /// Who sends, one for each client.
-    pub(super) senders: Vec<Person>,
+    pub(crate) senders: Vec<Person>,
     /// Who is written to; the first of them follow, the last one catches up.
-    pub(super) recipients: Vec<Person>,
+    pub(crate) recipients: Vec<Person>,
     /// Who measures paths and echoes.
-    pub(super) probes: Vec<Person>,
+    pub(crate) probes: Vec<Person>,
 }
 
 impl People {
     /// The accounts that follow from `seed` in the run of this name, spread evenly over the swarms.
-    pub(super) fn new(network: &Network, seed: u64, run: &str, counts: [usize; 3]) -> Result<Self, Failure> {
+    pub(crate) fn new(network: &Network, seed: u64, run: &str, counts: [usize; 3]) -> Result<Self, Failure> {
         let [senders, recipients, probes] = counts;
         let swarms = network.swarms();
         let cast = |role: &str, count: usize| -> Result<Vec<Person>, Failure> {
@@ -107,7 +107,7 @@ impl People {
     }
 
     /// Recipients by swarm.
-    pub(super) fn recipients_of(&self) -> BTreeMap<SwarmId, Vec<&Person>> {
+    pub(crate) fn recipients_of(&self) -> BTreeMap<SwarmId, Vec<&Person>> {
         let mut by_swarm: BTreeMap<SwarmId, Vec<&Person>> = BTreeMap::new();
         for person in &self.recipients {
             by_swarm.entry(person.swarm).or_default().push(person);
@@ -117,7 +117,11 @@ impl People {
 }
 
 /// The next account whose mail this swarm keeps.
-fn person_in(network: &Network, swarm: SwarmId, seeds: &mut impl Iterator<Item = [u8; 32]>) -> Result<Person, Failure> {
+pub(crate) fn person_in(
+    network: &Network,
+    swarm: SwarmId,
+    seeds: &mut impl Iterator<Item = [u8; 32]>,
+) -> Result<Person, Failure> {
     for seed in seeds {
         let mut bytes = [0; Entropy::LEN];
         bytes.copy_from_slice(&seed[..Entropy::LEN]);

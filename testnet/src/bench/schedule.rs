@@ -11,19 +11,19 @@ use super::options::Options;
 
 /// A message that is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Planned {
+pub(crate) struct Planned {
     /// Its number in the whole bench.
-    pub(super) number: usize,
+    pub(crate) number: usize,
     /// Which client sends it.
-    pub(super) client: usize,
+    pub(crate) client: usize,
     /// Which recipient it is for.
-    pub(super) recipient: usize,
+    pub(crate) recipient: usize,
     /// When it is due, from the start of the clock.
-    pub(super) due: Duration,
+    pub(crate) due: Duration,
 }
 
 /// The load: evenly spaced, the clients in turn, the recipients in an order that is drawn anew each time all had one.
-pub(super) fn load(options: &Options) -> Vec<Planned> {
+pub(crate) fn load(options: &Options) -> Vec<Planned> {
     let mut rng = seeded(options.seed, "schedule", 0);
     let mut turn: Vec<usize> = (0..options.recipients).collect();
     (0..options.messages())
@@ -43,7 +43,7 @@ pub(super) fn load(options: &Options) -> Vec<Planned> {
 }
 
 /// `count` messages to one recipient, numbered from `first` on.
-pub(super) fn waiting(count: usize, first: usize, recipient: usize, clients: usize, rate: u32) -> Vec<Planned> {
+pub(crate) fn waiting(count: usize, first: usize, recipient: usize, clients: usize, rate: u32) -> Vec<Planned> {
     let planned = |place: usize| Planned {
         number: first + place,
         client: place % clients.max(1),

@@ -45,35 +45,35 @@ const QUOTA_PART: u64 = 8;
 
 /// A message that is ready to be sent.
 #[derive(Clone, Debug)]
-pub(super) struct Stamped {
-    pub(super) number: usize,
-    pub(super) client: usize,
-    pub(super) recipient: usize,
-    pub(super) due: Duration,
+pub(crate) struct Stamped {
+    pub(crate) number: usize,
+    pub(crate) client: usize,
+    pub(crate) recipient: usize,
+    pub(crate) due: Duration,
     /// As it is sent.
-    pub(super) record: Vec<u8>,
-    pub(super) id: RecordId,
-    pub(super) address: Address,
-    pub(super) swarm: SwarmId,
-    pub(super) timestamp: UnixSeconds,
-    pub(super) expiry: UnixSeconds,
+    pub(crate) record: Vec<u8>,
+    pub(crate) id: RecordId,
+    pub(crate) address: Address,
+    pub(crate) swarm: SwarmId,
+    pub(crate) timestamp: UnixSeconds,
+    pub(crate) expiry: UnixSeconds,
 }
 
 /// Messages that are ready, and when the clock starts for them.
-pub(super) struct Prepared {
-    pub(super) messages: Vec<Stamped>,
-    pub(super) start: Instant,
+pub(crate) struct Prepared {
+    pub(crate) messages: Vec<Stamped>,
+    pub(crate) start: Instant,
     /// How long sealing and working took.
-    pub(super) took: Duration,
+    pub(crate) took: Duration,
 }
 
 /// Names the messages of one run: eight bytes of the run and the message's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct MessageIds(u64);
+pub(crate) struct MessageIds(u64);
 
 impl MessageIds {
     /// Ids of the run that began at this time.
-    pub(super) const fn of_run(began: UnixMillis) -> Self {
+    pub(crate) const fn of_run(began: UnixMillis) -> Self {
         Self(began.0)
     }
 
@@ -85,7 +85,7 @@ impl MessageIds {
     }
 
     /// The number of a message of this run; `None` for any other.
-    pub(super) fn number(self, id: &MessageId) -> Option<usize> {
+    pub(crate) fn number(self, id: &MessageId) -> Option<usize> {
         let (run, number) = id.as_bytes().split_first_chunk::<8>()?;
         let number = u64::from_be_bytes(number.try_into().ok()?);
         (u64::from_be_bytes(*run) == self.0).then_some(usize::try_from(number).ok()?)
@@ -102,13 +102,13 @@ struct Anchor {
 }
 
 /// What messages are made with.
-pub(super) struct Stamper {
-    pub(super) network: Arc<Network>,
-    pub(super) people: Arc<People>,
-    pub(super) ids: MessageIds,
+pub(crate) struct Stamper {
+    pub(crate) network: Arc<Network>,
+    pub(crate) people: Arc<People>,
+    pub(crate) ids: MessageIds,
     /// Bytes of the text.
-    pub(super) size: usize,
-    pub(super) done: AtomicUsize,
+    pub(crate) size: usize,
+    pub(crate) done: AtomicUsize,
 }
 
 /// What all messages of one batch share.
@@ -124,7 +124,7 @@ struct Terms {
 impl Stamper {
     /// Seals and works for all of `planned`, with the terms that `client` hears from a node. `wait` is told how long the
     /// next anchor has to be waited for, if it has.
-    pub(super) async fn prepare(
+    pub(crate) async fn prepare(
         self: &Arc<Self>,
         planned: Vec<Planned>,
         client: &mut LightClient,
@@ -288,7 +288,7 @@ impl Stamper {
 }
 
 /// Keys of seals are nobody's to repeat, whatever the seed.
-pub(super) fn random() -> Result<ChaCha20Rng, Failure> {
+pub(crate) fn random() -> Result<ChaCha20Rng, Failure> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)
         .map_err(|error| Failure::new(Exit::Failed, format!("no randomness from the operating system: {error}")))?;

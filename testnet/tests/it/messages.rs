@@ -1,5 +1,6 @@
 //! Messages on a real network of thirty nodes in three swarms or more: they arrive exactly once, whoever dies.
 
+mod attack;
 mod bench;
 mod crashes;
 mod delivery;
@@ -38,6 +39,7 @@ const CHECKS: &[Check] = &[
     ("a follower goes on after every node was killed and restarted", following::network_restarted),
     ("after all this the members of each swarm have the same records", members::alike),
     ("contents, passphrases and ids are nowhere they do not belong", secrets::kept),
+    ("no process dies of a short attack of every kind, and none takes much memory", attack::short),
     ("the commands about messages in the banner work when pasted", delivery::pasted),
 ];
 
