@@ -10,6 +10,7 @@
 //! before it is sent, receipts when they came, received rows together with the cursor behind them.
 
 mod following;
+mod kill_point;
 mod receiving;
 mod refresh;
 mod sending;
@@ -29,6 +30,7 @@ use sotto_proto::id::{ChainId, SwarmId};
 use zeroize::Zeroizing;
 
 pub use self::following::{Continue, Followed};
+use self::kill_point::Probe;
 pub use self::receiving::Received;
 pub use self::sending::{Progress, Sent};
 use crate::network::choice::Avoid;
@@ -107,6 +109,8 @@ pub struct Messenger {
     kept_scores: Scores,
     /// How long one node may take.
     patience: Duration,
+    /// For tests.
+    probe: Probe,
 }
 
 impl Messenger {
@@ -152,6 +156,7 @@ impl Messenger {
             anchor: None,
             kept_scores: Scores::default(),
             patience,
+            probe: Probe::default(),
         };
         if let Some(bytes) = scores {
             // What another version wrote is forgotten.

@@ -13,6 +13,7 @@
 //! | questions of HTTP and the admin socket | [`crate::http::QUEUE`]; beyond it 503 |
 //! | own requests without an answer | as many as [`Network`] allows |
 
+mod kill_point;
 mod mail;
 mod persisting;
 mod serving;
@@ -30,11 +31,12 @@ use sotto_behaviours::onion::build::HopSecrets;
 use sotto_chain::Equivocation;
 use sotto_proto::id::{Height, NodeId};
 use sotto_proto::net_addr::NodeAddr;
-use sotto_proto::request::SwarmRequest;
+use sotto_proto::request::{OfferRequest, SwarmRequest};
 use sotto_proto::time::Monotonic;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use self::kill_point::{KillPoint, Probe};
 use self::persisting::Held;
 use self::serving::{Asker, Reads, Served};
 pub use self::status::About;
@@ -129,6 +131,8 @@ pub struct EventLoop {
     /// What is known against the producer, oldest first; as many as the follower keeps.
     evidence: Vec<Equivocation>,
     evidence_logged_at: Option<Instant>,
+    /// For tests.
+    probe: Probe,
 }
 
 impl std::fmt::Debug for EventLoop {
@@ -172,7 +176,15 @@ impl EventLoop {
             key_changes: 0,
             evidence: Vec::new(),
             evidence_logged_at: None,
+            probe: Box::new(|_| {}),
         }
+    }
+
+    /// Has each [`KillPoint`] told to `probe`.
+    #[must_use]
+    pub fn with_probe(mut self, probe: Probe) -> Self {
+        self.probe = probe;
+        self
     }
 
     /// Takes over what was known against the producer before.
@@ -336,8 +348,10 @@ impl EventLoop {
     fn on_stored(&mut self, stored: Stored) {
         match stored {
             Stored::Durable(tokens, Ok(())) => {
+                (self.probe)(KillPoint::Durable);
                 self.tell_all(tokens.into_iter().map(Input::Durable));
                 self.tell_keys();
+                (self.probe)(KillPoint::Told);
             }
             Stored::Durable(tokens, Err(error)) => self.not_durable(tokens, &error),
             Stored::Read(served) => {
@@ -422,7 +436,11 @@ impl EventLoop {
             Output::WakeAt(at) => self.alarm = Some(at),
             Output::LookUp { token, lookup } => return self.look_up(token, lookup),
             Output::Judge { gossip, verdict } => self.judge(gossip, verdict),
-            Output::Publish(message) => self.parts.network.publish_swarm(message),
+            Output::Publish(message) => {
+                (self.probe)(KillPoint::Publishing);
+                self.parts.network.publish_swarm(message);
+                (self.probe)(KillPoint::Published);
+            }
             Output::TunnelAnswer { tunnel, response, more } => {
                 return self.answer_tunnel(tunnel, response, more).into_iter().collect();
             }
@@ -437,6 +455,7 @@ impl EventLoop {
     }
 
     fn send(&mut self, to: To, message: Outgoing) -> Option<Input> {
+        let hands = matches!(&message, Outgoing::Request { request: Request::Offer(OfferRequest::Hand(_)), .. });
         let network = &mut self.parts.network;
         let (tag, from, sent) = match (message, to) {
             (Outgoing::Response { reply, response }, _) => {
@@ -454,6 +473,9 @@ impl EventLoop {
         match sent {
             Ok(id) => {
                 self.requests.insert(id, tag);
+                if hands {
+                    (self.probe)(KillPoint::Handed);
+                }
                 None
             }
             Err(error) => {

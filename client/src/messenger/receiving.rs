@@ -17,6 +17,7 @@ use sotto_proto::request::{
 use sotto_proto::time::{UnixMillis, UnixSeconds};
 use tokio::time::Instant;
 
+use super::kill_point::KillPoint;
 use super::{Error, Messenger};
 use crate::crypto::{self, Opened};
 use crate::network::clock::SharedClock;
@@ -195,7 +196,10 @@ impl Messenger {
             }
         }
         let page = Page { address, node, cursor: Some(cursor), received: now, arrivals };
-        Ok(self.account.store.take_in(&page)?)
+        self.probe.pass(KillPoint::Opened);
+        let fresh = self.account.store.take_in(&page)?;
+        self.probe.pass(KillPoint::TakenIn);
+        Ok(fresh)
     }
 
     /// What a record holds; nothing if it is none, is not ours, is over, or was taken in before. Nodes vouch for

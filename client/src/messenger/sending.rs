@@ -23,6 +23,7 @@ use sotto_proto::request::{SwarmRequest, SwarmResponse};
 use sotto_proto::sign::Ed25519;
 use sotto_proto::time::{Monotonic, UnixMillis};
 
+use super::kill_point::KillPoint;
 use super::{Error, Messenger};
 use crate::crypto::{self, SealContext};
 use crate::network::lookups::Lookup;
@@ -204,7 +205,9 @@ impl Messenger {
                     work = worked;
                     took += work;
                     let record_id = record.envelope().id(&self.chain);
+                    self.probe.pass(KillPoint::Sealed);
                     self.account.store.set_worked(&message.id, &record_id, &record)?;
+                    self.probe.pass(KillPoint::Queued);
                     record
                 }
             };
@@ -376,10 +379,12 @@ impl Messenger {
         let kept = RefCell::new(Vec::new());
         // Ended together, once nobody is waited for: each end is a cell for every hop.
         let used = RefCell::new(Vec::new());
+        let probe = RefCell::new(&mut self.probe);
         let result = storing::store(
             members,
             STORE_PATIENCE,
             |node, order| {
+                probe.borrow_mut().pass(KillPoint::Asking);
                 let (to, tunnel) = (hop(&nodes, &node), open.remove(&node));
                 let request = SwarmRequest::Store { record: bytes.clone(), publish_order: order };
                 let (expected, used) = (&expected, &used);
@@ -390,12 +395,14 @@ impl Messenger {
                 }
             },
             |receipt, receipts| {
+                probe.borrow_mut().pass(KillPoint::Receipt);
                 kept.borrow_mut().push(*receipt);
                 progress(Progress::Stored { receipts, wanted: WANTED });
             },
         )
         .await;
         self.account.store.add_receipts(id, &kept.into_inner())?;
+        self.probe.pass(KillPoint::Saved);
         Ok(result)
     }
 }

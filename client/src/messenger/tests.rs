@@ -1,5 +1,6 @@
 //! A messenger on a network of real hosts: what frozen and dead nodes, a sleep and a full disk cost it.
 
+mod kill_points;
 mod network;
 
 use std::sync::atomic::Ordering;

@@ -5,7 +5,7 @@ use sotto_behaviours::tunnel::TunnelId;
 use sotto_proto::id::Height;
 use sotto_proto::request::{ChainResponse, Error, ListResponse, OfferResponse, RepairResponse, SwarmResponse};
 
-use super::{EventLoop, READS, READS_OF_STRANGERS, Stored};
+use super::{EventLoop, KillPoint, READS, READS_OF_STRANGERS, Stored};
 use crate::metrics;
 use crate::service_node::{Part, ReplyId};
 use crate::store::{Limit, Store, StoreError};
@@ -74,6 +74,7 @@ impl EventLoop {
 
     pub(super) fn respond(&mut self, reply: ReplyId, response: Response) {
         if let Some(reply) = self.replies.remove(&reply) {
+            let confirms = matches!(response, Response::Offer(OfferResponse::Durable(_)));
             let (protocol, outcome) = label(&response);
             metrics::request(protocol, outcome);
             match (reply, response) {
@@ -86,6 +87,9 @@ impl EventLoop {
                     let busy = SwarmResponse::Error(Error::Busy);
                     let _was_open = self.parts.network.tunnel_answer(tunnel, busy, false);
                 }
+            }
+            if confirms {
+                (self.probe)(KillPoint::Confirmed);
             }
         }
     }

@@ -112,7 +112,14 @@ impl TestChain {
         blocks
     }
 
-    fn take(&mut self, block: Block) {
+    /// Whether a transaction can be in the next block.
+    pub(crate) fn accepts(&self, transaction: &Transaction) -> bool {
+        let time = UnixMillis(self.tip().time().0 + self.genesis.params.block_time_ms);
+        BlockDraft::begin(self.tip(), time).unwrap().try_add(transaction.clone(), &Ed25519).is_ok()
+    }
+
+    /// A block that was made before.
+    pub(crate) fn take(&mut self, block: Block) {
         self.arrivals.push(block.clone());
         match self.follower.insert(block.clone(), &Ed25519).unwrap() {
             Inserted::Extended => self.blocks.push(block),

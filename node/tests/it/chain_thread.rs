@@ -83,7 +83,7 @@ impl Thread {
 
 /// A store whose content outlives the thread that owned it, as a disk's does.
 #[derive(Clone, Default)]
-struct Shared(Arc<std::sync::Mutex<MemoryStore>>);
+pub(crate) struct Shared(Arc<std::sync::Mutex<MemoryStore>>);
 
 impl Store for Shared {
     fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {

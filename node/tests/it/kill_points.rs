@@ -2,6 +2,24 @@
 //!
 //! The test starts itself again as a child that follows a chain with registrations, proofs and reorganisations, and
 //! aborts at the n-th kill point; then it restores what the child left, lets it follow on, and compares roots.
+//!
+//! The modules below do the same to a whole node on its database, at the moments of storing, acknowledging, publishing,
+//! handing over, expiry and key rotation. The seed draws which passing of the moment kills.
+//!
+//! What no such test can show: a process that dies takes nothing back that it gave the operating system. A write that
+//! is acknowledged before it is *synced* survives here, and is lost only with the power; that is for a simulated disk.
+//! Acknowledged before it is *written*, it is lost here too, and the check of the check in `mail` sees
+//! that.
+
+mod disk;
+mod expiry;
+mod handing;
+mod keys;
+mod layout;
+mod life;
+mod mail;
+mod process;
+mod world;
 
 use std::process::Command;
 
@@ -14,8 +32,10 @@ use crate::chain::TestChain;
 use crate::chain_thread::Thread;
 use crate::support::text;
 
-/// Deaths tried.
-const SEEDS: u64 = 50;
+/// Deaths tried in block application.
+const BLOCK_SEEDS: u64 = 50;
+/// Deaths at each other moment.
+const SEEDS: u64 = 20;
 /// Where the child gets its orders.
 const ORDERS: &str = "SOTTO_TEST_KILL";
 
@@ -67,7 +87,7 @@ fn child() {
 fn a_node_killed_at_fifty_moments_comes_back_to_the_same_chain() {
     // In two halves at once: most of the time goes by while children start and die.
     std::thread::scope(|scope| {
-        for half in [0..SEEDS / 2, SEEDS / 2..SEEDS] {
+        for half in [0..BLOCK_SEEDS / 2, BLOCK_SEEDS / 2..BLOCK_SEEDS] {
             scope.spawn(|| kill_and_compare(half));
         }
     });

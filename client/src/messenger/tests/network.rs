@@ -2,6 +2,7 @@
 //! swarm. Nodes can be made silent, stopped and started again.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -54,6 +55,26 @@ fn secret(seed: u8) -> Secret {
     Secret::take(&mut [seed | 0x80; 32])
 }
 
+/// The genesis of every such network.
+pub(super) fn genesis() -> Genesis {
+    let mut params = Params::preset(Preset::Testnet);
+    // Lists stay fresh for weeks: refreshing is another test's business.
+    params.set("key_rotation_s", 1 << 32).unwrap();
+    Genesis {
+        preset: Preset::Testnet,
+        time: UnixMillis(1),
+        authority: key(99).public(),
+        producer: node_of(98),
+        balances: [(key(97).public(), sotto_proto::id::Amount::coins(1))].into(),
+        params,
+    }
+}
+
+/// What the account is unlocked with.
+pub(super) fn passphrase() -> Passphrase {
+    Passphrase::typed(Zeroizing::new("alice".to_owned())).unwrap()
+}
+
 /// What is kept for the one account there is, at every member.
 pub(super) struct Mailbox {
     records: Mutex<Vec<Vec<u8>>>,
@@ -83,6 +104,10 @@ impl Mailbox {
 
     pub(super) fn len(&self) -> usize {
         self.records.lock().unwrap().len()
+    }
+
+    pub(super) fn records(&self) -> Vec<Vec<u8>> {
+        self.records.lock().unwrap().clone()
     }
 }
 
@@ -146,17 +171,7 @@ impl Drop for World {
 impl World {
     /// All nodes run.
     pub(super) fn new(subnet: u8) -> Self {
-        let mut params = Params::preset(Preset::Testnet);
-        // Lists stay fresh for weeks: refreshing is another test's business.
-        params.set("key_rotation_s", 1 << 32).unwrap();
-        let genesis = Genesis {
-            preset: Preset::Testnet,
-            time: UnixMillis(1),
-            authority: key(99).public(),
-            producer: node_of(98),
-            balances: [(key(97).public(), sotto_proto::id::Amount::coins(1))].into(),
-            params,
-        };
+        let genesis = genesis();
         let mailbox = Mailbox {
             records: Mutex::default(),
             grown: watch::channel(0).0,
@@ -303,11 +318,16 @@ impl World {
         }
     }
 
+    /// The client's data directory.
+    pub(super) fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
     /// An account whose guards are these, in this order.
     pub(super) fn account(&self, guards: [u8; 3]) -> OpenAccount {
-        let accounts = Accounts::new(&self.dir.path().join("home"), self.chain);
+        let accounts = Accounts::new(&self.home(), self.chain);
         let name: AccountName = "alice".parse().unwrap();
-        let passphrase = Passphrase::typed(Zeroizing::new("alice".to_owned())).unwrap();
+        let passphrase = passphrase();
         let mut rng = super::super::seeded().unwrap();
         let new = NewAccount {
             name: &name,
@@ -330,7 +350,7 @@ impl World {
 
     /// Waits until no connection has come or gone for a while: nodes that start together dial each other at once, and
     /// begin anew then.
-    async fn settled(&self) {
+    pub(super) async fn settled(&self) {
         let counts = || self.established.values().map(|count| count.load(Ordering::Relaxed)).collect::<Vec<_>>();
         let (mut last, mut since) = (counts(), tokio::time::Instant::now());
         let end = since + Duration::from_secs(30);
