@@ -115,7 +115,7 @@ for name in "${targets[@]}"; do
         printf '%s\n' "$new" >&2
     fi
     coverage=$(grep -aoE ' cov: [0-9]+' "$log" | awk '{ value = $2 } END { print value + 0 }')
-    slowest=$(awk '$1 == "slowest:" { value = $2 } END { printf "%.1f", (value ? value : 1000) / 1000 }' "$log")
+    slowest=$(awk '$1 == "slowest:" { value = $2 } END { printf (value ? "%.1f" : "<%.1f"), (value ? value : 1000) / 1000 }' "$log")
     rows+=("$(printf '%-16s %12d %9d %9d %11s %9d' "$name" "$(statistic number_of_executed_units)" \
         "$(statistic average_exec_per_sec)" "$coverage" "$slowest" "$count")")
 done

@@ -40,6 +40,7 @@ pub use self::honest::{Felt, Group, Measured, Stretch};
 pub use self::options::{Listed, Options, listed};
 pub use self::report::{Attacked, Report, TYPE, VERSION};
 pub use self::run::{DIR, run};
+pub use self::scene::Paused;
 pub(crate) use self::scene::Scene;
 pub use self::tally::Counts;
 pub(crate) use self::tally::Tally;

@@ -1,4 +1,4 @@
-//! How gossiped messages are known: whoever could give one message the id of another could keep that from being heard.
+//! How gossiped messages are known: a block by its header's hash, a record by its envelope's, whatever comes behind.
 
 use sotto_behaviours::gossip::{block_message_id, swarm_message_id};
 use sotto_behaviours::names::Names;

@@ -14,6 +14,8 @@ use crate::fixtures::{NOW, node, rng};
 use crate::input::Input;
 use crate::reconcile::SETS;
 
+/// So long may what is under way stand still before it is left.
+const STALLED: Duration = Duration::from_secs(60);
 /// Steps of one input.
 const STEPS: usize = 64;
 
@@ -30,6 +32,8 @@ struct World {
     waiting: Waiting,
     members: BTreeSet<NodeId>,
     now: Monotonic,
+    /// When it last went on.
+    moved: Monotonic,
 }
 
 impl World {
@@ -39,6 +43,7 @@ impl World {
     }
 
     fn take(&mut self, act: Option<RepairAct>) {
+        self.moved = self.now;
         self.waiting = match act {
             None => Waiting::Nothing,
             Some(RepairAct::Ask { node, request }) => {
@@ -99,7 +104,8 @@ fn some_ids(input: &mut Input<'_>) -> BTreeSet<ItemId> {
 pub(crate) fn run(input: &[u8]) {
     let mut input = Input::new(input);
     let now = Monotonic(Duration::from_secs(1));
-    let mut world = World { repair: Repair::default(), waiting: Waiting::Nothing, members: BTreeSet::new(), now };
+    let mut world =
+        World { repair: Repair::default(), waiting: Waiting::Nothing, members: BTreeSet::new(), now, moved: now };
     let mut rng = rng(4);
     for _ in 0..STEPS {
         if input.is_empty() {
@@ -128,8 +134,9 @@ pub(crate) fn run(input: &[u8]) {
             (5, _) => world.answer(&mut input),
             _ => {
                 let act = world.repair.poll(&world.member(), &mut rng);
-                // Nothing new while something is under way, unless that has stood still for long.
                 if act.is_some() {
+                    let stalled = world.now.since(world.moved) >= STALLED;
+                    assert!(stalled || matches!(world.waiting, Waiting::Nothing), "asks while something is under way");
                     world.take(act);
                 }
             }

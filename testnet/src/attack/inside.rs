@@ -57,6 +57,6 @@ pub(super) const ATTACKS: &[Attack] = &[
     member::CONTROL,
     member::RECORDS,
     member::REPAIR,
-    // The last one: it leaves the victim's memory of builds full for minutes.
+    // The last one: what it puts into the victim's memory of builds stays there for minutes.
     builds::NOWHERE,
 ];

@@ -13,7 +13,7 @@ use super::report::{Attacked, Report, TYPE, VERSION};
 use super::timeline::{Batch, Slot, batches};
 use super::verdict::missed;
 use super::victim::{Process, State, Watch};
-use super::{Attack, Scene, Tally, Victim};
+use super::{Attack, Paused, Scene, Tally, Victim};
 use crate::bench::{Machine, Network, Testnet, commit, time_of};
 use crate::control::{self, Processes, Request};
 use crate::failure::{Exit, Failure};
@@ -29,12 +29,13 @@ const ENDING: Duration = Duration::from_secs(1);
 /// Threads of an attack: on a small machine the victim and honest users need the others.
 const THREADS: usize = 2;
 
-/// Attacks the running testnet that `plan` lays out; `steps` are told.
+/// Attacks the running testnet that `plan` lays out; `steps` are told. Whoever gives this up lets those who are `paused` go
+/// on.
 ///
 /// # Errors
 /// [`Exit::Network`] when no testnet runs or it does not answer, [`Exit::Usage`] for options that cannot be met. Goals
 /// that are missed are no error here: see [`Report::verdict`].
-pub async fn run(plan: &Plan, options: &Options, steps: &Steps) -> Result<Report, Failure> {
+pub async fn run(plan: &Plan, options: &Options, steps: &Steps, paused: &Paused) -> Result<Report, Failure> {
     let chosen = options.chosen()?;
     let began = WallClock::system().now();
     let processes: Processes = control::ask(&plan.dir, &Request::Processes).await?;
@@ -43,8 +44,9 @@ pub async fn run(plan: &Plan, options: &Options, steps: &Steps) -> Result<Report
     steps.step("victim", format!("node{:02} at {}, pid {}", victim.index, victim.listen, victim.pid));
     let honest = Box::pin(Honest::set_up(&network, &victim, options.seed)).await?;
     steps.step("honest", "users have their paths: the victim is in one group's swarm, and the other group's guard");
-    let (swarms, nodes) = (network.swarms().len(), network.directory.nodes().len());
-    let mut run = Run { plan: Arc::new(plan.clone()), options, steps, processes, network, victim, honest, first: None };
+    let plan = Arc::new(plan.clone());
+    let mut run =
+        Run { plan: Arc::clone(&plan), options, steps, paused, processes, network, victim, honest, first: None };
     let mut attacks: Vec<Attacked> = Vec::new();
     for batch in batches(chosen.len(), options.lasting(), options.once) {
         attacks.extend(Box::pin(run.batch(&batch, &chosen)).await?);
@@ -53,7 +55,6 @@ pub async fn run(plan: &Plan, options: &Options, steps: &Steps) -> Result<Report
             break;
         }
     }
-    let settings = &plan.settings;
     Ok(Report {
         v: VERSION,
         r#type: TYPE.to_owned(),
@@ -61,13 +62,7 @@ pub async fn run(plan: &Plan, options: &Options, steps: &Steps) -> Result<Report
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: commit(),
         machine: Machine::here(),
-        testnet: Testnet {
-            name: settings.name.clone(),
-            seed: settings.seed,
-            nodes,
-            swarms,
-            block_time_ms: settings.block_time_ms,
-        },
+        testnet: Testnet::of(&plan, &run.network),
         victim: plan.node(run.victim.index).label,
         options: options.clone(),
         notes: notes(),
@@ -88,6 +83,7 @@ struct Run<'a> {
     plan: Arc<Plan>,
     options: &'a Options,
     steps: &'a Steps,
+    paused: &'a Paused,
     /// As they were at first: whoever is another process later has died.
     processes: Processes,
     network: Arc<Network>,
@@ -180,13 +176,16 @@ impl Run<'_> {
             victim: self.victim.clone(),
             seed: self.options.seed,
             stop: stop.clone(),
+            lasting: self.options.lasting(),
             tally: Arc::clone(&tally),
             dir: self.plan.dir.clone(),
             plan: Arc::clone(&self.plan),
+            paused: self.paused.clone(),
         };
         let arena = Arena::begin(attack, scene)?;
         watch.end = self.watch(&mut watch, at(slot.during.end)).await;
         let error = arena.end(&stop).await;
+        self.paused.resume(&self.plan.dir).await?;
         self.watch(&mut watch, at(slot.after.end)).await;
         let process = watch.process(self.victim.state());
         Ok(Made { slot: slot.clone(), attack, tally, error, process, deaths: self.deaths().await })

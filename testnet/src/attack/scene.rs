@@ -1,9 +1,10 @@
 //! What every attack is given.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use libp2p::identity::Keypair;
@@ -14,7 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Tally, Victim};
 use crate::bench::{Network, seeded};
+use crate::control::{self, Action, Done, Request};
+use crate::failure::Failure;
 use crate::plan::Plan;
+use crate::target::Target;
 
 /// How long the victim may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -34,12 +38,46 @@ pub(crate) struct Scene {
     pub(crate) seed: u64,
     /// Cancelled when the attack has to end.
     pub(crate) stop: CancellationToken,
+    /// How long the attack lasts.
+    pub(crate) lasting: Duration,
     /// Its counters.
     pub(crate) tally: Arc<Tally>,
     /// The testnet's directory.
     pub(crate) dir: PathBuf,
     /// Who runs where.
     pub(crate) plan: Arc<Plan>,
+    /// Nodes that the attack has stopped.
+    pub(crate) paused: Paused,
+}
+
+/// Nodes that an attack has stopped and that have to go on, however it ends.
+#[derive(Clone, Debug, Default)]
+pub struct Paused(Arc<Mutex<BTreeSet<u16>>>);
+
+impl Paused {
+    /// Stops a node.
+    pub(crate) async fn pause(&self, dir: &Path, index: u16) -> Result<(), Failure> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
+        act(dir, Action::Pause, index).await
+    }
+
+    /// Lets all of them go on.
+    ///
+    /// # Errors
+    /// The first that does not.
+    pub async fn resume(&self, dir: &Path) -> Result<(), Failure> {
+        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut resumed = Ok(());
+        for index in all {
+            resumed = resumed.and(act(dir, Action::Resume, index).await);
+        }
+        resumed
+    }
+}
+
+async fn act(dir: &Path, action: Action, index: u16) -> Result<(), Failure> {
+    let request = Request::Act { action, targets: vec![Target::Node(index)] };
+    control::ask::<Done>(dir, &request).await.map(drop)
 }
 
 impl Scene {
@@ -91,8 +129,6 @@ pub(crate) fn is_ours(plan: &Plan, address: SocketAddrV4) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::plan::Settings;
 

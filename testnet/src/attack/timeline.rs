@@ -81,7 +81,7 @@ mod tests {
     fn short_attacks_share_a_batch_and_long_ones_have_their_own() {
         assert_eq!(batches(5, seconds(10), false).len(), 3);
         assert_eq!(batches(5, seconds(60), false).len(), 5);
-        let short = batches(26, seconds(1), true);
+        let short = batches(super::super::attacks().count(), seconds(1), true);
         assert_eq!(short.len(), 1);
         assert!(short[0].length < seconds(50), "{:?}", short[0].length);
     }

@@ -64,7 +64,6 @@ impl Found {
         let stored = timed.iter().filter(|(_, stored)| stored.is_some()).count() as u64;
         let costs =
             costs::costs(ran.watched, &Stretch(&idle.0, &idle.1), &Stretch(&loaded.before, &loaded.after), stored);
-        let settings = &ran.plan.settings;
         Report {
             v: VERSION,
             r#type: TYPE.to_owned(),
@@ -72,13 +71,7 @@ impl Found {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: commit(),
             machine: Machine::here(),
-            testnet: Testnet {
-                name: settings.name.clone(),
-                seed: settings.seed,
-                nodes: ran.network.directory.nodes().len(),
-                swarms: ran.network.swarms().len(),
-                block_time_ms: settings.block_time_ms,
-            },
+            testnet: Testnet::of(ran.plan, ran.network),
             options: ran.options.clone(),
             notes: notes(&costs),
             work,

@@ -11,8 +11,10 @@ use super::costs::{Costs, Role};
 use super::digests::SwarmCheck;
 use super::latency::Latency;
 use super::machine::Machine;
+use super::network::Network;
 use super::options::Options;
 use crate::failure::{Context as _, Exit, Failure};
+use crate::plan::Plan;
 
 /// Version of the document.
 pub const VERSION: u8 = 1;
@@ -71,6 +73,20 @@ pub struct Testnet {
     pub swarms: usize,
     /// Time between blocks.
     pub block_time_ms: u64,
+}
+
+impl Testnet {
+    /// The one that `plan` lays out, as its node list has it.
+    pub(crate) fn of(plan: &Plan, network: &Network) -> Self {
+        let settings = &plan.settings;
+        Self {
+            name: settings.name.clone(),
+            seed: settings.seed,
+            nodes: network.directory.nodes().len(),
+            swarms: network.swarms().len(),
+            block_time_ms: settings.block_time_ms,
+        }
+    }
 }
 
 /// Sealing and proof of work, before the clock started.

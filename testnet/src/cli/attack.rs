@@ -11,7 +11,7 @@ use super::Globals;
 use super::console::Console;
 use super::location::{Location, shown};
 use super::up::{finish, show};
-use crate::attack::{self, Listed, Options, Report};
+use crate::attack::{self, Listed, Options, Paused, Report};
 use crate::failure::{Context, Exit, Failure};
 use crate::files;
 use crate::plan::Plan;
@@ -86,10 +86,13 @@ pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Cons
 async fn made(globals: &Globals, plan: &Plan, options: &Options) -> Result<Report, Failure> {
     let steps = Steps::default();
     let display = tokio::spawn(show(steps.watch(), Display::new(globals.progress_style())));
+    let paused = Paused::default();
     let result = tokio::select! {
-        result = Box::pin(attack::run(plan, options, &steps)) => result,
+        result = Box::pin(attack::run(plan, options, &steps, &paused)) => result,
         _ = ctrl_c() => Err(Failure::new(Exit::Interrupted, "stopped")),
     };
+    let resumed = paused.resume(&plan.dir).await;
+    let result = result.and_then(|report| resumed.map(|()| report));
     steps.outcome(result.as_ref().map_or_else(Outcome::from, |_| Outcome::Ready));
     finish(display).await;
     result

@@ -114,7 +114,7 @@ fn no_key_sealed_twice(records: &[Vec<u8>]) {
     }
 }
 
-/// How many messages a record carries to the account: none or one, and which.
+/// The message that a record carries to the account.
 fn carried(bytes: &[u8]) -> Content {
     let account = sotto_proto::account::Account::new(&Entropy::take(&mut [9; 16]));
     let record = Record::decode(bytes).unwrap();

@@ -9,7 +9,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use sotto_behaviours::onion::build::ClientBuild;
 use sotto_proto::cell::{Frame, Position};
 use sotto_proto::id::NodeId;
-use sotto_proto::limits::{BUILDS_PER_SECOND, PATHS_PER_CLIENT};
+use sotto_proto::limits::{BUILD_BURST, BUILDS_PER_SECOND, PATHS_PER_CLIENT};
 
 use super::super::Attack;
 use super::crowd::crowd;
@@ -38,13 +38,13 @@ pub(super) const FLOOD: Attack = Attack {
 
 pub(super) const HOARD: Attack = Attack {
     name: "path-hoard",
-    what: "as many paths as the victim may be a guard of, kept open and idle (row 28)",
+    what: "paths up to what one key may have, of 256 keys, kept open and idle: all there after some ten seconds (row 28)",
     start: |scene| crowd(scene, "path-hoard", HOARDERS, |ground| hoard(ground).boxed()).boxed(),
 };
 
 pub(super) const NOWHERE: Attack = Attack {
     name: "path-nowhere",
-    what: "builds that open and lead to nodes that do not exist, until the memory of builds is full (rows 2 and 34)",
+    what: "builds that open and lead to nodes that do not exist: each takes a place in the memory of builds (rows 2, 34)",
     start: |scene| crowd(scene, "path-nowhere", STRAYS, |ground| nowhere(ground).boxed()).boxed(),
 };
 
@@ -94,8 +94,10 @@ async fn hoard(ground: &mut Ground) -> Result<(), Failed> {
             Ok(path) => paths.push(path),
             Err(_) => ground.scene.tally.refused(),
         }
-        // So many it is allowed.
-        tokio::time::sleep(Duration::from_secs(1) / BUILDS_PER_SECOND).await;
+        // So many are allowed at once, and so many a second from then on.
+        if paths.len() >= BUILD_BURST as usize {
+            tokio::time::sleep(Duration::from_secs(1) / BUILDS_PER_SECOND).await;
+        }
     }
     let mut ends: FuturesUnordered<_> = paths.iter_mut().map(RawPath::ended).collect();
     let all_end = async { while ends.next().await.is_some() {} };

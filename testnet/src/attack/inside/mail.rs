@@ -14,6 +14,7 @@ use sotto_proto::pow::{self, Difficulty, Nonce, Search, Work};
 use sotto_proto::request::{
     Cursor, ListRequest, ListResponse, Message as _, PublishOrder, Read, SignedRead, SwarmRequest, SwarmResponse,
 };
+use sotto_proto::sign::Signature;
 use sotto_proto::time::UnixSeconds;
 
 use super::ground::{Ground, now};
@@ -68,10 +69,20 @@ impl Anchor {
     /// A record of drawn data with work that is good.
     pub(super) fn record(&self, ground: &mut Ground, address: Address, data: usize) -> Result<Record, Failed> {
         let envelope = self.envelope(ground, address, now(), data)?;
+        self.stamped(ground, envelope, None)
+    }
+
+    /// The envelope with work that is good.
+    pub(super) fn stamped(
+        &self,
+        ground: &mut Ground,
+        envelope: Envelope,
+        auth: Option<Signature>,
+    ) -> Result<Record, Failed> {
         let start = Nonce(ground.rng.next_u64());
         let work = Work::new(&envelope, &self.hash);
         let nonce = work.prove_on(NonZeroUsize::MIN, self.difficulty, start, &Search::new());
-        Record::new(envelope, nonce.map_err(Failed::unmade)?, None).map_err(Failed::unmade)
+        Record::new(envelope, nonce.map_err(Failed::unmade)?, auth).map_err(Failed::unmade)
     }
 
     /// An envelope of drawn data.

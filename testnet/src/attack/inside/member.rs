@@ -20,8 +20,6 @@ use super::super::{Attack, Scene};
 use super::ground::Ground;
 use super::peer::Peer;
 use super::wire::Failed;
-use crate::control::{self, Action, Done, Request};
-use crate::target::Target;
 
 /// Where a node keeps its key, below its directory: 64 hex digits.
 const KEY: &str = "keys/node.key";
@@ -70,7 +68,7 @@ where
     F: Future<Output = (Member, Result<(), Failed>)> + Send,
 {
     let (index, identity) = member(&scene, which).map_err(|error| error.to_string())?;
-    act(&scene, Action::Pause, index).await?;
+    scene.paused.pause(&scene.dir, index).await.map_err(|error| error.to_string())?;
     let mut member = Member { ground: Ground::new(&scene, "member", which), identity };
     let rounds = async {
         loop {
@@ -85,13 +83,8 @@ where
         }
     };
     let defect = scene.stop.run_until_cancelled(rounds).await;
-    act(&scene, Action::Resume, index).await?;
+    scene.paused.resume(&scene.dir).await.map_err(|error| error.to_string())?;
     defect.map_or(Ok(()), Err)
-}
-
-async fn act(scene: &Scene, action: Action, index: u16) -> Result<(), String> {
-    let request = Request::Act { action, targets: vec![Target::Node(index)] };
-    control::ask::<Done>(&scene.dir, &request).await.map(drop).map_err(|error| error.to_string())
 }
 
 /// One of the other members of the victim's swarm: its number and its key. Each attack has another one, because a key

@@ -44,7 +44,7 @@ pub(super) const DIRECT: Attack = Attack {
 
 pub(super) const TUNNELLED: Attack = Attack {
     name: "request-tunnels",
-    what: "lists, headers, hashes and mail that is not one's own, asked for through paths",
+    what: "lists, headers, hashes, an empty mailbox and somebody else's, asked for through paths",
     start: |scene| crowd(scene, "request-tunnels", TUNNELLERS, |ground| tunnelled(ground).boxed()).boxed(),
 };
 
@@ -143,18 +143,21 @@ async fn tunnelled(ground: &mut Ground) -> Result<(), Failed> {
 /// One of everything that may be asked in a tunnel.
 pub(super) struct AnyOf {
     account: Account,
+    stranger: Account,
 }
 
 impl AnyOf {
     pub(super) fn new(ground: &mut Ground) -> Result<Self, Failed> {
-        Ok(Self { account: ground.account_in(ground.scene.victim.swarm)? })
+        let swarm = ground.scene.victim.swarm;
+        Ok(Self { account: ground.account_in(swarm)?, stranger: ground.account_in(swarm)? })
     }
 
-    /// A read of mail in the victim's swarm, of which there is none.
-    fn read<P: Purpose>(&self, ground: &Ground) -> SignedRead<P> {
+    /// A read in the victim's swarm: of one's own mailbox, which is empty, or of somebody else's, which is refused.
+    fn read<P: Purpose>(&self, ground: &mut Ground) -> SignedRead<P> {
+        let whose = if below(&mut ground.rng, 2) == 0 { &self.account } else { &self.stranger };
         let read = Read {
             node: ground.scene.victim.node,
-            address: self.account.address(),
+            address: whose.address(),
             time: now(),
             cursor: Cursor::default(),
             max_bytes: u32::MAX,

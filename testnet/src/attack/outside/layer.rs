@@ -97,7 +97,7 @@ impl Attacker {
         self.reach(Layer::Yamux, &Names::new(&self.scene.network.chain).chain()).await
     }
 
-    /// The protocols that streams are opened for, in turn.
+    /// The protocols that streams are opened for: those who attack at one layer take them in turn.
     pub(super) fn protocol(&self) -> StreamProtocol {
         let names = Names::new(&self.scene.network.chain);
         let all = [
@@ -111,7 +111,7 @@ impl Attacker {
             names.chain_gossip(),
             names.swarm_gossip(),
         ];
-        all[self.source() % all.len()].clone()
+        all[self.source() / Layer::ALL.len() % all.len()].clone()
     }
 }
 

@@ -32,8 +32,8 @@ pub(super) enum Change {
         /// Bytes that are sent.
         at: u64,
     },
-    /// Each byte is sent with another one's value.
-    Rotate {
+    /// From there on each byte is one more.
+    Increment {
         /// From which byte on.
         at: u64,
     },
@@ -48,7 +48,7 @@ impl Change {
             0 => Self::Cut { at },
             1 => Self::Length { at, to: [0xff, 0xff] },
             2 => Self::Length { at, to: [0, byte(rng)] },
-            3 => Self::Rotate { at },
+            3 => Self::Increment { at },
             _ => Self::Flip { at, mask: 1 << (byte(rng) % 8) },
         }
     }
@@ -72,7 +72,7 @@ impl Change {
             Self::Cut { at } => {
                 return usize::try_from(at.saturating_sub(position)).unwrap_or(usize::MAX).min(bytes.len());
             }
-            Self::Rotate { at } => {
+            Self::Increment { at } => {
                 let from = usize::try_from(at.saturating_sub(position)).unwrap_or(usize::MAX).min(bytes.len());
                 bytes[from..].iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
             }
@@ -149,6 +149,6 @@ mod tests {
         assert_eq!(written(Change::Length { at: 3, to: *b"XY" }).await, b"abcXYfghijkl");
         assert_eq!(written(Change::Cut { at: 6 }).await, b"abcdef");
         assert_eq!(written(Change::Cut { at: 8 }).await, b"abcdefgh");
-        assert_eq!(written(Change::Rotate { at: 10 }).await, b"abcdefghijlm");
+        assert_eq!(written(Change::Increment { at: 10 }).await, b"abcdefghijlm");
     }
 }

@@ -64,10 +64,14 @@ async fn announce(attacker: Attacker) -> io::Result<()> {
     within(PATIENCE, talk).await
 }
 
+/// Whose length is which: every second attacker says it in a body, and those say all of them.
+fn length(source: usize) -> &'static [u8] {
+    LENGTHS[source / 2 % LENGTHS.len()]
+}
+
 /// One length at this layer; as a body, on many streams.
 fn said(layer: Layer, source: usize, protocol: &str) -> Vec<Vec<u8>> {
-    let length = LENGTHS[source % LENGTHS.len()];
-    let bytes = [length, &[0; 64][..]].concat();
+    let bytes = [length(source), &[0; 64][..]].concat();
     match layer {
         Layer::Body => (1..STREAMS)
             .map(super::frame::dialed)
@@ -88,10 +92,18 @@ fn said(layer: Layer, source: usize, protocol: &str) -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn every_length_is_announced_on_streams_of_their_own() {
+    fn every_length_comes_as_a_body() {
+        let lengths: BTreeSet<_> = (0..2 * LENGTHS.len()).step_by(2).map(length).collect();
+        assert_eq!(lengths.len(), LENGTHS.len());
+    }
+
+    #[test]
+    fn a_length_is_announced_on_streams_of_their_own() {
         let frames = said(Layer::Body, 0, "/x");
         assert_eq!(frames.len(), STREAMS as usize);
         let streams: Vec<u32> =

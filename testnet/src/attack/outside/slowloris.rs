@@ -8,7 +8,7 @@ use futures::AsyncWriteExt as _;
 
 use super::super::Scene;
 use super::crowd::{Attacker, all, within};
-use super::frame::{Frame, kind};
+use super::frame::{Frame, flag, kind};
 use super::layer::{Layer, YAMUX, converse, proposal};
 
 /// Attackers of each phase.
@@ -57,7 +57,7 @@ fn says(layer: Layer, protocol: &str) -> Vec<u8> {
         // The first message: a length and a key.
         Layer::Noise => [&[0, 32], &[9; 32][..]].concat(),
         Layer::Upgrade => proposal(YAMUX),
-        Layer::Yamux => (0..16).flat_map(|place| Frame::new(kind::PING, 1, 0, place).bytes()).collect(),
+        Layer::Yamux => (0..16).flat_map(|place| Frame::new(kind::PING, flag::SYN, 0, place).bytes()).collect(),
         Layer::Stream => proposal(protocol),
         // A length that every protocol takes, and a body.
         Layer::Body => [&[0, 0, 1, 0], &[0; 256][..]].concat(),

@@ -90,7 +90,7 @@ impl Orders {
         (Self { moment, left: number(1), delay: number(2), life: number(3) }, Path::new(parts[4]))
     }
 
-    /// A moment is passed; true once the drawn passing has come.
+    /// A moment is passed; at the drawn passing the process dies, at once or after the drawn delay.
     fn pass(&mut self, moment: Moment) {
         if self.moment != Some(moment) {
             return;

@@ -12,10 +12,11 @@ use super::Member;
 use crate::attack::inside::ground::now;
 use crate::attack::inside::mail::Anchor;
 use crate::attack::inside::mutation::{self, below};
+use crate::attack::inside::peer::Peer;
 use crate::attack::inside::rpc;
 use crate::attack::inside::wire::{Failed, Wire};
 
-/// How long one connection is used before there is a new one.
+/// How long one connection is used at most before there is a new one.
 const ROUND: Duration = Duration::from_secs(10);
 /// Topics in one frame: far more than a peer may be subscribed to. No frame may be too long, or its stream is at an end.
 const TOPICS: usize = 1000;
@@ -29,6 +30,30 @@ const RECORDS: usize = 20;
 const RECORD: u8 = 1;
 const DELETE: u8 = 2;
 
+/// Both gossips on one connection, subscribed to as a member is.
+struct Gossips {
+    _peer: Peer,
+    own: String,
+    chain: String,
+    records: Wire,
+    blocks: Wire,
+}
+
+async fn subscribed(member: &Member) -> Result<Gossips, Failed> {
+    let (peer, names) = (member.connect().await?, &member.ground.names);
+    let own = names.swarm_topic(member.ground.scene.victim.swarm).to_string();
+    let chain = names.chain_topic().to_string();
+    let (mut records, mut blocks) = (peer.open(&names.swarm_gossip()).await?, peer.open(&names.chain_gossip()).await?);
+    records.send(&rpc::subscribe(std::slice::from_ref(&own), true)).await?;
+    blocks.send(&rpc::subscribe(std::slice::from_ref(&chain), true)).await?;
+    Ok(Gossips { _peer: peer, own, chain, records, blocks })
+}
+
+/// So short that all of a round comes in the shortest attack, too.
+fn round(member: &Member) -> Duration {
+    ROUND.min(member.ground.scene.lasting / 2)
+}
+
 /// Floods of everything but messages: nothing of it is an offence, so nobody is banned for it.
 pub(super) async fn control(mut member: Member) -> (Member, Result<(), Failed>) {
     let ended = control_round(&mut member).await;
@@ -36,16 +61,10 @@ pub(super) async fn control(mut member: Member) -> (Member, Result<(), Failed>) 
 }
 
 async fn control_round(member: &mut Member) -> Result<(), Failed> {
-    let peer = member.connect().await?;
-    let names = member.ground.names.clone();
-    let own = names.swarm_topic(member.ground.scene.victim.swarm).to_string();
-    let chain = names.chain_topic().to_string();
-    let mut records = peer.open(&names.swarm_gossip()).await?;
-    let mut blocks = peer.open(&names.chain_gossip()).await?;
-    records.send(&rpc::subscribe(std::slice::from_ref(&own), true)).await?;
-    blocks.send(&rpc::subscribe(std::slice::from_ref(&chain), true)).await?;
+    let Gossips { own, chain, mut records, mut blocks, .. } = subscribed(member).await?;
+    let round = round(member);
     let began = Instant::now();
-    while began.elapsed() < ROUND {
+    while began.elapsed() < round {
         for (wire, topic) in [(&mut records, &own), (&mut blocks, &chain)] {
             let bytes = control_frame(member, topic);
             wire.send(&bytes).await?;
@@ -92,26 +111,20 @@ pub(super) async fn records(mut member: Member) -> (Member, Result<(), Failed>) 
 
 async fn records_round(member: &mut Member) -> Result<(), Failed> {
     let anchor = Anchor::ask(&mut member.ground).await?;
-    let peer = member.connect().await?;
-    let names = member.ground.names.clone();
-    let own = names.swarm_topic(member.ground.scene.victim.swarm).to_string();
-    let chain = names.chain_topic().to_string();
-    let mut records = peer.open(&names.swarm_gossip()).await?;
-    let mut blocks = peer.open(&names.chain_gossip()).await?;
-    records.send(&rpc::subscribe(std::slice::from_ref(&own), true)).await?;
-    blocks.send(&rpc::subscribe(std::slice::from_ref(&chain), true)).await?;
+    let Gossips { own, chain, mut records, mut blocks, .. } = subscribed(member).await?;
+    let round = round(member);
     // What was good once, again and again, is no offence; the rest is.
     let account = member.ground.account_in(member.ground.scene.victim.swarm)?;
     let good = anchor.record(&mut member.ground, account.address(), ENVELOPE_DATA_SIZES[0])?.encode();
     let good = [&[RECORD], good.as_slice()].concat();
     let began = Instant::now();
-    while began.elapsed() < ROUND {
+    while began.elapsed() < round {
         let mut messages = vec![good.clone(); RECORDS];
-        if began.elapsed() > ROUND / 2 {
+        if began.elapsed() > round / 2 {
             messages = (0..RECORDS).map(|_| bad(member, &anchor)).collect::<Result<_, _>>()?;
         }
         records.send(&rpc::publish(&own, &messages)).await?;
-        if began.elapsed() > ROUND / 2 {
+        if began.elapsed() > round / 2 {
             blocks.send(&rpc::publish(&chain, &messages[..RECORDS / 10])).await?;
             records.send(&rpc::publish(&chain, &messages[..RECORDS / 10])).await?;
         }
