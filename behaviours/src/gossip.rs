@@ -44,7 +44,8 @@ struct Mesh {
 /// Nodes of the chain topic are not all connected with each other; with fewer than three neighbours a silent one could
 /// cut a node off.
 const CHAIN_MESH: Mesh = Mesh { aim: 3, low: 2, high: 4, outbound: 1 };
-/// No mesh, so that nobody passes on what comes: all members of a swarm are connected, and who publishes sends to each of
+/// No mesh, so that nobody passes on what comes (but to a member that we dialled and that asks for it, until the next
+/// heartbeat): all members of a swarm are connected, and who publishes sends to each of
 /// them at once. With a mesh every member got each record three times, which was half of what links carried. Adverts of
 /// ids, from everybody who has a record to a few others each second, bring what a member missed nevertheless; besides, the
 /// second of those who took a record from its client publishes what it has not heard of after a second, and repair
@@ -66,6 +67,8 @@ const TOPICS_PER_PEER: usize = 16;
 const CHAIN_QUEUE: usize = 32;
 /// The same for records, of which many are small.
 const SWARM_QUEUE: usize = 256;
+/// How long a peer may take to send what it says it has; then others are asked, whose adverts reach five seconds back.
+const PROMISE: Duration = Duration::from_secs(1);
 /// Messages in one frame.
 const MESSAGES_PER_FRAME: usize = 500;
 
@@ -93,22 +96,23 @@ impl TopicSubscriptionFilter for Whitelist {
     }
 }
 
-/// Peers with this score are left out when something is published; see [`allow_leaving_out`].
+/// Peers that are given this score are left out of what is published meanwhile.
 pub const LEFT_OUT: f64 = -2.0;
 /// Every other peer's.
 pub const HEARD: f64 = 0.0;
+/// How long a peer is remembered after it is gone.
+const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// From now on peers can be left out of what `behaviour` publishes, by giving them the score [`LEFT_OUT`] meanwhile.
-/// Nothing a peer does changes its score: all weights but that of the application are nil.
-///
-/// # Errors
-/// [`BuildError::Gossip`] when gossipsub refuses the settings.
-pub fn allow_leaving_out(behaviour: &mut Behaviour) -> Result<(), BuildError> {
+/// Nothing that a peer does changes its score: all weights but that of the application are nil. Without scores gossipsub
+/// would ask for an id once, of whoever said first that it has it, and never again: whoever does not keep that promise
+/// would keep the message from us, and ids that nobody has would stay in memory for good.
+fn score() -> (PeerScoreParams, PeerScoreThresholds) {
     let params = PeerScoreParams {
         app_specific_weight: 1.0,
         ip_colocation_factor_weight: 0.0,
         behaviour_penalty_weight: 0.0,
         slow_peer_weight: 0.0,
+        retain_score: REMEMBERED,
         ..PeerScoreParams::default()
     };
     let thresholds = PeerScoreThresholds {
@@ -119,7 +123,7 @@ pub fn allow_leaving_out(behaviour: &mut Behaviour) -> Result<(), BuildError> {
         accept_px_threshold: 0.0,
         opportunistic_graft_threshold: 0.0,
     };
-    behaviour.with_peer_score(params, thresholds).map_err(BuildError::Gossip)
+    (params, thresholds)
 }
 
 /// The instance for blocks.
@@ -248,6 +252,7 @@ fn build(settings: Settings, intake: Intake, registry: Option<&mut Registry>) ->
         .max_publish_messages(MESSAGES_PER_FRAME)
         .max_control_messages_sent(CONTROL_IDS)
         .connection_handler_queue_len(queue)
+        .iwant_followup_time(PROMISE)
         .publish_queue_duration(Duration::from_secs(5))
         .forward_queue_duration(Duration::from_secs(2))
         .build()
@@ -257,9 +262,11 @@ fn build(settings: Settings, intake: Intake, registry: Option<&mut Registry>) ->
         max_subscribed_topics: TOPICS_PER_PEER,
         max_subscriptions_per_request: 2 * TOPICS_PER_PEER,
     };
-    let behaviour =
+    let mut behaviour =
         Behaviour::new_with_subscription_filter_and_transform(MessageAuthenticity::Anonymous, config, filter, intake)
             .map_err(|error| BuildError::Gossip(error.to_owned()))?;
+    let (params, thresholds) = score();
+    behaviour.with_peer_score(params, thresholds).map_err(BuildError::Gossip)?;
     Ok(match registry {
         Some(registry) => behaviour.with_metrics(registry, MetricsConfig::default()),
         None => behaviour,
@@ -289,15 +296,6 @@ mod tests {
         let (blocks, records) = (Intake::of_blocks(&names, clock.clone()), Intake::of_swarm(&names, clock));
         assert!(chain(CHAIN, &names, blocks, Some(&mut registry)).is_ok());
         assert!(swarm(CHAIN, &names, records, None).is_ok());
-    }
-
-    #[test]
-    fn peers_can_be_left_out_once_that_is_allowed() {
-        let names = Names::new(&CHAIN);
-        let intake = Intake::of_blocks(&names, Clock::new(WallClock::system()));
-        let mut blocks = chain(CHAIN, &names, intake, None).unwrap();
-        assert!(allow_leaving_out(&mut blocks).is_ok());
-        assert!(allow_leaving_out(&mut blocks).is_err(), "scores would be forgotten");
     }
 
     #[test]

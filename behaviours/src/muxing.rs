@@ -173,8 +173,8 @@ struct Connection<C> {
     /// libp2p's task.
     taker: Option<Waker>,
     driver: Option<Waker>,
-    /// A stream was kept, and libp2p's task has not looked since: the driver waits for it, so that it can take each
-    /// stream before the next one is too many.
+    /// A stream was kept, and libp2p's task has not looked since: the driver waits for it, so that streams do not become
+    /// too many while it is on its way.
     handed: bool,
     /// How it ended, until libp2p's task is told.
     failed: Option<io::Error>,
@@ -189,8 +189,23 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> Muxer<C> {
     fn new(connection: Connection<C>) -> Self {
         let connection = Arc::new(Mutex::new(connection));
         let driven = Arc::clone(&connection);
-        let driver = tokio::spawn(future::poll_fn(move |cx| lock(&driven).drive(cx)));
+        let driver = tokio::spawn(async move {
+            let driven = Driven(driven);
+            future::poll_fn(|cx| lock(&driven.0).drive(cx)).await;
+        });
         Self { connection, driver: driver.abort_handle() }
+    }
+}
+
+/// A connection as long as its driver lives.
+struct Driven<C>(Arc<Mutex<Connection<C>>>);
+
+impl<C> Drop for Driven<C> {
+    /// However it ended, a panic included: nobody waits for a connection that nobody drives.
+    fn drop(&mut self) {
+        let mut connection = lock(&self.0);
+        connection.failed.get_or_insert_with(|| io::ErrorKind::ConnectionAborted.into());
+        connection.wake_taker();
     }
 }
 
@@ -211,6 +226,14 @@ fn register(waker: &mut Option<Waker>, cx: &Context<'_>) {
     match waker {
         Some(waker) => waker.clone_from(cx.waker()),
         None => *waker = Some(cx.waker().clone()),
+    }
+}
+
+impl<C> Connection<C> {
+    fn wake_taker(&self) {
+        if let Some(taker) = &self.taker {
+            taker.wake_by_ref();
+        }
     }
 }
 
@@ -272,12 +295,6 @@ impl<C: AsyncRead + AsyncWrite + Unpin + 'static> Connection<C> {
         }
     }
 
-    fn wake_taker(&self) {
-        if let Some(taker) = &self.taker {
-            taker.wake_by_ref();
-        }
-    }
-
     fn wake_driver(&self) {
         if let Some(driver) = &self.driver {
             driver.wake_by_ref();
@@ -309,6 +326,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + 'static> StreamMuxer for Muxer<C> {
 
     fn poll_outbound(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
         let mut connection = lock(&self.connection);
+        connection.looked(cx)?;
         let stream = ready!(Pin::new(&mut connection.yamux).poll_outbound(cx))?;
         // Yamux looks at a new stream when it is driven the next time.
         connection.wake_driver();
@@ -318,7 +336,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin + 'static> StreamMuxer for Muxer<C> {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // From here on this task alone is woken by what the peer takes.
         self.driver.abort();
-        Pin::new(&mut lock(&self.connection).yamux).poll_close(cx).map_err(Into::into)
+        let mut connection = lock(&self.connection);
+        // A driver that is just being polled comes too late to do anything.
+        connection.handed = true;
+        Pin::new(&mut connection.yamux).poll_close(cx).map_err(Into::into)
     }
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {

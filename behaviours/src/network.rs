@@ -400,9 +400,6 @@ fn compose(
         let shown = registry.as_deref_mut().map(|registry| registry.sub_registry_with_prefix("gossip_chain"));
         let mut blocks = gossip::chain(chain, names, chain_intake.clone(), shown)?;
         blocks.subscribe(&names.chain_topic()).map_err(|error| BuildError::Gossip(error.to_string()))?;
-        if role == Role::Producer {
-            gossip::allow_leaving_out(&mut blocks)?;
-        }
         chain_gossip = Some(Gated::new(blocks).watched_by(hears(chain_intake)));
         let shown = registry.map(|registry| registry.sub_registry_with_prefix("gossip_swarm"));
         let records = gossip::swarm(chain, names, swarm_intake.clone(), shown)?;

@@ -17,6 +17,9 @@ use crate::onion::client::{Path, PathStream, StreamError};
 /// How long the destination may take to answer.
 pub const PATIENCE: Duration = limits::FIRST_MESSAGE;
 
+/// How long a tunnel may wait for its turn on the path.
+const TURN: Duration = Duration::from_secs(5);
+
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -73,7 +76,9 @@ impl Tunnel {
         let (flight, mut handshake) =
             ClientHandshake::new(path.chain(), &to, room, path.minute(), request, &mut *path.rng())?;
         let (first, rest) = flight.split_at(room.min(flight.len()));
-        let mut stream = path.open_in_turn(destination, first).await?;
+        // Waiting for the own path must not look like a destination that does not answer.
+        let stream = timeout(TURN, path.open_in_turn(destination, first)).await;
+        let mut stream = stream.unwrap_or(Err(StreamError::Full))?;
         stream.send(rest).await?;
         loop {
             let data = stream.recv().await?.ok_or(Error::Closed)?;

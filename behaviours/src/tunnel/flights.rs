@@ -1,13 +1,14 @@
 //! Answers that are being sent. What the other end does not read stays here, up to a megabyte of each tunnel, so all of
-//! them together are bounded in bytes; of more, the answer that has been on its way longest is given up, and its tunnel
-//! with it.
+//! them together are bounded in bytes; of more, the answer of which nothing was taken for longest is given up, and its
+//! tunnel with it. Whoever reads slowly and steadily is not that one.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// All answers of a node that are being sent, the oldest first.
+/// All answers of a node that are being sent, first the one of which nothing was taken for longest.
 #[derive(Debug)]
 pub(crate) struct Flights {
     limit: usize,
@@ -25,7 +26,7 @@ struct Sending {
 #[derive(Debug)]
 pub(super) struct Flight<'f> {
     of: &'f Flights,
-    number: u64,
+    number: AtomicU64,
     given_up: Arc<Notify>,
 }
 
@@ -38,23 +39,48 @@ impl Flights {
     /// One more, of so many bytes.
     pub(super) fn enter(&self, bytes: usize) -> Flight<'_> {
         let given_up = Arc::new(Notify::new());
-        let mut sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = sending.next;
-        sending.next = number.wrapping_add(1);
-        sending.bytes = sending.bytes.saturating_add(bytes);
-        sending.flights.insert(number, (bytes, Arc::clone(&given_up)));
+        let mut sending = self.lock();
+        let number = AtomicU64::new(sending.put(bytes, Arc::clone(&given_up)));
         while sending.bytes > self.limit
             && sending.flights.len() > 1
-            && let Some((_, (bytes, oldest))) = sending.flights.pop_first()
+            && let Some((_, (bytes, stalled))) = sending.flights.pop_first()
         {
             sending.bytes = sending.bytes.saturating_sub(bytes);
-            oldest.notify_one();
+            stalled.notify_one();
         }
         Flight { of: self, number, given_up }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sending> {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sending {
+    fn put(&mut self, bytes: usize, given_up: Arc<Notify>) -> u64 {
+        let number = self.next;
+        self.next = number.wrapping_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.flights.insert(number, (bytes, given_up));
+        number
+    }
+
+    fn take(&mut self, number: u64) -> Option<(usize, Arc<Notify>)> {
+        let (bytes, given_up) = self.flights.remove(&number)?;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Some((bytes, given_up))
     }
 }
 
 impl Flight<'_> {
+    /// Some of it was taken. Its memory stays until all is.
+    pub(super) fn moved(&self) {
+        let mut sending = self.of.lock();
+        if let Some((bytes, given_up)) = sending.take(self.number.load(Relaxed)) {
+            self.number.store(sending.put(bytes, given_up), Relaxed);
+        }
+    }
+
     /// Waits until it is given up.
     pub(super) async fn given_up(&self) {
         self.given_up.notified().await;
@@ -63,10 +89,7 @@ impl Flight<'_> {
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
-        let mut sending = self.of.sending.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((bytes, _)) = sending.flights.remove(&self.number) {
-            sending.bytes = sending.bytes.saturating_sub(bytes);
-        }
+        let _given_up_before = self.of.lock().take(self.number.load(Relaxed));
     }
 }
 
@@ -93,6 +116,18 @@ mod tests {
         assert!(!is_given_up(&third) && !is_given_up(&fourth));
         drop((first, third, fourth));
         assert_eq!(flights.sending.lock().unwrap().bytes, 0);
+    }
+
+    #[test]
+    fn who_takes_some_now_and_then_is_not_given_up() {
+        let flights = Flights::new(100);
+        let (steady, stalled) = (flights.enter(50), flights.enter(50));
+        steady.moved();
+        let _next = flights.enter(1);
+        assert!(!is_given_up(&steady) && is_given_up(&stalled));
+        stalled.moved();
+        drop(steady);
+        assert_eq!(flights.sending.lock().unwrap().bytes, 1, "who was given up is not counted again");
     }
 
     #[test]

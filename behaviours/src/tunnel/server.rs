@@ -191,8 +191,8 @@ impl Frames {
         }
     }
 
-    /// Writes the bytes of a flight: whole cells.
-    async fn write(&mut self, flight: &[u8]) -> std::io::Result<()> {
+    /// Writes the bytes of a flight: whole cells. `moved` hears of each piece that was taken.
+    async fn write(&mut self, flight: &[u8], moved: impl Fn()) -> std::io::Result<()> {
         let mut frames = Vec::with_capacity(COALESCED_CELLS * FRAME);
         for cells in flight.chunks(COALESCED_CELLS * BODY_DATA) {
             frames.clear();
@@ -203,6 +203,7 @@ impl Frames {
                 frames.resize(end, 0);
             }
             self.stream.write_all(&frames).await?;
+            moved();
         }
         self.stream.flush().await
     }
@@ -405,7 +406,7 @@ async fn send(hop: &Hop, frames: &mut Frames, flight: &[u8]) -> Result<(), End> 
     let sending = hop.flights.enter(flight.len());
     tokio::select! {
         biased;
-        sent = timeout(patience, frames.write(flight)) => match sent {
+        sent = timeout(patience, frames.write(flight, || sending.moved())) => match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Closed),
             Err(_) => Err(End::Stalled),

@@ -103,6 +103,28 @@ async fn a_member_that_behaves_the_same_way_does_get_the_swarms_messages() {
 }
 
 #[tokio::test]
+async fn what_a_silent_member_says_it_has_is_asked_of_another() {
+    let net = Net::new();
+    let names = Names::new(&CHAIN);
+    let mut hosts = two_members(&net).await;
+    let (silent, other) = (hostile(&net, &names, 11, 1), hostile(&net, &names, 12, 1));
+    let topic = names.swarm_topic(SwarmId(SWARM)).to_string();
+    let (id, name) = (vec![0xab; 20], names.swarm_gossip());
+    for member in [&silent, &other] {
+        until(&mut hosts, "connected", |_| member.see(|seen| seen.connected)).await;
+        let is_asked = || member.see(|seen| seen.pushed.get(name.as_ref()).is_some_and(|came| contains(came, &id)));
+        for _ in 0..20 {
+            member.send(node_of(1), &name, rpc::subscribe_ihave(&topic, std::slice::from_ref(&id)), false);
+            drive_for(&mut hosts, Duration::from_millis(250)).await;
+            if is_asked() {
+                break;
+            }
+        }
+        assert!(is_asked());
+    }
+}
+
+#[tokio::test]
 async fn what_an_outsider_publishes_reaches_nobody() {
     let net = Net::new();
     let names = Names::new(&CHAIN);

@@ -144,7 +144,7 @@ impl Paths {
 
     /// Lets go of a path, because nobody answers through it.
     pub fn give_up(&mut self, path: &Path) {
-        self.held.retain(|(_, held)| held.hops() != path.hops());
+        self.held.retain(|(_, held)| !held.is(path));
     }
 
     /// Paths that are up and serve `purpose` without any of `avoid`.

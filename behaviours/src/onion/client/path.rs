@@ -176,6 +176,12 @@ impl Path {
         &self.handle().hops
     }
 
+    /// Whether this is a clone of the other.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// How long ago it was built.
     #[must_use]
     pub fn age(&self) -> Duration {
@@ -375,8 +381,8 @@ impl Drop for PathStream {
         core.streams.consumed(self.stream, u16::try_from(inbox.data.len()).unwrap_or(u16::MAX));
         if !done && core.streams.is_open(self.stream) {
             core.streams.reset(self.stream, ResetReason::ClosedByDestination);
-            core.say();
         }
+        core.say();
     }
 }
 

@@ -300,6 +300,15 @@ pub(crate) mod rpc {
         frame(&[field(1, &Value::Bytes(&subscription)), field(3, &Value::Bytes(&control))].concat())
     }
 
+    /// `SUBSCRIBE topic` and `IHAVE ids` in one frame.
+    pub(crate) fn subscribe_ihave(topic: &str, ids: &[Vec<u8>]) -> Vec<u8> {
+        let subscription = [field(1, &Value::Number(1)), field(2, &Value::Bytes(topic.as_bytes()))].concat();
+        let had: Vec<u8> = ids.iter().flat_map(|id| field(2, &Value::Bytes(id))).collect();
+        let had = [field(1, &Value::Bytes(topic.as_bytes())), had].concat();
+        let control = field(1, &Value::Bytes(&had));
+        frame(&[field(1, &Value::Bytes(&subscription)), field(3, &Value::Bytes(&control))].concat())
+    }
+
     /// A message on `topic`.
     pub(crate) fn publish(topic: &str, data: &[u8]) -> Vec<u8> {
         let message = [field(2, &Value::Bytes(data)), field(4, &Value::Bytes(topic.as_bytes()))].concat();
