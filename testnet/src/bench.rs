@@ -1,10 +1,12 @@
 //! A bench of a running testnet: messages at a rate through real paths, and what they cost.
 //!
 //! ```text
+//!  idle_clients         clients that only hold a path, in processes of their own: there all the time, if wanted
 //!  network, people      the node list, fetched and checked; accounts of this run
 //!  devices, followers   real messengers that follow, each on a thread of its own
 //!  probe                paths and echoes on the idle network ─────────────────────────────┐
 //!  costs                counters of all processes on the idle network                     │
+//!  schedule, load       the same load for some seconds, not measured                      │
 //!  schedule, stamping   who writes to whom and when; all of it sealed and worked for      │
 //!  ── the clock starts ──────────────────────────────────────────────────────────────     │ again under load
 //!  load, client         each message is sent when it is due ◀─────────────────────────────┘
@@ -14,7 +16,7 @@
 //!  report               one JSON document ──▶ text, html, compare
 //! ```
 //!
-//! Everything but the nodes is in this process, on the same machine as they are: what it takes from them is in the
+//! Everything else but the nodes is in this process, on the same machine as they are: what it takes from them is in the
 //! figures, and said there.
 
 mod catch_up;
@@ -28,6 +30,7 @@ mod figures;
 mod followers;
 mod found;
 mod html;
+mod idle_clients;
 mod latency;
 mod load;
 mod machine;
@@ -56,6 +59,7 @@ pub use self::catch_up::CatchUp;
 pub use self::compare::{Compared, Comparison, Side, Verdict};
 pub use self::costs::{Costs, LinkCosts, ProcessCosts, Role, RoleCosts};
 pub use self::digests::{ReadBack, SwarmCheck};
+pub use self::idle_clients::{IdleClients, run_part as run_idle_clients};
 pub use self::latency::Latency;
 pub use self::machine::{Machine, commit};
 pub use self::options::{MESSAGES_MAX, Options};

@@ -140,6 +140,9 @@ enum Verb {
     Verify(user::VerifyArguments),
     /// Send messages at a rate for a while, and measure latencies and costs; or compare two measurements
     Bench(bench::Arguments),
+    /// A process of idle clients, which `bench` starts
+    #[command(hide = true)]
+    IdleClients(bench::IdleArguments),
     /// Attack a node of the running testnet, and measure what honest users feel of it
     Attack(attack::Arguments),
     /// The block producer: its height, and faults
@@ -213,6 +216,7 @@ async fn run(cli: Cli, console: &Console) -> Result<(), Failure> {
         Verb::Send(arguments) => user::send(globals, &arguments, console).await,
         Verb::Verify(arguments) => user::verify(globals, &arguments, console).await,
         Verb::Bench(arguments) => bench::run(globals, &arguments, console).await,
+        Verb::IdleClients(arguments) => bench::idle_clients(globals, &arguments).await,
         Verb::Attack(arguments) => attack::run(globals, &arguments, console).await,
         Verb::Chain(verb) => chain::run(globals, verb, console).await,
     }

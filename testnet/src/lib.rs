@@ -28,6 +28,7 @@ pub mod http;
 pub mod lock;
 pub mod logs;
 pub mod manifest;
+mod open_files;
 pub mod plan;
 pub mod ports;
 pub mod process;

@@ -233,7 +233,7 @@ impl<Link: PartialEq> State<Link> {
         entry.foreign = false;
         entry.last_used = now;
         entry.connections.push(Connection { link, direction, since: now });
-        match doubles::judge(&self.settings.own, &node, &entry.connections, now) {
+        match doubles::judge(&self.settings.own, &node, &entry.connections, now, self.wanted.contains_key(&node)) {
             Verdict::Fine => {}
             Verdict::PeerCloses { until } => {
                 entry.double_until = Some(until);

@@ -158,6 +158,12 @@ impl Repair {
         }
     }
 
+    /// Whether [`Repair::poll`] would do anything.
+    #[must_use]
+    pub fn is_due(&self, now: Monotonic) -> bool {
+        (self.exchange.is_none() && !self.due.is_empty()) || self.wake_at().is_some_and(|at| at <= now)
+    }
+
     /// Begins an exchange, if one is due.
     pub fn poll(&mut self, member: &Member<'_>, rng: &mut impl Rng) -> Option<RepairAct> {
         if let Some(exchange) = &self.exchange {

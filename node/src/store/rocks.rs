@@ -5,6 +5,7 @@
 //! replays the log up to the first damage (point-in-time recovery, the default). So after a loss of power all families
 //! are as they were after one and the same batch.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -26,8 +27,9 @@ const CACHE_BYTES: usize = MIB / 2;
 const WRITE_BUFFER_BYTES: usize = 4 * MIB;
 /// One memtable: some hundred quiet blocks. A larger block makes it grow, then be flushed.
 const MEMTABLE_BYTES: usize = MIB / 4;
-/// The one of records: at two hundred messages a second one fills in some seconds. It grows only as it is filled.
-const RECORDS_MEMTABLE_BYTES: usize = MIB;
+/// The one of records; it grows only as it is filled. Each start draws a size of this range: all members of a swarm are
+/// given the same records, and would all flush, and later compact, at the same moments, while a client waits for them.
+const RECORDS_MEMTABLE_BYTES: RangeInclusive<usize> = MIB..=2 * MIB;
 /// The write-ahead log; above it the memtables that hold it back are flushed.
 const WAL_BYTES: u64 = 8 << 20;
 /// One table file.
@@ -303,12 +305,20 @@ fn family_options(table: &BlockBasedOptions, name: &str) -> Options {
     let mut options = Options::default();
     options.set_block_based_table_factory(table);
     let records = name == Family::Records.name();
-    options.set_write_buffer_size(if records { RECORDS_MEMTABLE_BYTES } else { MEMTABLE_BYTES });
+    options.set_write_buffer_size(if records { records_memtable() } else { MEMTABLE_BYTES });
     options.set_max_write_buffer_number(2);
     options.set_target_file_size_base(TABLE_BYTES);
     options.set_max_bytes_for_level_base(8 * TABLE_BYTES);
     options.set_compression_type(DBCompressionType::Lz4);
     options
+}
+
+/// One of [`RECORDS_MEMTABLE_BYTES`].
+fn records_memtable() -> usize {
+    let (least, most) = RECORDS_MEMTABLE_BYTES.into_inner();
+    // Random keys of hash maps are as good a lot as any.
+    let lot = usize::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or(0);
+    least + lot % (most - least + 1)
 }
 
 fn database_options() -> Options {

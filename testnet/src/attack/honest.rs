@@ -95,7 +95,7 @@ impl Cast {
         let draws = [format!("{role} {} paths", group.name()), format!("{role} {}", group.name())];
         let draws = draws.map(|label| seeded(self.seed, &label, index));
         let guards = if group == Group::Guard { self.guards() } else { Guards::default() };
-        Ok(LightClient::guarded(&self.network, &person, guards, draws))
+        Ok(LightClient::guarded(&self.network, person.swarm, guards, draws))
     }
 
     fn guards(&self) -> Guards {

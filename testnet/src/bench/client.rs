@@ -24,7 +24,7 @@ use sotto_proto::sign::Ed25519;
 use tokio::sync::Semaphore;
 
 use super::draws::shuffle;
-use super::network::{Network, Person};
+use super::network::Network;
 use super::stamping::Stamped;
 
 /// How long three members may take, as in the messenger.
@@ -56,19 +56,20 @@ pub(crate) struct Lane {
 }
 
 impl LightClient {
-    /// A client of `person` with a sample of guards and no path yet; `draws` are two sources of all its choices.
-    pub(crate) fn new(network: &Arc<Network>, person: &Person, draws: [ChaCha20Rng; 2]) -> Self {
-        Self::guarded(network, person, Guards::default(), draws)
+    /// A client of somebody whose mail is in swarm `own`, with a sample of guards and no path yet; `draws` are two sources
+    /// of all its choices.
+    pub(crate) fn new(network: &Arc<Network>, own: SwarmId, draws: [ChaCha20Rng; 2]) -> Self {
+        Self::guarded(network, own, Guards::default(), draws)
     }
 
     /// The same with guards that it has already; the sample is filled up.
-    pub(crate) fn guarded(network: &Arc<Network>, person: &Person, guards: Guards, draws: [ChaCha20Rng; 2]) -> Self {
+    pub(crate) fn guarded(network: &Arc<Network>, own: SwarmId, guards: Guards, draws: [ChaCha20Rng; 2]) -> Self {
         let [of_paths, rng] = draws;
         let clock = SharedClock::new(WallClock::system());
         let genesis = Arc::clone(&network.genesis);
         let mut paths = Paths::new(genesis, clock.clone(), guards, of_paths);
-        paths.maintain(network.directory.nodes(), &Network::avoid([person.swarm]));
-        Self { network: Arc::clone(network), clock, paths, own: person.swarm, lanes: BTreeMap::new(), rng }
+        paths.maintain(network.directory.nodes(), &Network::avoid([own]));
+        Self { network: Arc::clone(network), clock, paths, own, lanes: BTreeMap::new(), rng }
     }
 
     /// A new path past its own swarm and `destination`.

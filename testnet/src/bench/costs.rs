@@ -24,11 +24,13 @@ pub enum Role {
     Launcher,
     /// This process: the clients that send, those that follow, the probes.
     Generator,
+    /// Clients that only hold their paths.
+    IdleClients,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Node, Self::Producer, Self::Launcher, Self::Generator];
+    pub const ALL: [Self; 5] = [Self::Node, Self::Producer, Self::Launcher, Self::Generator, Self::IdleClients];
 
     /// For people, when there are `count`.
     #[must_use]
@@ -39,6 +41,7 @@ impl Role {
             Self::Producer => "block producer",
             Self::Launcher => "launcher",
             Self::Generator => "generator",
+            Self::IdleClients => "idle clients",
         }
     }
 }
@@ -235,7 +238,7 @@ pub(super) fn costs(watched: &[Watched], idle: &Stretch<'_>, load: &Stretch<'_>,
     Costs {
         window_s: window.as_secs_f64(),
         idle_window_s: idle.length().as_secs_f64(),
-        cpu_ms_per_message: per_message(|role| role != Role::Generator),
+        cpu_ms_per_message: per_message(|role| !matches!(role, Role::Generator | Role::IdleClients)),
         generator_cpu_ms_per_message: per_message(|role| role == Role::Generator),
         machine_busy_percent: machine.map(|(busy, _)| busy),
         machine_stolen_percent: machine.map(|(_, stolen)| stolen),

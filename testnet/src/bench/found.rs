@@ -9,6 +9,7 @@ use super::catch_up::CatchUp;
 use super::costs::{self, Costs, Sample, Stretch, Watched};
 use super::digests::SwarmCheck;
 use super::followers::Arrivals;
+use super::idle_clients::IdleClients;
 use super::latency::Latency;
 use super::load::{self, Outcome};
 use super::machine::{Machine, commit};
@@ -40,6 +41,7 @@ pub(super) struct Found {
     pub(super) caught: Option<CatchUp>,
     pub(super) swarms: Vec<SwarmCheck>,
     pub(super) replicated: Duration,
+    pub(super) idle_clients: Option<IdleClients>,
 }
 
 /// What was run.
@@ -54,7 +56,7 @@ pub(super) struct Ran<'a> {
 impl Found {
     /// The report.
     pub(super) fn report(self, ran: &Ran<'_>) -> Report {
-        let Self { idle, probed_idle, work, loaded, caught, swarms, replicated } = self;
+        let Self { idle, probed_idle, work, loaded, caught, swarms, replicated, idle_clients } = self;
         let timed: Vec<Timed> = loaded
             .messages
             .iter()
@@ -78,6 +80,7 @@ impl Found {
             load: load_of(ran.options, &loaded, &timed),
             latency: latencies(&loaded, &probed_idle),
             catch_up: caught,
+            idle_clients,
             seconds: seconds(&timed),
             costs,
             swarms,
@@ -141,6 +144,9 @@ fn latencies(loaded: &Loaded, idle: &Probed) -> Latencies {
 fn notes(costs: &Costs) -> Vec<String> {
     let mut notes = vec![
         "Messages are sealed and their proof of work is done before the clock starts; it is in no latency.".to_owned(),
+        "Before the clock starts the same load is sent for some seconds: a network that has carried messages before has \
+         connections between its nodes, and its programs in the caches."
+            .to_owned(),
         format!(
             "The load is open: a message is due at its time whatever becomes of those before it, and its latencies \
              count from then. Timers of the generator are up to a millisecond late, which is in them (“begun”). A \
@@ -151,7 +157,7 @@ fn notes(costs: &Costs) -> Vec<String> {
         "The clients that send have real guards, paths and tunnels and check receipts, but keep no outbox on disk. \
          Those that follow and catch up are whole messengers with encrypted stores."
             .to_owned(),
-        "All clients are one process, the generator, on the machine of the nodes: what it takes, they lack.".to_owned(),
+        "All clients but idle ones are one process, the generator, on the machine of the nodes: what it takes, they lack.".to_owned(),
     ];
     notes.push(
         "Members are asked for the digest of everything but the last ten seconds, so that all are alike takes ten \

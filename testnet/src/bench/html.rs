@@ -175,9 +175,11 @@ fn about(report: &Report) -> String {
         ("clients that send", options.clients.to_string()),
         ("messages a second", options.rate.to_string()),
         ("seconds", options.seconds.to_string()),
+        ("seconds of warm-up", options.warm_up.to_string()),
         ("bytes of a text", options.size.to_string()),
         ("recipients", options.recipients.to_string()),
         ("of them followers", options.followers.to_string()),
+        ("idle clients with a path", options.idle_clients.to_string()),
         ("seed", options.seed.to_string()),
         (
             "testnet",

@@ -19,6 +19,9 @@ pub struct Options {
     pub rate: u32,
     /// For how many seconds.
     pub seconds: u32,
+    /// For how many seconds before that the same load is sent without being measured.
+    #[serde(default)]
+    pub warm_up: u32,
     /// Bytes of the text of a message.
     pub size: usize,
     /// Accounts that are written to.
@@ -27,6 +30,9 @@ pub struct Options {
     pub followers: usize,
     /// Messages that wait for the one who catches up; 0: nobody does.
     pub catch_up: usize,
+    /// Clients beside them that hold a path and do nothing.
+    #[serde(default)]
+    pub idle_clients: usize,
     /// What who writes to whom follows from, and which nodes the paths go through.
     pub seed: u64,
 }
@@ -50,13 +56,13 @@ impl Options {
     /// [`Exit::Usage`] naming what does not fit and what would.
     pub fn check(&self) -> Result<(), Failure> {
         let usage = |message: String, hint: &str| Err(Failure::new(Exit::Usage, message).hint(hint));
-        let messages = u64::from(self.rate) * u64::from(self.seconds);
-        if messages == 0 || self.clients == 0 || self.recipients == 0 {
+        let messages = u64::from(self.rate) * (u64::from(self.seconds) + u64::from(self.warm_up));
+        if self.messages() == 0 || self.clients == 0 || self.recipients == 0 {
             return usage("nothing to send".to_owned(), "--rate, --seconds, --clients and --recipients are at least 1");
         }
         if messages > MESSAGES_MAX {
             let message = format!("{messages} messages are too many: at most {MESSAGES_MAX} are prepared for one run");
-            return usage(message, "fewer --seconds, or a lower --rate");
+            return usage(message, "fewer --seconds, a shorter --warm-up, or a lower --rate");
         }
         if self.followers > self.recipients {
             let message = format!("{} followers among {} recipients", self.followers, self.recipients);
@@ -75,7 +81,18 @@ pub(super) mod tests {
 
     /// Options as the command line has them when nothing is said.
     pub(in super::super) fn usual() -> Options {
-        Options { clients: 8, rate: 50, seconds: 30, size: 1024, recipients: 16, followers: 2, catch_up: 1000, seed: 1 }
+        Options {
+            clients: 8,
+            rate: 50,
+            seconds: 30,
+            warm_up: 5,
+            size: 1024,
+            recipients: 16,
+            followers: 2,
+            catch_up: 1000,
+            idle_clients: 0,
+            seed: 1,
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::catch_up::CatchUp;
 use super::costs::{Costs, Role};
 use super::digests::SwarmCheck;
+use super::idle_clients::IdleClients;
 use super::latency::Latency;
 use super::machine::Machine;
 use super::network::Network;
@@ -50,6 +51,9 @@ pub struct Report {
     pub latency: Latencies,
     /// Catching up, if it was measured.
     pub catch_up: Option<CatchUp>,
+    /// Clients that did nothing meanwhile, if there were any.
+    #[serde(default)]
+    pub idle_clients: Option<IdleClients>,
     /// Second by second.
     pub seconds: Vec<Second>,
     /// Processor time, memory, bytes on links.
@@ -199,6 +203,9 @@ impl Report {
         }
         if let Some(caught) = self.catch_up.as_ref().filter(|caught| caught.received < caught.messages) {
             wrong.push(format!("only {} of {} waiting messages were fetched", caught.received, caught.messages));
+        }
+        if let Some(idle) = self.idle_clients.as_ref().filter(|idle| idle.still_up < idle.clients) {
+            wrong.push(format!("{} of {} idle clients have no path", idle.clients - idle.still_up, idle.clients));
         }
         let bad: Vec<&str> = self.swarms.iter().filter(|swarm| !swarm.is_good()).map(|s| s.swarm.as_str()).collect();
         if !bad.is_empty() {

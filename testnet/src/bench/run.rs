@@ -17,8 +17,9 @@ use super::digests::{self, Ledger, SwarmCheck};
 use super::draws::seeded;
 use super::followers::{Arrivals, Followers};
 use super::found::{Found, Loaded, Ran, to_followers};
+use super::idle_clients::Crowd;
 use super::load::{self, Outcome, Tally};
-use super::network::{Network, People};
+use super::network::{Network, People, Person};
 use super::options::Options;
 use super::probe::{PROBES, Probe, Probed, Probing};
 use super::read_back::read_back;
@@ -63,17 +64,22 @@ pub async fn run(plan: &Plan, options: &Options, dir: &Path, steps: &Steps) -> R
     let idle = bench.watch_idle().await?;
     let probes = std::mem::take(&mut bench.probes);
     let (probes, probed_idle) = bench.probe_idle(probes).await?;
+    let empty = bench.empty_swarms().await;
+    Box::pin(bench.warm_up()).await?;
     let prepared = bench.prepare(schedule::load(options), "sealed, and their proof of work done").await?;
     let work = Work {
         messages: prepared.messages.len() as u64,
         difficulty: bench.network.genesis.genesis.params.min_difficulty,
         took_s: prepared.took.as_secs_f64(),
     };
-    let empty = bench.empty_swarms().await;
     let loaded = Box::pin(bench.load(prepared, probes)).await?;
     let caught = Box::pin(bench.catch_up()).await?;
     let (swarms, replicated) = Box::pin(bench.check_swarms(&empty)).await;
-    let found = Found { idle, probed_idle, work, loaded, caught, swarms, replicated };
+    let idle_clients = match bench.crowd.take() {
+        Some(crowd) => Some(crowd.end().await?),
+        None => None,
+    };
+    let found = Found { idle, probed_idle, work, loaded, caught, swarms, replicated, idle_clients };
     let Bench { began, network, watched, .. } = &bench;
     Ok(found.report(&Ran { plan, options, began: *began, network, watched }))
 }
@@ -88,6 +94,7 @@ struct Bench<'a> {
     people: Arc<People>,
     stamper: Arc<Stamper>,
     watched: Vec<Watched>,
+    crowd: Option<Crowd>,
     devices: Devices,
     followers: Option<Followers>,
     clients: Vec<LightClient>,
@@ -95,6 +102,8 @@ struct Bench<'a> {
     helper: LightClient,
     probes: Vec<Probe>,
     ledger: Ledger,
+    /// Messages of the warm-up that followers are to be shown.
+    warmed: usize,
     /// When the fate of the last message was known.
     last_sent: Instant,
 }
@@ -103,10 +112,15 @@ impl<'a> Bench<'a> {
     /// The node list, accounts, clients with their paths, followers that are subscribed.
     async fn set_up(plan: &'a Plan, options: &'a Options, dir: &Path, steps: &'a Steps) -> Result<Self, Failure> {
         let processes: Processes = control::ask(&plan.dir, &Request::Processes).await?;
-        let watched = watched(&processes)?;
+        let mut watched = watched(&processes)?;
         let network = Arc::new(Network::fetch(plan).await?);
         let (nodes, swarms) = (network.directory.nodes().len(), network.swarms().len());
         steps.step("list", format!("{nodes} nodes in {swarms} swarms, checked against the genesis"));
+        let crowd = match options.idle_clients {
+            0 => None,
+            clients => Some(Crowd::begin(plan, clients, options.seed, steps).await?),
+        };
+        watched.extend(crowd.iter().flat_map(Crowd::watched));
         let began = WallClock::system().now();
         let run = began.0.to_string();
         // The last recipient is the one who catches up.
@@ -114,9 +128,9 @@ impl<'a> Bench<'a> {
         let people = Arc::new(People::new(&network, options.seed, &run, counts)?);
         let ids = MessageIds::of_run(began);
         let devices = Devices::new(dir, &run)?;
-        let client = |person, role, index| {
+        let client = |person: &Person, role, index| {
             let draws = [seeded(options.seed, &format!("{role} paths"), index), seeded(options.seed, role, index)];
-            LightClient::new(&network, person, draws)
+            LightClient::new(&network, person.swarm, draws)
         };
         let senders = people.senders.iter().enumerate().map(|(index, person)| client(person, "client", index));
         let clients: Vec<LightClient> = senders.collect();
@@ -140,12 +154,14 @@ impl<'a> Bench<'a> {
             people,
             stamper: Arc::new(stamper),
             watched,
+            crowd,
             devices,
             followers: None,
             clients,
             helper,
             probes,
             ledger: Ledger::default(),
+            warmed: 0,
             last_sent: Instant::now(),
         };
         bench.follow().await?;
@@ -240,6 +256,25 @@ impl<'a> Bench<'a> {
         digests::empty_swarms(&status::ask_all(self.plan.nodes().map(|place| place.http)).await)
     }
 
+    /// The same load for a moment, which is not measured: nodes that have carried messages before have connections with
+    /// each other.
+    async fn warm_up(&mut self) -> Result<(), Failure> {
+        if self.options.warm_up == 0 {
+            return Ok(());
+        }
+        let options = Options { seconds: self.options.warm_up, ..self.options.clone() };
+        let first = self.options.messages() + self.options.catch_up;
+        let mut planned = schedule::load(&options);
+        planned.iter_mut().for_each(|message| message.number += first);
+        let prepared = self.prepare(planned, "made to warm up with").await?;
+        let messages: Vec<_> = prepared.messages.into_iter().map(Arc::new).collect();
+        let outcomes = self.send(&messages, prepared.start, "warm-up").await?;
+        self.warmed = to_followers(self.options, &messages, &outcomes).count();
+        let stored = outcomes.iter().filter(|outcome| outcome.stored.is_some()).count();
+        self.steps.step("warm-up", format!("{stored} of {} messages stored, not measured", messages.len()));
+        Ok(())
+    }
+
     /// The measured part.
     async fn load(&mut self, prepared: Prepared, probes: Vec<Probe>) -> Result<Loaded, Failure> {
         let messages: Vec<_> = prepared.messages.into_iter().map(Arc::new).collect();
@@ -283,7 +318,7 @@ impl<'a> Bench<'a> {
     /// Waits until everything that is stored for them was shown to the followers, and lets them end.
     async fn arrivals(&mut self, messages: &[Arc<Stamped>], outcomes: &[Outcome]) -> Result<Arrivals, Failure> {
         let Some(followers) = self.followers.take() else { return Ok(Arrivals::default()) };
-        let expected = to_followers(self.options, messages, outcomes).count();
+        let expected = self.warmed + to_followers(self.options, messages, outcomes).count();
         let until = Instant::now() + SHOWN;
         while followers.shown() < expected && Instant::now() < until {
             tokio::time::sleep(LOOK).await;

@@ -12,6 +12,7 @@ impl Report {
     pub fn to_text(&self) -> String {
         let mut lines = vec![load(self), latencies(self).to_string()];
         lines.extend(catch_up(self));
+        lines.extend(idle_clients(self));
         lines.extend(costs(self));
         lines.push(replicated(self));
         lines.join("\n")
@@ -86,6 +87,18 @@ fn catch_up(report: &Report) -> Option<String> {
     ))
 }
 
+fn idle_clients(report: &Report) -> Option<String> {
+    let idle = report.idle_clients.as_ref()?;
+    Some(format!(
+        "{} idle clients in {} processes: all with a path after {:.0} s, {} at the end; {} paths were lost between",
+        grouped(idle.clients),
+        idle.processes,
+        idle.took_s,
+        grouped(idle.still_up),
+        grouped(idle.lost)
+    ))
+}
+
 fn costs(report: &Report) -> Vec<String> {
     let costs = &report.costs;
     let mut message = format!("a message: {} ms of CPU in the network", shown(costs.cpu_ms_per_message));
@@ -136,6 +149,7 @@ mod tests {
             "187 of 187 shown to followers",
             "stored (two receipts)",
             "1,000 of 1,000 messages after 0.90 s",
+            "10,000 idle clients in 4 processes: all with a path after 60 s, 10,000 at the end; 3 paths were lost",
             "11.5 ms of CPU",
             "58.6 KiB on links",
             "22.0 MiB (median)",

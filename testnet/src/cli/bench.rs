@@ -1,6 +1,7 @@
 //! `sotto-testnet bench`: messages at a rate through real paths, measured; or two reports beside each other.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -29,6 +30,9 @@ pub(super) struct Arguments {
     /// For how many seconds
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120))]
     seconds: u32,
+    /// For how many seconds before that the same load is sent without being measured
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=60))]
+    warm_up: u32,
     /// Bytes of the text of a message
     #[arg(long, value_name = "BYTES", default_value_t = 1024)]
     size: usize,
@@ -41,6 +45,9 @@ pub(super) struct Arguments {
     /// Messages that wait for somebody who then catches up; 0 leaves this out
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = counted::<0, 5000>)]
     catch_up: usize,
+    /// Clients beside them that hold a path and do nothing, in processes of their own
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = counted::<0, 20_000>)]
+    idle_clients: usize,
     /// What accounts, recipients and hops are drawn from
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -50,6 +57,26 @@ pub(super) struct Arguments {
     /// Compare two reports instead of measuring
     #[arg(long, value_names = ["A.json", "B.json"], num_args = 2)]
     compare: Option<Vec<PathBuf>>,
+}
+
+/// Options of a process of idle clients, which only `bench` starts.
+#[derive(Clone, Debug, Args)]
+pub(super) struct IdleArguments {
+    /// The number of the first
+    #[arg(long)]
+    first: usize,
+    /// How many
+    #[arg(long)]
+    count: NonZeroUsize,
+    /// What hops are drawn from
+    #[arg(long)]
+    seed: u64,
+}
+
+/// Holds paths until its input ends.
+pub(super) async fn idle_clients(globals: &Globals, arguments: &IdleArguments) -> Result<(), Failure> {
+    let plan = Location::new(globals)?.plan()?;
+    bench::run_idle_clients(&plan, arguments.first, arguments.count, arguments.seed).await
 }
 
 /// A number from `LEAST` to `MOST`.
@@ -69,10 +96,12 @@ pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Cons
         clients: arguments.clients,
         rate: arguments.rate,
         seconds: arguments.seconds,
+        warm_up: arguments.warm_up,
         size: arguments.size,
         recipients: arguments.recipients,
         followers: arguments.followers,
         catch_up: arguments.catch_up,
+        idle_clients: arguments.idle_clients,
         seed: arguments.seed,
     };
     let report = measure(globals, &plan, &options).await?;

@@ -5,7 +5,6 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 use std::{fs, io};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
 use super::Report;
@@ -13,6 +12,7 @@ use super::readiness::Origin;
 use crate::binaries::Binaries;
 use crate::failure::{Context, Exit as ExitCode, Failure};
 use crate::files;
+use crate::open_files;
 use crate::plan::Plan;
 use crate::ports::{self, PortError};
 
@@ -20,8 +20,6 @@ use crate::ports::{self, PortError};
 const INIT_AT_ONCE: usize = 4;
 /// Written last when a node's directory is made, so that with it the directory is complete.
 const NODE_KEY: &str = "keys/node.key";
-/// Open files wanted: each node has its own process, but the launcher holds pipes and asks all at once.
-const OPEN_FILES: u64 = 8192;
 
 /// Free ports, enough open files.
 pub(super) fn preflight(plan: &Plan, report: &Report) -> Result<(), Failure> {
@@ -32,23 +30,9 @@ pub(super) fn preflight(plan: &Plan, report: &Report) -> Result<(), Failure> {
     })?;
     report.step(
         "preflight",
-        format!("{} ports free from {} · open files {}", sockets.len(), plan.settings.port_base, raise_open_files()),
+        format!("{} ports free from {} · open files {}", sockets.len(), plan.settings.port_base, open_files::raise()),
     );
     Ok(())
-}
-
-/// Raises the soft limit of open files, which children inherit, towards [`OPEN_FILES`]; says what it is now.
-fn raise_open_files() -> String {
-    let limit = getrlimit(Resource::Nofile);
-    let before = limit.current.unwrap_or(u64::MAX);
-    let wanted = OPEN_FILES.min(limit.maximum.unwrap_or(u64::MAX));
-    if before >= wanted {
-        return before.to_string();
-    }
-    match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }) {
-        Ok(()) => format!("{before}→{wanted}"),
-        Err(_) => before.to_string(),
-    }
 }
 
 /// Genesis and keys, unless they are there from an earlier run.

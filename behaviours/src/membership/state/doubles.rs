@@ -2,7 +2,8 @@
 //!
 //! Keeping one of two crossed connections and closing the other is not enough: gossip announces its subscriptions once,
 //! on the first connection there is, and what was handed to the connection that goes is lost. So all are closed, and one
-//! of both dials anew.
+//! of both dials anew. But hops of paths that dialled each other keep both connections: no gossip is missed there, and
+//! every path over them would end, under load some in each minute.
 
 use sotto_proto::id::NodeId;
 use sotto_proto::time::Monotonic;
@@ -25,13 +26,21 @@ pub(super) enum Verdict {
     Close(CloseReason),
 }
 
-/// Judges when a connection was added.
-pub(super) fn judge<Link>(own: &NodeId, peer: &NodeId, connections: &[Connection<Link>], now: Monotonic) -> Verdict {
+/// Judges when a connection was added. `wanted`: the peer is more than a hop of paths to us.
+pub(super) fn judge<Link>(
+    own: &NodeId,
+    peer: &NodeId,
+    connections: &[Connection<Link>],
+    now: Monotonic,
+    wanted: bool,
+) -> Verdict {
     let [older @ .., newest] = connections else { return Verdict::Fine };
     match older {
         [] => Verdict::Fine,
         [old] if now.since(old.since) < CROSSED && old.direction != newest.direction => {
-            if own < peer {
+            if !wanted {
+                Verdict::Fine
+            } else if own < peer {
                 Verdict::Close(CloseReason::Crossed)
             } else {
                 Verdict::PeerCloses { until: now.plus(CROSSED) }

@@ -191,10 +191,25 @@ fn crossed_dials_are_closed_by_the_smaller_key_which_dials_anew() {
 #[test]
 fn crossed_dials_that_the_peer_does_not_close_are_closed_all_the_same() {
     let mut state = rules(9);
+    state.set_view(view_of_swarm(1, &nodes([1]), &nodes([5, 9])), at(9.0));
+    run(&mut state, at(9.0));
     state.established(node(5), 1, Direction::Dialed, at(10.0));
     state.established(node(5), 2, Direction::Accepted, at(10.5));
     assert_eq!(closes(&run(&mut state, at(15.4))), []);
     assert_eq!(closes(&run(&mut state, at(15.5))), [(node(5), CloseReason::Crossed)]);
+}
+
+#[test]
+fn crossed_dials_of_hops_are_kept_as_paths_may_run_over_both() {
+    for own in [4, 9] {
+        let mut state = rules(own);
+        state.established(node(5), 1, Direction::Dialed, at(10.0));
+        state.established(node(5), 2, Direction::Accepted, at(10.5));
+        assert_eq!(closes(&run(&mut state, at(30.0))), []);
+        // One more after that: the peer knows of neither.
+        state.established(node(5), 3, Direction::Accepted, at(40.0));
+        assert_eq!(closes(&run(&mut state, at(40.0))), [(node(5), CloseReason::Restarted)]);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::Rng as _;
 use sotto_proto::cell::{Body, Destination, Minute, ResetReason, StreamId};
 use sotto_proto::id::ChainId;
-use sotto_proto::limits::{BODY_DATA, HOPS};
+use sotto_proto::limits::{BODY_DATA, HOPS, STREAMS_PER_PATH};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -22,6 +22,11 @@ use crate::onion::HopInfo;
 use crate::onion::layers::ClientForward;
 use crate::onion::outgoing::Outgoing;
 use crate::onion::streams::{OpenError, StreamEvent, Streams};
+
+/// How long the exit may not know of streams that nobody holds any more.
+const LINGER: Duration = Duration::from_millis(500);
+/// How many such streams there may be.
+const LEFT: usize = STREAMS_PER_PATH / 2;
 
 /// A path. Clones share it; it ends when the last of them and of its streams is dropped.
 #[derive(Clone)]
@@ -62,6 +67,11 @@ impl Handle {
 pub(super) struct Core {
     pub(super) streams: Streams,
     pub(super) open: BTreeMap<StreamId, Inbox>,
+    /// Streams that nobody holds any more and the exit does not know it, and when it is told at the latest.
+    pub(super) left: Vec<StreamId>,
+    pub(super) tell_at: Option<Instant>,
+    /// Somebody waits for room for a stream.
+    pub(super) full: bool,
     pub(super) forward: ClientForward,
     pub(super) outgoing: Outgoing,
     pub(super) last_sent: Instant,
@@ -112,6 +122,27 @@ impl Core {
         let sealed = self.seal_control();
         if sealed.is_err() || !self.outgoing.is_idle() {
             self.wake();
+        }
+    }
+
+    /// Nobody holds the stream any more. That the exit is told is not urgent, and costs less together with what goes there
+    /// next: every cell alone wakes three hops.
+    fn leave(&mut self, stream: StreamId) {
+        self.left.push(stream);
+        if self.left.len() >= LEFT || std::mem::take(&mut self.full) {
+            self.reset_left();
+            self.say();
+        } else if self.tell_at.is_none() {
+            self.tell_at = Some(Instant::now() + LINGER);
+            self.wake();
+        }
+    }
+
+    /// Resets the streams that nobody holds.
+    pub(super) fn reset_left(&mut self) {
+        self.tell_at = None;
+        for stream in std::mem::take(&mut self.left) {
+            self.streams.reset(stream, ResetReason::ClosedByDestination);
         }
     }
 
@@ -226,12 +257,15 @@ impl Path {
         if core.outgoing.is_crowded() {
             return Err(StreamError::Full);
         }
+        core.reset_left();
         // The end of a stream must not be overtaken by the OPEN that takes its place, whether there is room or not: each
         // stream leaves a few cells at most.
         while let Some(body) = core.streams.poll_body() {
             core.seal(&body).map_err(StreamError::Path)?;
         }
-        let stream = core.streams.open().map_err(|error| match error {
+        let opened = core.streams.open();
+        core.full = opened == Err(OpenError::TooMany);
+        let stream = opened.map_err(|error| match error {
             OpenError::TooMany => StreamError::Full,
             OpenError::Exhausted | OpenError::NotClient => StreamError::TooOld,
         })?;
@@ -380,9 +414,10 @@ impl Drop for PathStream {
         // What nobody will read is consumed, too.
         core.streams.consumed(self.stream, u16::try_from(inbox.data.len()).unwrap_or(u16::MAX));
         if !done && core.streams.is_open(self.stream) {
-            core.streams.reset(self.stream, ResetReason::ClosedByDestination);
+            core.leave(self.stream);
+        } else {
+            core.say();
         }
-        core.say();
     }
 }
 

@@ -87,6 +87,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
                     Err(end) => return Poll::Ready(self.destroyed.unwrap_or(end)),
                 }
             }
+            if !core.outgoing.is_idle() {
+                // They go along.
+                core.reset_left();
+            }
             if let Err(end) = core.seal_control() {
                 return Poll::Ready(end);
             }
@@ -163,8 +167,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
         }
     }
 
-    /// Keep-alive, stall and age.
+    /// Keep-alive, stall, age, and streams to be reset.
     fn poll_timer(&mut self, core: &mut Core, cx: &mut Context<'_>) -> Poll<PathEnd> {
+        if let Some(at) = core.tell_at.filter(|at| *at < self.timer.deadline()) {
+            self.timer.as_mut().reset(at);
+        }
         while self.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             let old = self.handle.began + self.deadlines.age;
@@ -175,6 +182,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             if stalled.is_some_and(|at| at <= now) {
                 return Poll::Ready(self.destroyed.unwrap_or(PathEnd::Stalled));
             }
+            if core.tell_at.is_some_and(|at| at <= now) {
+                core.reset_left();
+                cx.waker().wake_by_ref();
+            }
             if core.last_sent + self.interval <= now && core.outgoing.has_room() {
                 if let Err(end) = core.seal(&Body::Drop) {
                     return Poll::Ready(end);
@@ -184,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             }
             // Where there is no room cells go out anyway.
             let quiet = (core.last_sent + self.interval).max(now + *self.deadlines.keep_alive.start() / 8);
-            let next = stalled.into_iter().chain([old, quiet]).min().unwrap_or(old);
+            let next = stalled.into_iter().chain(core.tell_at).chain([old, quiet]).min().unwrap_or(old);
             self.timer.as_mut().reset(next);
         }
         Poll::Pending

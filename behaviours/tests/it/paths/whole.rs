@@ -1,6 +1,6 @@
 //! Paths between hosts that do as they should.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use sotto_behaviours::onion::client::{PathEnd, StreamError};
@@ -148,7 +148,7 @@ async fn every_dial_to_a_server_fails_alike_and_only_two_are_tried_at_once() {
     let mut ends = Vec::new();
     for address in ["/ip4/127.0.0.1/tcp/9", "/dns4/nobody.invalid/tcp/443", "/ip4/127.0.0.1/tcp/4000"] {
         let server: libp2p::Multiaddr = format!("{address}/p2p/{peer}").parse().unwrap();
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let mut stream = path.open(Destination::Server(&server.to_vec()), &[]).unwrap();
         ends.push((stream.recv().await, began.elapsed() >= net.deadlines.dial_failure));
     }
@@ -236,6 +236,25 @@ async fn more_tunnels_at_once_than_a_path_has_streams_take_their_turns() {
         }
     });
     futures::future::join_all(asked).await;
+    assert_eq!(path.end(), None);
+}
+
+#[tokio::test]
+async fn the_end_of_a_tunnel_goes_along_with_the_next_one() {
+    let net = PathNet::new();
+    let nodes = net.nodes(&[1, 2, 3, 4]).await;
+    let client = net.client(40);
+    let (path, tunnel) = client.tunnel([1, 2, 3], 4).await;
+    let ended = "sotto_network_tunnels_ended_total{reason=\"closed\"}";
+    let began = Instant::now();
+    drop(tunnel);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let count = nodes[3].metric(ended).await;
+    assert!(count == 0 || began.elapsed() > Duration::from_millis(400), "told at once");
+    let next = Tunnel::connect(&path, hop(4), Some(echo(b"next"))).await.unwrap();
+    assert_eq!(nodes[3].metric(ended).await, 1, "the end comes before the next beginning");
+    drop(next);
+    nodes[3].until_metric(ended, 2).await;
     assert_eq!(path.end(), None);
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Replication {
     hand_over: HandOver,
     /// Peers that are connected.
     connected: BTreeSet<NodeId>,
+    /// They, or the members of the swarm, may be others than `repair` knows.
+    stale: bool,
     /// The request of `repair` that waits for its answer.
     repair_tag: Option<Tag>,
     /// The request of `hand_over` that waits for its answer.
@@ -66,6 +68,7 @@ impl Replication {
             repair: Repair::default(),
             hand_over: HandOver::default(),
             connected: BTreeSet::new(),
+            stale: true,
             repair_tag: None,
             hand_over_tag: None,
             next_tag: 0,
@@ -112,6 +115,7 @@ impl Mail {
         } else {
             self.replication.connected.remove(&node);
         }
+        self.replication.stale = true;
     }
 
     /// The final map may be another one: who owns what, who the other members are, whether anything is to be taken
@@ -128,6 +132,7 @@ impl Mail {
             self.replication.hand_over_tag = None;
         }
         self.swarm = env.swarm();
+        self.replication.stale = true;
     }
 
     /// Begins what is due, and says whether the node is still taking over.
@@ -136,15 +141,20 @@ impl Mail {
             self.syncing = true;
             return;
         }
-        let others = self.other_members(env);
-        let connected = others.intersection(&self.replication.connected).copied().collect();
-        self.replication.repair.set_members(connected);
-        self.syncing = self.swarm.is_some() && !self.replication.repair.is_caught_up(others.len());
+        // This is called after every event: under load some hundred times a second, without anything to do.
+        if std::mem::take(&mut self.replication.stale) {
+            let connected = self.other_members(env).filter(|node| self.replication.connected.contains(node)).collect();
+            self.replication.repair.set_members(connected);
+        }
+        let others = self.other_members(env).count();
+        self.syncing = self.swarm.is_some() && !self.replication.repair.is_caught_up(others);
         if !env.may_write {
             return;
         }
         let nothing = ItemSet::default();
-        if let Some(member) = member(self.index.sets(), &nothing, env) {
+        if self.replication.repair.is_due(env.now.monotonic)
+            && let Some(member) = member(self.index.sets(), &nothing, env)
+        {
             let Replication { repair, rng, .. } = &mut self.replication;
             let act = repair.poll(&member, rng);
             self.repair_act(act, env, out);
@@ -155,9 +165,10 @@ impl Mail {
         self.hand_over_acts(act.into_iter().collect(), env, out);
     }
 
-    fn other_members(&self, env: &Env<'_>) -> BTreeSet<NodeId> {
+    fn other_members<'e>(&self, env: &Env<'e>) -> impl Iterator<Item = NodeId> + use<'e> {
         let members = self.swarm.and_then(|swarm| env.view.current().swarms.members(swarm)).unwrap_or_default();
-        members.iter().copied().filter(|node| *node != env.me()).collect()
+        let me = env.me();
+        members.iter().copied().filter(move |node| *node != me)
     }
 
     /// An own request was answered, or never will be.

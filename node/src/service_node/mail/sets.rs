@@ -60,8 +60,10 @@ impl Sets {
 
     /// Whether every position has the same owner under `map` as under that of the sets.
     pub(super) fn same_ring(&self, map: &SwarmMap) -> bool {
-        let ring = |map: &SwarmMap| map.iter().map(|(id, members)| (id, members.is_empty())).collect::<Vec<_>>();
-        self.map.len() == map.len() && ring(&self.map) == ring(map)
+        fn ring(map: &SwarmMap) -> impl Iterator<Item = (SwarmId, bool)> {
+            map.iter().map(|(id, members)| (id, members.is_empty()))
+        }
+        self.map.len() == map.len() && ring(&self.map).eq(ring(map))
     }
 
     /// These items, by who owns them under `map`.

@@ -50,6 +50,7 @@ pub(in super::super) fn example() -> Report {
             delivered: latency(6),
         },
         catch_up: Some(CatchUp { messages: 1000, received: 1000, open_ms: 20.0, took_ms: 900.0, polls: 1 }),
+        idle_clients: Some(IdleClients { clients: 10_000, processes: 4, took_s: 60.0, lost: 3, still_up: 10_000 }),
         seconds: (0..30).map(|second| Second { second, due: 50, stored: 50, p50_ms: 7.0, p99_ms: 15.0 }).collect(),
         costs: costs(),
         swarms: vec![swarm()],

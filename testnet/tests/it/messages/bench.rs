@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::harness::Figure;
 use crate::testnet::Testnet;
 
-const LINE: &str = "bench --clients 4 --rate 5 --seconds 5 --recipients 6 --followers 1 --catch-up 20 --out reports \
-                    --progress never";
+const LINE: &str = "bench --clients 4 --rate 5 --seconds 5 --warm-up 1 --recipients 6 --followers 1 --catch-up 20 \
+                    --idle-clients 30 --out reports --progress never";
 /// Messages of such a bench.
 const MESSAGES: u64 = 25;
 
@@ -19,6 +19,8 @@ pub(super) fn short(testnet: &Testnet) -> Figure {
     assert_eq!((load["due"].as_u64(), load["stored"].as_u64()), (Some(MESSAGES), Some(MESSAGES)), "{load}");
     assert!(load["to_followers"].as_u64().unwrap() > 0 && load["delivered"] == load["to_followers"], "{load}");
     assert_eq!(report["catch_up"]["received"], 20);
+    let idle = &report["idle_clients"];
+    assert_eq!((idle["clients"].as_u64(), idle["still_up"].as_u64()), (Some(30), Some(30)), "{idle}");
     let latencies = report["latency"].as_object().unwrap();
     for (name, latency) in latencies {
         assert!(
