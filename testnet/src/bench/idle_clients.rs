@@ -2,11 +2,12 @@
 //! receive by. They are there while everything else is measured.
 //!
 //! ```text
-//!  bench ── starts ──▶ sotto-testnet idle-clients ── paths that are up, four times a second ──▶ bench
+//!  bench ── starts ──▶ sotto-testnet idle-clients ── paths that are up, whenever others are ──▶ bench
 //!  bench ── ends its input ──▶                    ── once more ──▶ bench
 //! ```
 
 use std::collections::VecDeque;
+use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -36,9 +37,9 @@ const AT_ONCE: usize = 8;
 /// How long a client tries, and how long it waits in between.
 const PATIENCE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(1100);
-/// How often a process says how far it is.
-const SAY: Duration = Duration::from_millis(250);
-/// How long a process may say nothing.
+/// How often a process looks at its paths.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long a process may say nothing while its clients connect.
 const SILENT: Duration = Duration::from_secs(90);
 
 /// What became of them.
@@ -57,7 +58,7 @@ pub struct IdleClients {
 }
 
 /// What a process of them says.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Said {
     /// Paths that are up.
     paths: usize,
@@ -176,7 +177,8 @@ pub async fn run_part(plan: &Plan, first: usize, count: NonZeroUsize, seed: u64)
     let mut waiting: VecDeque<Idle> =
         (first..first + count.get()).map(|index| Idle::new(&network, index, seed)).collect();
     let mut building = JoinSet::new();
-    let mut ticks = tokio::time::interval(SAY);
+    let mut last = None;
+    let mut ticks = tokio::time::interval(LOOK);
     let mut end = end_of_input();
     loop {
         while building.len() < AT_ONCE
@@ -192,7 +194,11 @@ pub async fn run_part(plan: &Plan, first: usize, count: NonZeroUsize, seed: u64)
                 let before = up.len();
                 waiting.extend(up.extract_if(.., |client: &mut Idle| !client.has_path()));
                 lost += before - up.len();
-                say(Said { paths: up.len(), lost })?;
+                let said = Said { paths: up.len(), lost };
+                // The bench does not read while it measures: what is not news would fill the pipe.
+                if last.replace(said) != Some(said) {
+                    say(said)?;
+                }
             }
             // The bench is over, or its process is gone.
             _ = &mut end => return say(Said { paths: up.iter().filter(|client| client.has_path()).count(), lost }),
@@ -214,8 +220,7 @@ fn end_of_input() -> oneshot::Receiver<()> {
 /// One line for the bench.
 fn say(said: Said) -> Result<(), Failure> {
     let line = serde_json::to_string(&said).map_err(|error| broke(&error.to_string()))?;
-    println!("{line}");
-    Ok(())
+    writeln!(std::io::stdout(), "{line}").context("tell", "the bench")
 }
 
 /// A client with its path.

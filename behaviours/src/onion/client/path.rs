@@ -26,7 +26,7 @@ use crate::onion::streams::{OpenError, StreamEvent, Streams};
 /// How long the exit may not know of streams that nobody holds any more.
 const LINGER: Duration = Duration::from_millis(500);
 /// How many such streams there may be.
-const LEFT: usize = STREAMS_PER_PATH / 2;
+const ABANDONED: usize = STREAMS_PER_PATH / 2;
 
 /// A path. Clones share it; it ends when the last of them and of its streams is dropped.
 #[derive(Clone)]
@@ -67,9 +67,9 @@ impl Handle {
 pub(super) struct Core {
     pub(super) streams: Streams,
     pub(super) open: BTreeMap<StreamId, Inbox>,
-    /// Streams that nobody holds any more and the exit does not know it, and when it is told at the latest.
-    pub(super) left: Vec<StreamId>,
-    pub(super) tell_at: Option<Instant>,
+    /// Streams that nobody holds any more and that are not reset yet, and when they are at the latest.
+    pub(super) abandoned: Vec<StreamId>,
+    pub(super) reset_at: Option<Instant>,
     /// Somebody waits for room for a stream.
     pub(super) full: bool,
     pub(super) forward: ClientForward,
@@ -127,21 +127,21 @@ impl Core {
 
     /// Nobody holds the stream any more. That the exit is told is not urgent, and costs less together with what goes there
     /// next: every cell alone wakes three hops.
-    fn leave(&mut self, stream: StreamId) {
-        self.left.push(stream);
-        if self.left.len() >= LEFT || std::mem::take(&mut self.full) {
-            self.reset_left();
+    fn abandon(&mut self, stream: StreamId) {
+        self.abandoned.push(stream);
+        if self.abandoned.len() >= ABANDONED || std::mem::take(&mut self.full) {
+            self.reset_abandoned();
             self.say();
-        } else if self.tell_at.is_none() {
-            self.tell_at = Some(Instant::now() + LINGER);
+        } else if self.reset_at.is_none() {
+            self.reset_at = Some(Instant::now() + LINGER);
             self.wake();
         }
     }
 
     /// Resets the streams that nobody holds.
-    pub(super) fn reset_left(&mut self) {
-        self.tell_at = None;
-        for stream in std::mem::take(&mut self.left) {
+    pub(super) fn reset_abandoned(&mut self) {
+        self.reset_at = None;
+        for stream in std::mem::take(&mut self.abandoned) {
             self.streams.reset(stream, ResetReason::ClosedByDestination);
         }
     }
@@ -257,7 +257,7 @@ impl Path {
         if core.outgoing.is_crowded() {
             return Err(StreamError::Full);
         }
-        core.reset_left();
+        core.reset_abandoned();
         // The end of a stream must not be overtaken by the OPEN that takes its place, whether there is room or not: each
         // stream leaves a few cells at most.
         while let Some(body) = core.streams.poll_body() {
@@ -414,7 +414,7 @@ impl Drop for PathStream {
         // What nobody will read is consumed, too.
         core.streams.consumed(self.stream, u16::try_from(inbox.data.len()).unwrap_or(u16::MAX));
         if !done && core.streams.is_open(self.stream) {
-            core.leave(self.stream);
+            core.abandon(self.stream);
         } else {
             core.say();
         }

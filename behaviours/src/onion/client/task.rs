@@ -89,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             }
             if !core.outgoing.is_idle() {
                 // They go along.
-                core.reset_left();
+                core.reset_abandoned();
             }
             if let Err(end) = core.seal_control() {
                 return Poll::Ready(end);
@@ -169,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
 
     /// Keep-alive, stall, age, and streams to be reset.
     fn poll_timer(&mut self, core: &mut Core, cx: &mut Context<'_>) -> Poll<PathEnd> {
-        if let Some(at) = core.tell_at.filter(|at| *at < self.timer.deadline()) {
+        if let Some(at) = core.reset_at.filter(|at| *at < self.timer.deadline()) {
             self.timer.as_mut().reset(at);
         }
         while self.timer.as_mut().poll(cx).is_ready() {
@@ -182,8 +182,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             if stalled.is_some_and(|at| at <= now) {
                 return Poll::Ready(self.destroyed.unwrap_or(PathEnd::Stalled));
             }
-            if core.tell_at.is_some_and(|at| at <= now) {
-                core.reset_left();
+            if core.reset_at.is_some_and(|at| at <= now) {
+                core.reset_abandoned();
                 cx.waker().wake_by_ref();
             }
             if core.last_sent + self.interval <= now && core.outgoing.has_room() {
@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             }
             // Where there is no room cells go out anyway.
             let quiet = (core.last_sent + self.interval).max(now + *self.deadlines.keep_alive.start() / 8);
-            let next = stalled.into_iter().chain(core.tell_at).chain([old, quiet]).min().unwrap_or(old);
+            let next = stalled.into_iter().chain(core.reset_at).chain([old, quiet]).min().unwrap_or(old);
             self.timer.as_mut().reset(next);
         }
         Poll::Pending
