@@ -15,11 +15,11 @@ pub const SWARMS: usize = 3;
 /// Members of the recipient's swarm that die before the third message.
 const DEAD: usize = 2;
 
-/// How long a message may take to arrive. Fresh links between members take a moment to be made: until then a member
-/// that is asked may not have what another one took.
-const ARRIVAL: Duration = Duration::from_secs(10);
+/// How long a message may take to arrive. Two members are asked, and those that did not take it from the sender have it
+/// a tenth of a second later, or when fresh links between them are made.
+pub(crate) const ARRIVAL: Duration = Duration::from_secs(10);
 /// How long after an answer without the message the next one is asked for.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
+pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Runs the demo. `say` is told each step; nodes that were killed for it are started again.
 ///
