@@ -130,7 +130,7 @@ check "node without its database needs no C++" independent sotto-node '(rocksdb|
 if cargo nextest --version >/dev/null 2>&1; then
     suite "rules, codecs, hosts" cargo nextest run --cargo-profile release --locked
 else
-    suite "rules, codecs, hosts" cargo test --release --locked --no-fail-fast --workspace --exclude sotto-testnet --exclude sotto-libfuzzer --lib --bins --tests
+    suite "rules, codecs, hosts" cargo test --release --locked --no-fail-fast --workspace --exclude sotto-testnet --exclude sotto-libfuzzer --exclude sotto-peers --lib --bins --tests
     suite "launcher" cargo test --release --locked -p sotto-testnet --lib
 fi
 suite "examples in the documentation" cargo test --release --locked --doc

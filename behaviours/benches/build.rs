@@ -60,7 +60,12 @@ fn build(c: &mut Criterion) {
     for (name, index, frame, reply) in
         [("guard", 0, &guard, Some(&middle_reply)), ("middle", 1, &middle, Some(&exit_reply)), ("exit", 2, &exit, None)]
     {
-        ratio::print(name, || ratio::timed(raw), || ratio::timed(|| hop(index, frame, reply)));
+        ratio::print(
+            name,
+            "the raw key and agreements",
+            || ratio::timed(raw),
+            || ratio::timed(|| hop(index, frame, reply)),
+        );
     }
 
     let mut group = c.benchmark_group("build");

@@ -1,6 +1,8 @@
 //! What one hop does to one cell, against the bare AES-256-GCM open of 2 KiB that no design could save.
 #![expect(clippy::expect_used, reason = "a bench stops at the first thing that is wrong")]
 
+#[path = "support/path.rs"]
+mod path;
 #[path = "support/ratio.rs"]
 mod ratio;
 
@@ -8,61 +10,14 @@ use std::hint::black_box;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng as _;
-use sotto_behaviours::noise::Secret;
-use sotto_behaviours::onion::HopInfo;
-use sotto_behaviours::onion::build::{ArrivedBuild, ClientBuild, ClientKeys, HopKeys, HopSecrets};
 use sotto_behaviours::onion::layers::CellBuffer;
-use sotto_proto::cell::{Body, Frame, Minute, Position, Status, StreamId};
-use sotto_proto::id::{ChainId, NodeId};
+use sotto_proto::cell::{Body, StreamId};
 use sotto_proto::limits::{BODY_DATA, COALESCED_CELLS, FRAME};
 
-const MINUTE: Minute = Minute(29_500_000);
+use self::path::{path, sealed};
+
 /// Cells sealed ahead: opening moves a counter, so each can be opened once.
 const CELLS: usize = 512;
-
-/// The keys of a new path.
-fn path() -> (ClientKeys, Vec<HopKeys>) {
-    let mut rng = ChaCha20Rng::from_seed([1; 32]);
-    let chain = ChainId::new([1; 32]);
-    let secrets = [(); 3].map(|()| Secret::generate(&mut rng));
-    let mut number = 0;
-    let hops = secrets.each_ref().map(|secret| {
-        number += 1;
-        HopInfo { node: NodeId::new([number; 32]), x25519: secret.public() }
-    });
-    let (mut frame, client) = ClientBuild::new(&chain, &hops, MINUTE, &mut rng).expect("sound keys");
-    let mut opened = Vec::new();
-    for ((secret, hop), position) in secrets.into_iter().zip(&hops).zip(Position::ALL) {
-        let secrets = HopSecrets::new([secret]);
-        let arrived = ArrivedBuild::read(&secrets, &frame).expect("a build");
-        let build = arrived.open(&chain, &hop.node, &[position]).expect("for this hop");
-        let inner = build.inner_frame().cloned();
-        opened.push(build);
-        frame = inner.unwrap_or_else(Frame::zeroed);
-    }
-    let (mut reply, mut keys) = (None::<Frame>, Vec::new());
-    for build in opened.into_iter().rev() {
-        let (frame, hop) = build.reply(Status::Built, MINUTE, reply.as_ref(), &mut rng).expect("a reply");
-        reply = Some(frame);
-        keys.push(hop.expect("built"));
-    }
-    keys.reverse();
-    let client = reply.and_then(|reply| client.finish(&reply).ok()).expect("built");
-    (client, keys)
-}
-
-/// Cells as the client seals them, back to back.
-fn sealed(client: &mut ClientKeys, cells: usize) -> Vec<u8> {
-    let data = [7; BODY_DATA];
-    let body = Body::Data { stream: StreamId::FIRST, data: &data };
-    let mut frames = vec![[0; FRAME]; cells];
-    for frame in &mut frames {
-        client.forward.seal_body(&body, frame).expect("a sound body");
-    }
-    frames.into_flattened()
-}
 
 fn filled(bytes: &[u8]) -> CellBuffer {
     let mut cells = CellBuffer::new();
@@ -92,7 +47,7 @@ fn ratios() {
     let (mut client, mut hops) = path();
     let frames = sealed(&mut client, ratio::ROUNDS);
     let (mut frames, mut cells, guard) = (frames.chunks(FRAME), CellBuffer::new(), &mut hops[0]);
-    ratio::print("one cell forward at the guard", &mut open_raw, || {
+    ratio::print("one cell forward at the guard", "the raw open", &mut open_raw, || {
         cells.space().copy_from_slice(frames.next().expect("one for each round"));
         cells.filled(FRAME);
         ratio::timed(|| {
@@ -104,7 +59,7 @@ fn ratios() {
         })
     });
     let mut cells = CellBuffer::new();
-    ratio::print("one cell backward at the guard", &mut open_raw, || {
+    ratio::print("one cell backward at the guard", "the raw open", &mut open_raw, || {
         cells.space().fill(7);
         cells.filled(FRAME);
         ratio::timed(|| {

@@ -27,7 +27,13 @@ pub struct BoundTcp {
     listening: tcp::tokio::Transport,
     bind: Option<IpAddr>,
     private_allowed: bool,
+    /// Connections taken since the host last did anything else.
+    taken: usize,
 }
+
+/// Connections that are taken in one turn: the host does nothing else meanwhile, and whoever floods it has the next ones
+/// ready before it is done with these.
+const TAKEN: usize = 8;
 
 impl BoundTcp {
     /// Binds outgoing sockets to `bind`, where it is a specified address of the family dialled.
@@ -37,6 +43,7 @@ impl BoundTcp {
             listening: tcp::tokio::Transport::new(tcp::Config::new()),
             bind: bind.filter(|ip| !ip.is_unspecified()),
             private_allowed,
+            taken: 0,
         }
     }
 }
@@ -73,7 +80,18 @@ impl Transport for BoundTcp {
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
-        Pin::new(&mut self.listening).poll(cx)
+        if self.taken >= TAKEN {
+            self.taken = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let event = Pin::new(&mut self.listening).poll(cx);
+        self.taken = match &event {
+            Poll::Ready(TransportEvent::Incoming { .. }) => self.taken + 1,
+            Poll::Ready(_) => self.taken,
+            Poll::Pending => 0,
+        };
+        event
     }
 }
 
@@ -141,6 +159,33 @@ mod tests {
         let Some(TransportEvent::Incoming { send_back_addr, .. }) = events.next().await else { panic!("nobody came") };
         assert_eq!(ip(&send_back_addr), Some("127.77.0.1".parse().unwrap()));
         assert!(dialled.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_connections_is_taken_a_few_at_a_time() {
+        let mut listener = BoundTcp::new(None, true);
+        listener.listen_on(ListenerId::next(), "/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        let address = {
+            let mut events = poll_fn(|cx| Pin::new(&mut listener).poll(cx).map(Some));
+            let Some(TransportEvent::NewAddress { listen_addr, .. }) = events.next().await else {
+                panic!("no address")
+            };
+            node_addr(&listen_addr).unwrap().socket_addr()
+        };
+        let crowd: Vec<_> = (0..3 * TAKEN).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        let mut turns = Vec::new();
+        while turns.iter().sum::<usize>() < crowd.len() {
+            let taken = poll_fn(|cx| {
+                let mut taken = 0;
+                while let Poll::Ready(event) = Pin::new(&mut listener).poll(cx) {
+                    taken += usize::from(matches!(event, TransportEvent::Incoming { .. }));
+                }
+                // Whoever has a turn in between: the waker was told, so nothing is lost.
+                if taken > 0 { Poll::Ready(Some(taken)) } else { Poll::Pending }
+            });
+            turns.push(Box::pin(taken).next().await.unwrap());
+        }
+        assert!(turns.iter().all(|taken| *taken <= TAKEN), "{turns:?}");
     }
 
     #[tokio::test]

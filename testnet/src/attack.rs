@@ -4,7 +4,7 @@
 //!  victim               one node of the testnet: it is attacked, and its process is watched
 //!  honest               messages and questions whose swarm, or whose guard, is the victim ──┐
 //!  ── before ────────── measured without an attack                                          │
-//!  ── during ────────── one attack, on a runtime of its own                                 │ all the time
+//!  ── during ────────── one attack, by a process of its own                                 │ all the time
 //!  ── after ─────────── measured again                                                      │
 //!  the next attack …                                                                   ◀────┘
 //!  report               one JSON document, a table, the verdict
@@ -14,11 +14,13 @@
 //! | --- | --- |
 //! | [`outside`] | attacks by strangers below the protocols: connections, handshakes, Yamux frames, streams |
 //! | [`inside`] | attacks by those who speak the protocols: paths, tunnels, stores, gossip |
+//! | [`attackers`] | their process |
 //! | [`scene`], [`tally`] | what an attack is given, and what it counts |
 //!
 //! A test of the own software on one machine: an attack connects only through [`Scene::connect`], which refuses whatever is
 //! not a loopback address of the testnet's plan.
 
+mod attackers;
 mod honest;
 mod inside;
 mod options;
@@ -36,12 +38,12 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
+pub use self::attackers::{Attackers, Done, run_attackers};
 pub use self::honest::{Felt, Group, Measured, Stretch};
 pub use self::options::{Listed, Options, listed};
 pub use self::report::{Attacked, Report, TYPE, VERSION};
 pub use self::run::{DIR, run};
-pub use self::scene::Paused;
-pub(crate) use self::scene::Scene;
+pub(crate) use self::scene::{Paused, Scene};
 pub use self::tally::Counts;
 pub(crate) use self::tally::Tally;
 pub use self::victim::Process;

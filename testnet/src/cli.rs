@@ -145,6 +145,9 @@ enum Verb {
     IdleClients(bench::IdleArguments),
     /// Attack a node of the running testnet, and measure what honest users feel of it
     Attack(attack::Arguments),
+    /// The process of an attack's attackers, which `attack` starts
+    #[command(hide = true)]
+    Attackers(attack::AttackersArguments),
     /// The block producer: its height, and faults
     #[command(subcommand)]
     Chain(chain::Verb),
@@ -218,6 +221,7 @@ async fn run(cli: Cli, console: &Console) -> Result<(), Failure> {
         Verb::Bench(arguments) => bench::run(globals, &arguments, console).await,
         Verb::IdleClients(arguments) => bench::idle_clients(globals, &arguments).await,
         Verb::Attack(arguments) => attack::run(globals, &arguments, console).await,
+        Verb::Attackers(arguments) => attack::attackers(globals, &arguments).await,
         Verb::Chain(verb) => chain::run(globals, verb, console).await,
     }
 }

@@ -25,6 +25,42 @@ pub fn is_alive(pid: u32) -> bool {
         .is_ok_and(|stat| after_name(&stat).is_some_and(|rest| !rest.starts_with('Z')))
 }
 
+/// Processor time of the whole machine, in ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MachineTime {
+    /// All there was.
+    pub all: u64,
+    /// What nobody used.
+    pub idle: u64,
+    /// What other machines of the same host took.
+    pub stolen: u64,
+}
+
+impl MachineTime {
+    /// Until now; `None` where the kernel does not tell.
+    #[must_use]
+    pub fn now() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// The first line: user, nice, system, idle, waiting for a disk, interrupts, soft interrupts, taken by other machines.
+    fn parse(stat: &str) -> Option<Self> {
+        let line = stat.lines().next()?.strip_prefix("cpu ")?;
+        let ticks: Vec<u64> = line.split_ascii_whitespace().take(8).map_while(|number| number.parse().ok()).collect();
+        let [.., idle, waiting, _, _, stolen] = ticks.as_slice() else { return None };
+        Some(Self { all: ticks.iter().sum(), idle: idle + waiting, stolen: *stolen })
+    }
+
+    /// Since `before`, in percent of the machine: busy with its own, and stolen by others.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Option<(f64, f64)> {
+        let all = self.all.checked_sub(before.all)?.max(1) as f64;
+        let part = |ticks: u64| 100.0 * ticks as f64 / all;
+        let stolen = part(self.stolen.saturating_sub(before.stolen));
+        Some((100.0 - part(self.idle.saturating_sub(before.idle)) - stolen, stolen))
+    }
+}
+
 fn parse_resident(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -66,5 +102,15 @@ mod tests {
     fn a_process_that_is_gone_has_no_figures() {
         assert_eq!(resident_bytes(u32::MAX), None);
         assert!(!is_alive(u32::MAX));
+    }
+
+    #[test]
+    fn the_machine_s_time_is_read_from_its_first_line() {
+        let stat = "cpu  10 20 30 400 50 6 7 8 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\n";
+        assert_eq!(MachineTime::parse(stat), Some(MachineTime { all: 531, idle: 450, stolen: 8 }));
+        assert_eq!(MachineTime::parse("nothing"), None);
+        assert_eq!(MachineTime::parse("cpu 1 2"), None);
+        let before = MachineTime { all: 331, idle: 350, stolen: 8 };
+        assert_eq!(MachineTime::parse(stat).unwrap().since(&before), Some((50.0, 0.0)));
     }
 }

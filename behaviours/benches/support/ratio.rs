@@ -18,9 +18,9 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// Runs both in turns, each of which says how long it took, and prints the ratio.
-pub(crate) fn print(name: &str, mut base: impl FnMut() -> Duration, mut work: impl FnMut() -> Duration) {
+/// Runs both in turns, each of which says how long it took, and prints the ratio; `of` names the base.
+pub(crate) fn print(name: &str, of: &str, mut base: impl FnMut() -> Duration, mut work: impl FnMut() -> Duration) {
     let (bases, works): (Vec<_>, Vec<_>) = (0..ROUNDS).map(|_| (base(), work())).unzip();
     let (base, work) = (median(bases), median(works));
-    println!("{name}: {work:?}, {:.3} x the raw {base:?}", work.as_secs_f64() / base.as_secs_f64());
+    println!("{name}: {work:?}, {:.3} x {of} ({base:?})", work.as_secs_f64() / base.as_secs_f64());
 }

@@ -11,7 +11,7 @@ use futures::{AsyncRead, AsyncWrite};
 use libp2p::Stream;
 use sotto_proto::id::NodeId;
 use sotto_proto::time::Monotonic;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::config::Caps;
 
@@ -66,6 +66,28 @@ pub(crate) struct Books {
     pub(crate) pending_builds: Arc<Semaphore>,
     limits: [(Arc<Semaphore>, usize); 5],
     rates: Mutex<Rates>,
+    line: Line,
+}
+
+/// Handshakes are computed one after the other, each some hundred microseconds, and between two of them everybody else
+/// has a turn: a crowd that comes at once holds up itself.
+#[derive(Debug)]
+pub(crate) struct Line(Semaphore);
+
+/// A place at the head of it, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn<'l>(#[expect(dead_code, reason = "held")] Option<SemaphorePermit<'l>>);
+
+impl Line {
+    pub(crate) const fn new() -> Self {
+        Self(Semaphore::const_new(1))
+    }
+
+    /// Waits for those who came before.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        // It is never closed.
+        Turn(self.0.acquire().await.ok())
+    }
 }
 
 #[derive(Debug)]
@@ -115,7 +137,13 @@ impl Books {
             pending_builds: semaphore(caps.pending_neighbour_builds),
             limits,
             rates,
+            line: Line::new(),
         }
+    }
+
+    /// Where this peer's handshakes wait for each other.
+    pub(crate) const fn line(&self) -> &Line {
+        &self.line
     }
 
     /// A place for a stream that the peer opened.
@@ -232,5 +260,35 @@ mod tests {
         assert!(books.in_use());
         drop((of_client, of_node, to_node));
         assert!(!books.in_use() && books.inbound(Kind::Path, false).is_some());
+    }
+
+    #[tokio::test]
+    async fn between_two_handshakes_of_a_crowd_everybody_else_has_a_turn() {
+        use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+        const CROWD: usize = 50;
+        let (line, done) = (Arc::new(Line::new()), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..CROWD {
+            let (line, done) = (Arc::clone(&line), Arc::clone(&done));
+            tokio::spawn(async move {
+                let _turn = line.turn().await;
+                done.fetch_add(1, Relaxed);
+            });
+        }
+        // Somebody else, who only passes a word on.
+        let (ask, mut asked) = tokio::sync::mpsc::channel::<()>(1);
+        let (answer, mut answered) = tokio::sync::mpsc::channel::<()>(1);
+        tokio::spawn(async move { while asked.recv().await.is_some() && answer.send(()).await.is_ok() {} });
+        let waits = tokio::spawn(async move {
+            let mut seen = Vec::new();
+            while done.load(Relaxed) < CROWD {
+                ask.send(()).await.unwrap();
+                answered.recv().await.unwrap();
+                seen.push(done.load(Relaxed));
+            }
+            seen
+        });
+        let seen = waits.await.unwrap();
+        assert!(seen.len() >= CROWD / 3, "{seen:?}");
+        assert!(seen.windows(2).all(|pair| pair[1] - pair[0] <= 3), "{seen:?}");
     }
 }

@@ -35,7 +35,7 @@ use super::keys::CellError;
 use super::layers::{CellBuffer, HopBackward, HopForward};
 use super::life::{End, Life, Write};
 use super::outgoing::Outgoing;
-use super::relay::end_of;
+use super::relay::{end_of, poll_fill};
 use super::streams::{Side, StreamEvent, Streams};
 
 /// The task of one path at its exit.
@@ -122,9 +122,8 @@ impl<'h, S: AsyncRead + AsyncWrite + Unpin> Exit<'h, S> {
 
     /// One batch of cells from the client.
     fn poll_path(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        match ready!(Pin::new(&mut self.path).poll_read(cx, self.cells.space())) {
-            Ok(0) | Err(_) => return Poll::Ready(Err(End::PreviousClosed)),
-            Ok(read) => self.cells.filled(read),
+        if !ready!(poll_fill(&mut self.cells, &mut self.path, cx)) {
+            return Poll::Ready(Err(End::PreviousClosed));
         }
         if self.cells.whole() == 0 {
             return Poll::Ready(Ok(()));

@@ -39,7 +39,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::books::{Allowed, Books, Counted, Kind};
+use super::books::{Allowed, Books, Counted, Kind, Line};
 use super::build::{ArrivedBuild, HopKeys, HopSecrets, OpenedBuild};
 use super::config::{Caps, Deadlines};
 use super::control::{Control, OpenError};
@@ -90,6 +90,8 @@ pub(crate) struct NodeBooks {
     pub(crate) exit_streams: Arc<Semaphore>,
     pub(crate) server_dials: Arc<Semaphore>,
     pub(crate) unauthenticated: Arc<Semaphore>,
+    /// Handshakes of all clients: keys cost them nothing, so one for each peer would be as many as they like.
+    strangers: Line,
 }
 
 impl NodeBooks {
@@ -102,6 +104,7 @@ impl NodeBooks {
             exit_streams: semaphore(caps.exit_streams),
             server_dials: semaphore(sotto_proto::limits::PENDING_SERVER_DIALS),
             unauthenticated: semaphore(caps.unauthenticated_bytes),
+            strangers: Line::new(),
         }
     }
 }
@@ -131,6 +134,14 @@ impl Silence {
             Self::Replayed => "replayed",
         }
     }
+}
+
+/// A path whose client has its keys.
+struct Built {
+    position: Position,
+    previous: Counted,
+    keys: HopKeys,
+    next: Option<Counted>,
 }
 
 impl Hop {
@@ -176,51 +187,49 @@ impl Hop {
     }
 
     /// A path, from its build to its end.
-    async fn serve(&self, books: &Books, registered: bool, mut previous: Counted) {
-        let allowed = if registered { Allowed::Served } else { books.build(self.clock.monotonic()) };
-        if allowed == Allowed::Ignored {
-            self.metrics.build("ignored");
-            return;
-        }
-        let opened = match self.receive(registered, &mut previous).await {
-            Ok(opened) => opened,
-            Err(silence) => {
-                self.metrics.build(silence.label());
-                return;
-            }
-        };
-        let pending = match registered {
-            true => Arc::clone(&books.pending_builds).try_acquire_owned().ok(),
-            false => Arc::clone(&self.books.client_builds).try_acquire_owned().ok(),
-        };
-        let refusal = match self.refusal(&opened, &books.node) {
-            Ok(refusal) => refusal,
-            Err(silence) => {
-                self.metrics.build(silence.label());
-                return;
-            }
-        };
-        let refusal = refusal.or_else(|| (allowed == Allowed::Told || pending.is_none()).then_some(Status::Busy));
-        let built = match refusal {
-            Some(status) => Err(status),
-            None => self.extend(&opened).await,
-        };
-        let (position, sender) = (opened.position(), books.node);
-        let Some((keys, next)) = self.answer(opened, built, &mut previous).await else { return };
-        drop(pending);
+    async fn serve(&self, books: &Books, registered: bool, previous: Counted) {
+        // In a box, so that a path does not hold all its life what only its build needs.
+        let Some(built) = Box::pin(self.build(books, registered, previous)).await else { return };
+        let Built { position, previous, keys, next } = built;
         let times = Times::from(&self.deadlines);
         let life = Life::new(times, Arc::clone(&self.stalls), self.shutdown.clone());
         self.metrics.path_began();
         let end = match next {
             Some(next) => Relay::new(previous, next, keys.forward, keys.backward, life).await,
-            None => Exit::new(self, sender, previous, keys, life).await,
+            None => Box::pin(Exit::new(self, books.node, previous, keys, life)).await,
         };
         tracing::debug!(%position, end = end.label(), "a path ended");
         self.metrics.path_ended(end.label());
     }
 
+    /// A path's build, and its answer.
+    async fn build(&self, books: &Books, registered: bool, mut previous: Counted) -> Option<Built> {
+        let allowed = if registered { Allowed::Served } else { books.build(self.clock.monotonic()) };
+        if allowed == Allowed::Ignored {
+            self.metrics.build("ignored");
+            return None;
+        }
+        let line = if registered { books.line() } else { &self.books.strangers };
+        let opened = self.receive(line, registered, &mut previous).await;
+        let opened = opened.inspect_err(|silence| self.metrics.build(silence.label())).ok()?;
+        let pending = match registered {
+            true => Arc::clone(&books.pending_builds).try_acquire_owned().ok(),
+            false => Arc::clone(&self.books.client_builds).try_acquire_owned().ok(),
+        };
+        let refusal = self.refusal(&opened, &books.node);
+        let refusal = refusal.inspect_err(|silence| self.metrics.build(silence.label())).ok()?;
+        let refusal = refusal.or_else(|| (allowed == Allowed::Told || pending.is_none()).then_some(Status::Busy));
+        let extended = match refusal {
+            Some(status) => Err(status),
+            None => self.extend(&opened).await,
+        };
+        let position = opened.position();
+        let (keys, next) = self.answer(line, opened, extended, &mut previous).await?;
+        Some(Built { position, previous, keys, next })
+    }
+
     /// The build of a path, opened.
-    async fn receive(&self, registered: bool, previous: &mut Counted) -> Result<OpenedBuild, Silence> {
+    async fn receive(&self, line: &Line, registered: bool, previous: &mut Counted) -> Result<OpenedBuild, Silence> {
         let frame = timeout(self.deadlines.build_frame, read_frame(previous)).await;
         let frame = frame.ok().and_then(Result::ok).ok_or(Silence::Incomplete)?;
         let secrets = Arc::clone(&self.secrets.borrow());
@@ -229,6 +238,7 @@ impl Hop {
         if self.replays.contains(Kind::Path, arrived.key_tag(), &arrived.ephemeral()) {
             return Err(Silence::Replayed);
         }
+        let _turn = line.turn().await;
         arrived.open(&self.chain, &self.own, Position::candidates(registered)).map_err(|_| Silence::Forged)
     }
 
@@ -282,6 +292,7 @@ impl Hop {
     /// Sends the reply; the keys and the next hop's stream if the path is built.
     async fn answer(
         &self,
+        line: &Line,
         opened: OpenedBuild,
         built: Result<Option<(Counted, Frame)>, Status>,
         previous: &mut Counted,
@@ -292,7 +303,10 @@ impl Hop {
             Err(status) => (status, None, None),
         };
         self.metrics.build(status_label(status));
-        let sealed = opened.reply(status, self.minute(), inner.as_ref(), &mut *self.rng());
+        let sealed = {
+            let _turn = line.turn().await;
+            opened.reply(status, self.minute(), inner.as_ref(), &mut *self.rng())
+        };
         let (frame, keys) = sealed.inspect_err(|error| tracing::error!(%error, "a reply was not sealed")).ok()?;
         let written = timeout(self.deadlines.write_stall, write_frame(previous, &frame)).await;
         written.ok()?.ok()?;

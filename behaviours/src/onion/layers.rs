@@ -31,12 +31,16 @@ const HEAD: usize = 1;
 const TAIL: usize = 1;
 
 /// Where the frames of one direction of a relay are read to, worked on, and written from. Holds one cell at first, and
-/// up to eight when its path carries bulk.
+/// up to eight when its path carries bulk; nothing while it rests, as most paths do most of the time.
 ///
 /// Used in turns: [`space`](Self::space) and [`filled`](Self::filled) until there is a [`whole`](Self::whole) frame;
-/// then [`HopForward::open`] or [`HopBackward::wrap`]; what these give is written; then [`advance`](Self::advance).
+/// then [`HopForward::open`] or [`HopBackward::wrap`]; what these give is written; then [`advance`](Self::advance), and
+/// [`rest`](Self::rest) when nothing more can be read.
 pub struct CellBuffer {
+    /// Nothing, or [`capacity`](Self::capacity) and the headroom.
     bytes: Vec<u8>,
+    /// Frames that it has room for.
+    room: usize,
     /// Bytes read.
     filled: usize,
     /// Frames that were worked on and await `advance`.
@@ -49,13 +53,21 @@ impl CellBuffer {
     /// For one cell.
     #[must_use]
     pub fn new() -> Self {
-        Self { bytes: vec![0; HEAD + FRAME + TAIL], filled: 0, done: 0, carried: None }
+        Self { bytes: Vec::new(), room: 1, filled: 0, done: 0, carried: None }
     }
 
     /// Where to read to. Never empty after [`advance`](Self::advance).
     pub fn space(&mut self) -> &mut [u8] {
         let end = HEAD + self.capacity();
+        self.bytes.resize(end + TAIL, 0);
         &mut self.bytes[HEAD + self.filled..end]
+    }
+
+    /// Gives its memory back, if nothing is in it.
+    pub fn rest(&mut self) {
+        if self.filled == 0 {
+            self.bytes = Vec::new();
+        }
     }
 
     /// So many bytes were read into the space; no more than it has are counted.
@@ -77,8 +89,7 @@ impl CellBuffer {
 
     /// Makes room for twice as many cells, up to [`COALESCED_CELLS`].
     pub fn grow(&mut self) {
-        let cells = (2 * self.capacity() / FRAME).min(COALESCED_CELLS);
-        self.bytes.resize(HEAD + cells * FRAME + TAIL, 0);
+        self.room = (2 * self.room).min(COALESCED_CELLS);
     }
 
     /// The batch was written: keeps what came of the next frame, and takes more.
@@ -113,7 +124,7 @@ impl CellBuffer {
     }
 
     const fn capacity(&self) -> usize {
-        self.bytes.len() - HEAD - TAIL
+        self.room * FRAME
     }
 
     /// Writes zeros behind the bytes to relay of each frame, up to the end of the frame that begins one byte later.

@@ -162,9 +162,8 @@ impl Forward {
                     self.cells.advance();
                 }
             }
-            match ready!(Pin::new(&mut *from).poll_read(cx, self.cells.space())) {
-                Ok(0) | Err(_) => return Poll::Ready(End::PreviousClosed),
-                Ok(read) => self.cells.filled(read),
+            if !ready!(poll_fill(&mut self.cells, from, cx)) {
+                return Poll::Ready(End::PreviousClosed);
             }
             if self.cells.whole() == 0 {
                 continue;
@@ -197,9 +196,8 @@ impl Backward {
             if ready!(moved).is_err() {
                 return Poll::Ready(End::PreviousClosed);
             }
-            match ready!(Pin::new(&mut *from).poll_read(cx, self.cells.space())) {
-                Ok(0) | Err(_) => return Poll::Ready(End::Destroyed(DestroyReason::NextClosed)),
-                Ok(read) => self.cells.filled(read),
+            if !ready!(poll_fill(&mut self.cells, from, cx)) {
+                return Poll::Ready(End::Destroyed(DestroyReason::NextClosed));
             }
             if self.cells.whole() == 0 {
                 continue;
@@ -231,6 +229,25 @@ pub(super) fn end_of(error: &CellError) -> End {
     match error {
         CellError::Exhausted => End::Destroyed(DestroyReason::TooOld),
         CellError::Forged | CellError::Malformed(_) => End::Violation,
+    }
+}
+
+/// Reads what there is into `cells`; whether the stream goes on.
+pub(super) fn poll_fill<R: AsyncRead + Unpin>(
+    cells: &mut CellBuffer,
+    from: &mut R,
+    cx: &mut Context<'_>,
+) -> Poll<bool> {
+    match Pin::new(from).poll_read(cx, cells.space()) {
+        Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(false),
+        Poll::Ready(Ok(read)) => {
+            cells.filled(read);
+            Poll::Ready(true)
+        }
+        Poll::Pending => {
+            cells.rest();
+            Poll::Pending
+        }
     }
 }
 

@@ -213,10 +213,10 @@ impl Frames {
 pub(crate) async fn serve(hop: &Hop, books: &Books, stream: Counted) {
     let mut frames = Frames::new(stream);
     let age = Instant::now() + hop.deadlines.tunnel_age;
-    let end = match first_message(hop, &mut frames).await {
+    let end = match first_message(hop, books, &mut frames).await {
         Ok(opened) => {
             tokio::select! {
-                end = converse(hop, &mut frames, opened) => end,
+                end = converse(hop, books, &mut frames, opened) => end,
                 () = tokio::time::sleep_until(age) => End::Closed,
                 () = hop.shutdown.cancelled() => End::Closed,
             }
@@ -228,7 +228,7 @@ pub(crate) async fn serve(hop: &Hop, books: &Books, stream: Counted) {
 }
 
 /// Reads and opens the first message.
-async fn first_message(hop: &Hop, frames: &mut Frames) -> Result<OpenedTunnel, End> {
+async fn first_message(hop: &Hop, books: &Books, frames: &mut Frames) -> Result<OpenedTunnel, End> {
     let deadline = Instant::now() + hop.deadlines.first_message;
     let mut first = FirstRecord::new();
     // Held while nobody has shown any key.
@@ -244,6 +244,7 @@ async fn first_message(hop: &Hop, frames: &mut Frames) -> Result<OpenedTunnel, E
             None => held = Some(place),
         }
         if first.push(data).map_err(|_| End::Malformed)? {
+            let _turn = books.line().turn().await;
             return open(hop, &first);
         }
     }
@@ -270,6 +271,7 @@ fn open(hop: &Hop, first: &FirstRecord) -> Result<OpenedTunnel, End> {
 /// The place of a tunnel among the open ones, and what the owner hears of its end.
 struct Place<'h> {
     hop: &'h Hop,
+    books: &'h Books,
     tunnel: TunnelId,
     /// The owner knows of the tunnel.
     known: bool,
@@ -293,9 +295,9 @@ impl Drop for Place<'_> {
 }
 
 /// Requests and answers.
-async fn converse(hop: &Hop, frames: &mut Frames, opened: OpenedTunnel) -> End {
+async fn converse(hop: &Hop, books: &Books, frames: &mut Frames, opened: OpenedTunnel) -> End {
     let (tunnel, mut answers) = hop.tunnels.open();
-    let mut place = Place { hop, tunnel, known: false };
+    let mut place = Place { hop, books, tunnel, known: false };
     match exchange(&mut place, frames, &mut answers, opened).await {
         Ok(never) => match never {},
         Err(end) => end,
@@ -321,6 +323,7 @@ async fn exchange(
     };
     let malformed = !opened.request().is_empty() && !place.known;
     let (flight, mut outbound, mut inbound) = {
+        let _turn = place.books.line().turn().await;
         let mut rng = place.hop.rng();
         opened.answer(&first, &mut *rng).map_err(|_| End::Malformed)?
     };

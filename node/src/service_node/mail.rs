@@ -64,7 +64,7 @@ pub(super) use self::env::Env;
 use self::index::Index;
 use self::loading::Phase;
 use self::paging::Page;
-use self::reading::Reading;
+use self::reading::{Reading, Unread};
 use self::repairing::Replication;
 pub(super) use self::serving::Asker;
 use self::storing::{Publishing, Storing};
@@ -127,6 +127,8 @@ enum Wait {
     Record(Arrival),
     /// A delete.
     Delete(Box<Deleting>),
+    /// Records at an address that somebody has asked for.
+    Retrieve(Unread),
     /// What has expired is gone.
     Sweep,
     /// Several things that became one write, in order.
@@ -355,6 +357,7 @@ impl Mail {
             Wait::Epoch => self.on_epoch(written),
             Wait::Record(arrival) => self.on_stored(arrival, written, env, out),
             Wait::Delete(deleting) => self.on_deleted(*deleting, written, out),
+            Wait::Retrieve(unread) => self.answer_from_index(unread, env, out),
             Wait::Sweep => self.sweeping = false,
             Wait::All(all) => all.into_iter().for_each(|wait| self.settle(wait, written, env, out)),
             Wait::Repaired(taken) => self.on_repaired(written.then_some(taken), env, out),

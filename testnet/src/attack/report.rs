@@ -56,6 +56,8 @@ pub struct Attacked {
     pub felt: Vec<Felt>,
     /// What it cost the victim.
     pub process: Process,
+    /// While it lasted, in percent of the machine: busy with all that ran here, and taken by other machines of its host.
+    pub machine_percent: Option<(f64, f64)>,
     /// Which goals it missed, each with its figure.
     pub missed: Vec<String>,
 }
@@ -131,6 +133,7 @@ pub(super) mod tests {
                 log_bytes_per_minute: 2048,
                 same: true,
             },
+            machine_percent: Some((81.0, 2.5)),
             missed: Vec::new(),
         };
         Report {

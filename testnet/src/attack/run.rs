@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sotto_behaviours::network::WallClock;
-use tokio_util::sync::CancellationToken;
 
 use super::honest::{Felt, Honest, Load};
 use super::options::Options;
@@ -13,29 +12,25 @@ use super::report::{Attacked, Report, TYPE, VERSION};
 use super::timeline::{Batch, Slot, batches};
 use super::verdict::missed;
 use super::victim::{Process, State, Watch};
-use super::{Attack, Paused, Scene, Tally, Victim};
+use super::{Attack, Attackers, Done, Victim};
 use crate::bench::{Machine, Network, Testnet, commit, time_of};
 use crate::control::{self, Processes, Request};
 use crate::failure::{Exit, Failure};
 use crate::plan::Plan;
+use crate::procfs::MachineTime;
 use crate::supervisor::Report as Steps;
 
 /// Where runs keep their reports, in the testnet's directory.
 pub const DIR: &str = "attack";
 /// How often the victim's memory and files are looked at.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long an attack may take to end after it was told to.
-const ENDING: Duration = Duration::from_secs(1);
-/// Threads of an attack: on a small machine the victim and honest users need the others.
-const THREADS: usize = 2;
 
-/// Attacks the running testnet that `plan` lays out; `steps` are told. Whoever gives this up lets those who are `paused` go
-/// on.
+/// Attacks the running testnet that `plan` lays out; `steps` are told. Whoever gives this up ends the `attackers`.
 ///
 /// # Errors
 /// [`Exit::Network`] when no testnet runs or it does not answer, [`Exit::Usage`] for options that cannot be met. Goals
 /// that are missed are no error here: see [`Report::verdict`].
-pub async fn run(plan: &Plan, options: &Options, steps: &Steps, paused: &Paused) -> Result<Report, Failure> {
+pub async fn run(plan: &Plan, options: &Options, steps: &Steps, attackers: &Attackers) -> Result<Report, Failure> {
     let chosen = options.chosen()?;
     let began = WallClock::system().now();
     let processes: Processes = control::ask(&plan.dir, &Request::Processes).await?;
@@ -46,7 +41,7 @@ pub async fn run(plan: &Plan, options: &Options, steps: &Steps, paused: &Paused)
     steps.step("honest", "users have their paths: the victim is in one group's swarm, and the other group's guard");
     let plan = Arc::new(plan.clone());
     let mut run =
-        Run { plan: Arc::clone(&plan), options, steps, paused, processes, network, victim, honest, first: None };
+        Run { plan: Arc::clone(&plan), options, steps, attackers, processes, network, victim, honest, first: None };
     let mut attacks: Vec<Attacked> = Vec::new();
     for batch in batches(chosen.len(), options.lasting(), options.once) {
         attacks.extend(Box::pin(run.batch(&batch, &chosen)).await?);
@@ -72,7 +67,8 @@ pub async fn run(plan: &Plan, options: &Options, steps: &Steps, paused: &Paused)
 
 fn notes() -> Vec<String> {
     vec![
-        "Attackers, honest users and all nodes share one machine: what attackers take of it is in the figures."
+        "Attackers, honest users and all nodes share one machine. Attackers have what the others leave of it; what they \
+         make nodes do is in the figures, and so is what other machines of the same host take (machine, %: busy + taken)."
             .to_owned(),
         "Limits per address are those of the genesis: off in the testnet preset, on in production.".to_owned(),
     ]
@@ -83,7 +79,7 @@ struct Run<'a> {
     plan: Arc<Plan>,
     options: &'a Options,
     steps: &'a Steps,
-    paused: &'a Paused,
+    attackers: &'a Attackers,
     /// As they were at first: whoever is another process later has died.
     processes: Processes,
     network: Arc<Network>,
@@ -97,9 +93,9 @@ struct Run<'a> {
 struct Made {
     slot: Slot,
     attack: &'static Attack,
-    tally: Arc<Tally>,
-    error: Option<String>,
+    done: Done,
     process: Process,
+    machine: Option<(f64, f64)>,
     deaths: Vec<String>,
 }
 
@@ -143,16 +139,17 @@ impl Run<'_> {
             }
         }
         let missed = missed(&felt, &made.process, &made.deaths);
-        let counts = made.tally.counts();
+        let Done { counts, error } = made.done;
         let verdict = if missed.is_empty() { "all goals hold".to_owned() } else { missed.join(", ") };
         self.steps.step("attack", format!("{}: {} frames, {verdict}", made.attack.name, counts.frames));
         Attacked {
             name: made.attack.name.to_owned(),
             what: made.attack.what.to_owned(),
             counts,
-            error: made.error,
+            error,
             felt,
             process: made.process,
+            machine_percent: made.machine,
             missed,
         }
     }
@@ -162,6 +159,7 @@ impl Run<'_> {
         let at = |offset: Duration| tokio::time::Instant::from(load.start + offset);
         let gone = || Failure::new(Exit::Failed, format!("node{:02} is not there any more", self.victim.index));
         let begin = slot.before.as_ref().map_or(slot.during.start, |before| before.start);
+        self.attackers.gather(&self.plan, &self.victim, attack, self.options).await?;
         tokio::time::sleep_until(at(begin)).await;
         self.steps.current("attack", slot.attack, 0, &format!("{}: measured before it", attack.name));
         let mut watch = Watch::new(self.victim.state().ok_or_else(gone)?);
@@ -169,26 +167,14 @@ impl Run<'_> {
         self.steps.current("attack", slot.attack, 0, attack.name);
         watch.attack = self.victim.state().ok_or_else(gone)?;
         watch.peak = watch.attack;
-        let stop = CancellationToken::new();
-        let tally = Arc::new(Tally::new(self.options.frames, stop.clone()));
-        let scene = Scene {
-            network: Arc::clone(&self.network),
-            victim: self.victim.clone(),
-            seed: self.options.seed,
-            stop: stop.clone(),
-            lasting: self.options.lasting(),
-            tally: Arc::clone(&tally),
-            dir: self.plan.dir.clone(),
-            plan: Arc::clone(&self.plan),
-            paused: self.paused.clone(),
-        };
-        let arena = Arena::begin(attack, scene)?;
+        let machine = MachineTime::now();
+        self.attackers.begin().await?;
         watch.end = self.watch(&mut watch, at(slot.during.end)).await;
-        let error = arena.end(&stop).await;
-        self.paused.resume(&self.plan.dir).await?;
+        let machine = machine.and_then(|before| MachineTime::now()?.since(&before));
+        let done = self.attackers.end().await?;
         self.watch(&mut watch, at(slot.after.end)).await;
         let process = watch.process(self.victim.state());
-        Ok(Made { slot: slot.clone(), attack, tally, error, process, deaths: self.deaths().await })
+        Ok(Made { slot: slot.clone(), attack, done, process, machine, deaths: self.deaths().await })
     }
 
     /// Looks at the victim until then; returns what was last seen.
@@ -223,44 +209,6 @@ fn changed(before: &Processes, now: &Processes) -> Vec<String> {
         child.state == "running" && !now.children.iter().filter(lives).any(|other| other.state == "running")
     });
     gone.map(|child| child.target.to_string()).collect()
-}
-
-/// Where an attack runs: on threads of its own, so that honest users do not wait for it.
-struct Arena {
-    /// There until it is dropped.
-    runtime: Option<tokio::runtime::Runtime>,
-    task: tokio::task::JoinHandle<Result<(), String>>,
-}
-
-impl Arena {
-    fn begin(attack: &Attack, scene: Scene) -> Result<Self, Failure> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = THREADS.min(cores.div_ceil(2));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
-        let runtime =
-            runtime.map_err(|error| Failure::new(Exit::Internal, format!("no threads to attack: {error}")))?;
-        let task = runtime.spawn((attack.start)(Arc::new(scene)));
-        Ok(Self { runtime: Some(runtime), task })
-    }
-
-    /// Ends it; whatever it still holds is dropped.
-    async fn end(mut self, stop: &CancellationToken) -> Option<String> {
-        stop.cancel();
-        match tokio::time::timeout(ENDING, &mut self.task).await {
-            Ok(Ok(Ok(()))) | Err(_) => None,
-            Ok(Ok(Err(reason))) => Some(reason),
-            Ok(Err(error)) => Some(format!("the attack broke: {error}")),
-        }
-    }
-}
-
-impl Drop for Arena {
-    /// Without waiting, which nobody may do here.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(crate) struct Scene {
 
 /// Nodes that an attack has stopped and that have to go on, however it ends.
 #[derive(Clone, Debug, Default)]
-pub struct Paused(Arc<Mutex<BTreeSet<u16>>>);
+pub(crate) struct Paused(Arc<Mutex<BTreeSet<u16>>>);
 
 impl Paused {
     /// Stops a node.
@@ -62,10 +62,7 @@ impl Paused {
     }
 
     /// Lets all of them go on.
-    ///
-    /// # Errors
-    /// The first that does not.
-    pub async fn resume(&self, dir: &Path) -> Result<(), Failure> {
+    pub(crate) async fn resume(&self, dir: &Path) -> Result<(), Failure> {
         let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut resumed = Ok(());
         for index in all {

@@ -47,8 +47,19 @@ impl Report {
     }
 
     fn attacks_table(&self) -> Table {
-        let header =
-            ["attack", "frames", "connections", "refused", "memory, MiB", "files", "CPU, %", "log, KiB/min", ""];
+        let header = [
+            "attack",
+            "frames",
+            "connections",
+            "refused",
+            "held, s",
+            "memory, MiB",
+            "files",
+            "CPU, %",
+            "log, KiB/min",
+            "machine, %",
+            "",
+        ];
         table(&header, self.attacks.iter().map(cost))
     }
 
@@ -88,6 +99,7 @@ fn cost(attack: &Attacked) -> Vec<String> {
         arrows(&process.fds.map(|fds| fds.to_string())),
         arrows(&process.cpu_percent.map(|percent| format!("{percent:.0}"))),
         shown(process.log_bytes_per_minute as f64 / 1024.0),
+        attack.machine_percent.map_or_else(String::new, |(busy, stolen)| format!("{busy:.0} + {stolen:.0}")),
         if attack.missed.is_empty() && attack.error.is_none() { "ok" } else { "MISSED" }.to_owned(),
     ]
 }
@@ -118,9 +130,16 @@ mod tests {
     #[test]
     fn the_text_has_what_people_ask_for() {
         let text = example().to_text();
-        for part in
-            ["node23 of 24 nodes", "12,345", "50 → 58 → 51", "80 → 112 → 81", "4 → 38", "20.0 → 31.0 → 19.0", "ok"]
-        {
+        for part in [
+            "node23 of 24 nodes",
+            "12,345",
+            "50 → 58 → 51",
+            "80 → 112 → 81",
+            "4 → 38",
+            "81 + 2",
+            "20.0 → 31.0 → 19.0",
+            "ok",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(text.contains("100/100 → 100/100"), "{text}");

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 /// How long is measured after an attack, if it was not much shorter itself.
 const AFTER: Duration = Duration::from_secs(2);
-/// Between two attacks: what the one left behind is not the next one's.
-const PAUSE: Duration = Duration::from_millis(250);
+/// Between two attacks: what the one left behind is not the next one's, and those of the next one gather.
+const PAUSE: Duration = Duration::from_millis(500);
 /// The longest batch of several attacks: the work for its messages is done in advance, and not good for much longer.
 const BATCH: Duration = Duration::from_secs(60);
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::latency::in_ms;
 use crate::failure::{Exit, Failure};
-use crate::procfs;
+use crate::procfs::{self, MachineTime};
 
 /// What a process is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -67,14 +67,6 @@ pub(super) struct Sample {
     machine: Option<MachineTime>,
 }
 
-/// Processor time of the whole machine, in ticks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct MachineTime {
-    all: u64,
-    idle: u64,
-    stolen: u64,
-}
-
 /// Reads all counters.
 ///
 /// # Errors
@@ -91,20 +83,12 @@ pub(super) fn sample(watched: &[Watched]) -> Result<Sample, Failure> {
         at: Instant::now(),
         processes: watched.iter().map(of).collect::<Result<_, _>>()?,
         loopback: fs::read_to_string("/sys/class/net/lo/statistics/rx_bytes").ok().and_then(|text| number(&text)),
-        machine: fs::read_to_string("/proc/stat").ok().and_then(|stat| machine_time(&stat)),
+        machine: MachineTime::now(),
     })
 }
 
 fn number(text: &str) -> Option<u64> {
     text.trim().parse().ok()
-}
-
-/// The first line: user, nice, system, idle, waiting for a disk, interrupts, soft interrupts, taken by other machines.
-fn machine_time(stat: &str) -> Option<MachineTime> {
-    let line = stat.lines().next()?.strip_prefix("cpu ")?;
-    let ticks: Vec<u64> = line.split_ascii_whitespace().take(8).map_while(number).collect();
-    let [.., idle, waiting, _, _, stolen] = ticks.as_slice() else { return None };
-    Some(MachineTime { all: ticks.iter().sum(), idle: idle + waiting, stolen: *stolen })
 }
 
 /// What the processes of one role cost.
@@ -201,11 +185,7 @@ impl Stretch<'_> {
 
     /// In percent of the machine: busy, and stolen by others.
     fn machine(&self) -> Option<(f64, f64)> {
-        let (before, after) = (self.0.machine?, self.1.machine?);
-        let all = after.all.checked_sub(before.all)? as f64;
-        let part = |ticks: u64| ratio(100.0 * ticks as f64, all);
-        let stolen = part(after.stolen.saturating_sub(before.stolen));
-        Some((100.0 - part(after.idle.saturating_sub(before.idle)) - stolen, stolen))
+        self.1.machine?.since(&self.0.machine?)
     }
 }
 
@@ -318,14 +298,6 @@ mod tests {
         let costs = costs(&watched(), &Stretch(&one, &one), &Stretch(&one, &one), 0);
         assert_eq!(costs.cpu_ms_per_message, 0.0);
         assert_eq!(costs.links.unwrap().bytes_per_message, 0.0);
-    }
-
-    #[test]
-    fn the_machine_s_time_is_read_from_its_first_line() {
-        let stat = "cpu  10 20 30 400 50 6 7 8 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\n";
-        assert_eq!(machine_time(stat), Some(MachineTime { all: 531, idle: 450, stolen: 8 }));
-        assert_eq!(machine_time("nothing"), None);
-        assert_eq!(machine_time("cpu 1 2"), None);
     }
 
     #[test]

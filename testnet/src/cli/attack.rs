@@ -11,7 +11,7 @@ use super::Globals;
 use super::console::Console;
 use super::location::{Location, shown};
 use super::up::{finish, show};
-use crate::attack::{self, Listed, Options, Paused, Report};
+use crate::attack::{self, Attackers, Listed, Options, Report};
 use crate::failure::{Context, Exit, Failure};
 use crate::files;
 use crate::plan::Plan;
@@ -50,6 +50,41 @@ pub(super) struct Arguments {
     out: Option<PathBuf>,
 }
 
+/// Options of the process of an attack's attackers, which only `attack` starts.
+#[derive(Clone, Debug, Args)]
+pub(super) struct AttackersArguments {
+    /// The attack
+    #[arg(long)]
+    only: String,
+    /// Which node is attacked
+    #[arg(long)]
+    node: u16,
+    /// How long it lasts
+    #[arg(long)]
+    seconds: u32,
+    /// Stop after so many frames
+    #[arg(long)]
+    frames: Option<u64>,
+    /// What the attackers' bytes are drawn from
+    #[arg(long)]
+    seed: u64,
+}
+
+/// Attacks from the first line of its input until the end of it.
+pub(super) async fn attackers(globals: &Globals, arguments: &AttackersArguments) -> Result<(), Failure> {
+    let plan = Location::new(globals)?.plan()?;
+    let options = Options {
+        seconds: arguments.seconds,
+        only: vec![arguments.only.clone()],
+        frames: arguments.frames,
+        node: Some(arguments.node),
+        rate: 0,
+        once: true,
+        seed: arguments.seed,
+    };
+    Box::pin(attack::run_attackers(&plan, &options)).await
+}
+
 /// All attacks as one document.
 #[derive(Serialize)]
 struct List {
@@ -86,13 +121,13 @@ pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Cons
 async fn made(globals: &Globals, plan: &Plan, options: &Options) -> Result<Report, Failure> {
     let steps = Steps::default();
     let display = tokio::spawn(show(steps.watch(), Display::new(globals.progress_style())));
-    let paused = Paused::default();
+    let attackers = Attackers::default();
     let result = tokio::select! {
-        result = Box::pin(attack::run(plan, options, &steps, &paused)) => result,
+        result = Box::pin(attack::run(plan, options, &steps, &attackers)) => result,
         _ = ctrl_c() => Err(Failure::new(Exit::Interrupted, "stopped")),
     };
-    let resumed = paused.resume(&plan.dir).await;
-    let result = result.and_then(|report| resumed.map(|()| report));
+    let ended = attackers.end().await;
+    let result = result.and_then(|report| ended.map(|_| report));
     steps.outcome(result.as_ref().map_or_else(Outcome::from, |_| Outcome::Ready));
     finish(display).await;
     result

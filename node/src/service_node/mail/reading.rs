@@ -1,6 +1,8 @@
 //! Retrieve and subscribe. A reader stands at an arrival number of this database; what it gets follows in order, without
-//! a gap, and only what is on disk. A subscription has one answer under way at a time: who does not read it is closed
-//! after a while and comes back with its cursor.
+//! a gap, and only what is on disk. Copies that nobody waits for are written together a moment later; whoever asks at
+//! their address waits for them, so that what a sender has receipts for is there for who asks next.
+//! A subscription has one answer under way at a time: who does not read it is closed after a while and comes back with
+//! its cursor.
 
 use sotto_proto::address::Address;
 use sotto_proto::limits::{REQUEST_TIME_SECONDS, RESPONSE_MAX, RETRIEVE_BYTES};
@@ -16,8 +18,18 @@ use crate::store::mail::Lookup;
 use crate::store::records::{Arrival, RecordKey};
 use crate::store::{Batch, Write};
 
-/// Answers that are being read from disk; each holds up to 1 MiB.
+/// Answers that are being read from disk, or wait for records on their way there; each holds up to 1 MiB.
 pub(super) const READS: usize = 16;
+
+/// A question that waits for records on their way to disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unread {
+    tunnel: Tunnel,
+    address: Address,
+    after: Arrival,
+    max_bytes: usize,
+}
+
 /// An answer that is being read.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
@@ -40,9 +52,24 @@ impl Mail {
             Ok(after) => after,
             Err(error) => return refuse(tunnel, error, out),
         };
-        let page = self.index.page(&read.read().address, after, env.time(), page_bytes(read.read().max_bytes));
+        let (address, max_bytes) = (read.read().address, page_bytes(read.read().max_bytes));
+        let unread = Unread { tunnel, address, after, max_bytes };
+        if !self.is_on_its_way(&address) {
+            self.answer_from_index(unread, env, out);
+        } else if self.reads_under_way() >= READS {
+            refuse(tunnel, Error::Busy, out);
+        } else {
+            // One sync for each record at most, which somebody has worked for.
+            self.persist(Batch::default(), Sync::Now, Wait::Retrieve(unread), out);
+        }
+    }
+
+    /// What was on its way when somebody asked is on disk, or never will be.
+    pub(super) fn answer_from_index(&mut self, unread: Unread, env: &Env<'_>, out: &mut Vec<Output>) {
+        let Unread { tunnel, address, after, max_bytes } = unread;
+        let page = self.index.page(&address, after, env.time(), max_bytes);
         if page.keys.is_empty() {
-            let records = self.records_of(&page, Vec::new(), read.read().address, env);
+            let records = self.records_of(&page, Vec::new(), address, env);
             answer(tunnel, SwarmResponse::Records(records), out);
         } else if self.reads_under_way() >= READS {
             refuse(tunnel, Error::Busy, out);
@@ -84,6 +111,14 @@ impl Mail {
         } else {
             self.pump(tunnel, env, out);
         }
+        if self.is_on_its_way(&address) {
+            self.persist(Batch::default(), Sync::Now, Wait::Nothing, out);
+        }
+    }
+
+    /// Whether a record at an address is not on disk yet.
+    fn is_on_its_way(&self, address: &Address) -> bool {
+        self.storing.values().any(|storing| storing.is_at(address))
     }
 
     /// Checks a read, the cheap rules first; where to read on from.
@@ -117,7 +152,8 @@ impl Mail {
     }
 
     fn reads_under_way(&self) -> usize {
-        self.lookups.values().filter(|asked| matches!(asked, Asked::Read(_))).count()
+        let waiting = self.waits.values().filter(|wait| matches!(wait, Wait::Retrieve(_))).count();
+        waiting + self.lookups.values().filter(|asked| matches!(asked, Asked::Read(_))).count()
     }
 
     fn read(&mut self, reading: Reading, out: &mut Vec<Output>) {

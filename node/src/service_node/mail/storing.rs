@@ -35,6 +35,13 @@ pub(super) struct Storing {
     clients: Vec<Tunnel>,
 }
 
+impl Storing {
+    /// Whether it is for this address.
+    pub(super) fn is_at(&self, address: &Address) -> bool {
+        self.entry.key.address == *address
+    }
+}
+
 /// What becomes of a client's record.
 enum Admission {
     /// It was stored, or deleted, before.

@@ -180,6 +180,61 @@ fn nothing_is_pushed_before_it_is_on_disk() {
 }
 
 #[test]
+fn who_asks_for_what_is_on_its_way_to_disk_waits_for_it_and_nobody_else_does() {
+    let mut bench = Bench::new();
+    bench.store(&Draft::to(&owner_in(MINE, 1)).record(1));
+    bench.prompt = false;
+    bench.gossip_record(&record(1));
+    let ask = |bench: &mut Bench, tunnel: u64, owner: &SigningKey| {
+        let read = bench.read_at(owner, Cursor::default(), 9999);
+        bench.ask(tunnel, SwarmRequest::Retrieve(SignedRead::sign(read, owner, &bench.view.chain)));
+    };
+    let syncs = |bench: &Bench| {
+        let now = |output: &&Output| matches!(output, Output::Persist { sync: Sync::Now, .. });
+        bench.outputs.iter().filter(now).count()
+    };
+    assert_eq!(syncs(&bench), 0, "a copy that nobody waits for is held");
+    ask(&mut bench, 7, &owner_in(MINE, 1));
+    assert_eq!(syncs(&bench), 0, "and not even who reads elsewhere has it written");
+    for tunnel in 100..100 + READS as u64 {
+        ask(&mut bench, tunnel, &owner());
+    }
+    assert_eq!(bench.answers(), [(Tunnel(115), SwarmResponse::Error(Error::Busy))], "one is read from disk");
+    assert_eq!(syncs(&bench), READS - 1);
+    bench.serve_disk();
+    let answers = bench.answers();
+    assert_eq!(answers.len(), READS);
+    assert!(answers.into_iter().all(|(_, answer)| records(answer).records.len() == 1));
+}
+
+#[test]
+fn a_write_that_fails_leaves_nobody_waiting() {
+    let mut bench = Bench::new();
+    bench.prompt = false;
+    bench.gossip_record(&record(1));
+    let read = bench.read_at(&owner(), Cursor::default(), 9999);
+    bench.ask(7, SwarmRequest::Retrieve(SignedRead::sign(read, &owner(), &bench.view.chain)));
+    assert!(bench.answers().is_empty());
+    for (_, token, _) in bench.take_persists() {
+        bench.fail(token);
+    }
+    assert_eq!(records(bench.answer()).records, []);
+}
+
+#[test]
+fn who_subscribes_has_what_is_on_its_way_written_at_once() {
+    let mut bench = Bench::new();
+    bench.prompt = false;
+    bench.gossip_record(&record(1));
+    bench.subscribe(9, &owner(), Cursor::default());
+    assert_eq!(records(bench.answer()).records, [], "that the subscription stands is said at once");
+    bench.act(|mail, env, out| mail.on_room(Tunnel(9), env, out));
+    assert_eq!(bench.take(|output| matches!(output, Output::Persist { sync: Sync::Now, .. }).then_some(())).len(), 1);
+    bench.serve_disk();
+    assert_eq!(records(bench.answer()).records.len(), 1);
+}
+
+#[test]
 fn who_does_not_read_is_closed_and_comes_back_with_its_cursor() {
     let mut bench = Bench::new();
     bench.store(&record(1));
