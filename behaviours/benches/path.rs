@@ -78,6 +78,8 @@ fn config(seed: u8) -> NetworkConfig {
     let caps = Caps {
         builds_per_second: 1_000_000,
         build_burst: 1_000_000,
+        client_builds_per_second: 1_000_000,
+        client_build_burst: 1_000_000,
         tunnels_per_second: 1_000_000,
         tunnel_burst: 1_000_000,
         ..Caps::default()

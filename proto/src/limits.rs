@@ -219,6 +219,16 @@ pub const PENDING_NEIGHBOUR_BUILDS: usize = 256;
 pub const BUILDS_PER_SECOND: u32 = 1;
 /// Builds at once after a pause: two for each of three purposes.
 pub const BUILD_BURST: u32 = 6;
+/// Builds a second of all clients of a node together. Keys cost them nothing, so the rate of one bounds nobody; each build
+/// costs three nodes a tenth of a millisecond and the replay set an entry, of which it holds so many for as long as it
+/// keeps them.
+pub const CLIENT_BUILDS_PER_SECOND: u32 = 200;
+/// Their builds at once after a pause: two for each of 200 clients who lost their paths together.
+pub const CLIENT_BUILD_BURST: u32 = 400;
+const _: () = assert!(
+    CLIENT_BUILDS_PER_SECOND as u64 * REPLAY_KEEP.as_secs() + (CLIENT_BUILD_BURST as u64) < REPLAY_CAPACITY as u64 / 2,
+    "strangers cannot fill what a hop remembers"
+);
 /// Paths of one client connection.
 pub const PATHS_PER_CLIENT: usize = 16;
 /// Paths between two nodes, counted apart for each direction.

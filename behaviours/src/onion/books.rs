@@ -92,10 +92,34 @@ impl Line {
 
 #[derive(Debug)]
 struct Rates {
-    builds: Bucket,
-    /// Builds beyond the rate are answered, which costs as much as taking them; so there is a rate of that, too.
-    refusals: Bucket,
+    builds: Builds,
     tunnels: Bucket,
+}
+
+/// Builds of one client, or of all.
+#[derive(Debug)]
+pub(crate) struct Builds {
+    served: Bucket,
+    /// Builds beyond the rate are answered, which costs as much as taking them; so there is a rate of that, too.
+    told: Bucket,
+}
+
+impl Builds {
+    pub(crate) fn new(per_second: u32, burst: u32) -> Self {
+        let bucket = || Bucket::new(per_second, burst);
+        Self { served: bucket(), told: bucket() }
+    }
+
+    /// One more, of which at most this is `allowed`.
+    pub(crate) fn build(&mut self, allowed: Allowed, now: Monotonic) -> Allowed {
+        if allowed == Allowed::Served && self.served.take(now) {
+            Allowed::Served
+        } else if allowed != Allowed::Ignored && self.told.take(now) {
+            Allowed::Told
+        } else {
+            Allowed::Ignored
+        }
+    }
 }
 
 /// What becomes of one more build of a client.
@@ -123,8 +147,7 @@ impl Books {
             (Arc::clone(&outbound_tunnels), caps.tunnels_per_neighbour),
         ];
         let rates = Mutex::new(Rates {
-            builds: Bucket::new(caps.builds_per_second, caps.build_burst),
-            refusals: Bucket::new(caps.builds_per_second, caps.build_burst),
+            builds: Builds::new(caps.builds_per_second, caps.build_burst),
             tunnels: Bucket::new(caps.tunnels_per_second, caps.tunnel_burst),
         });
         Self {
@@ -167,14 +190,7 @@ impl Books {
 
     /// One more build of a client.
     pub(crate) fn build(&self, now: Monotonic) -> Allowed {
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        if rates.builds.take(now) {
-            Allowed::Served
-        } else if rates.refusals.take(now) {
-            Allowed::Told
-        } else {
-            Allowed::Ignored
-        }
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner).builds.build(Allowed::Served, now)
     }
 
     /// Whether one more tunnel is within the rate.
@@ -246,6 +262,19 @@ mod tests {
         let verdicts: Vec<_> = (0..100).map(|_| books.build(at(0))).collect();
         let count = |of| verdicts.iter().filter(|verdict| **verdict == of).count();
         assert_eq!((count(Allowed::Served), count(Allowed::Told), count(Allowed::Ignored)), (6, 6, 88));
+    }
+
+    #[test]
+    fn all_clients_together_have_a_rate_and_what_one_is_refused_counts_in_it() {
+        let mut builds = Builds::new(2, 4);
+        let served: Vec<_> = (0..10).map(|_| builds.build(Allowed::Served, at(0))).collect();
+        assert_eq!(served[..4], [Allowed::Served; 4]);
+        assert_eq!(served[4..8], [Allowed::Told; 4]);
+        assert_eq!(served[8..], [Allowed::Ignored; 2]);
+        assert_eq!(builds.build(Allowed::Told, at(600)), Allowed::Told);
+        assert_eq!(builds.build(Allowed::Told, at(600)), Allowed::Ignored);
+        assert_eq!(builds.build(Allowed::Ignored, at(9000)), Allowed::Ignored);
+        assert_eq!(builds.build(Allowed::Served, at(9000)), Allowed::Served);
     }
 
     #[test]

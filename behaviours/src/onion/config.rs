@@ -99,6 +99,10 @@ pub struct Caps {
     pub builds_per_second: u32,
     /// Its builds at once after a pause.
     pub build_burst: u32,
+    /// Builds a second of all clients together.
+    pub client_builds_per_second: u32,
+    /// Their builds at once after a pause.
+    pub client_build_burst: u32,
     /// Writes that may be pending at once; of more the oldest path dies.
     pub stalled_writes: usize,
     /// Tunnel streams open at this exit.
@@ -127,6 +131,8 @@ impl Default for Caps {
             pending_neighbour_builds: limits::PENDING_NEIGHBOUR_BUILDS,
             builds_per_second: limits::BUILDS_PER_SECOND,
             build_burst: limits::BUILD_BURST,
+            client_builds_per_second: limits::CLIENT_BUILDS_PER_SECOND,
+            client_build_burst: limits::CLIENT_BUILD_BURST,
             stalled_writes: limits::STALLED_WRITES,
             exit_streams: limits::STREAMS_PER_EXIT,
             tunnels_per_neighbour: limits::TUNNELS_PER_NEIGHBOUR,

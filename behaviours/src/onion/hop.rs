@@ -33,13 +33,13 @@ use sotto_proto::chain::NodeState;
 use sotto_proto::id::{ChainId, NodeId};
 use sotto_proto::net_addr::NodeAddr;
 use sotto_proto::network::NetworkView;
-use sotto_proto::time::UnixSeconds;
+use sotto_proto::time::{Monotonic, UnixSeconds};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::books::{Allowed, Books, Counted, Kind, Line};
+use super::books::{Allowed, Books, Builds, Counted, Kind, Line};
 use super::build::{ArrivedBuild, HopKeys, HopSecrets, OpenedBuild};
 use super::config::{Caps, Deadlines};
 use super::control::{Control, OpenError};
@@ -86,6 +86,7 @@ pub(crate) struct Hop {
 pub(crate) struct NodeBooks {
     hops: Arc<Semaphore>,
     client_builds: Arc<Semaphore>,
+    client_rate: Mutex<Builds>,
     tunnels: Arc<Semaphore>,
     pub(crate) exit_streams: Arc<Semaphore>,
     pub(crate) server_dials: Arc<Semaphore>,
@@ -100,12 +101,19 @@ impl NodeBooks {
         Self {
             hops: semaphore(caps.hops),
             client_builds: semaphore(caps.pending_client_builds),
+            client_rate: Mutex::new(Builds::new(caps.client_builds_per_second, caps.client_build_burst)),
             tunnels: semaphore(caps.tunnels),
             exit_streams: semaphore(caps.exit_streams),
             server_dials: semaphore(sotto_proto::limits::PENDING_SERVER_DIALS),
             unauthenticated: semaphore(caps.unauthenticated_bytes),
             strangers: Line::new(),
         }
+    }
+
+    /// One more build of a client, within its own rate and that of all.
+    fn build(&self, client: &Books, now: Monotonic) -> Allowed {
+        let of_client = client.build(now);
+        self.client_rate.lock().unwrap_or_else(PoisonError::into_inner).build(of_client, now)
     }
 }
 
@@ -204,7 +212,7 @@ impl Hop {
 
     /// A path's build, and its answer.
     async fn build(&self, books: &Books, registered: bool, mut previous: Counted) -> Option<Built> {
-        let allowed = if registered { Allowed::Served } else { books.build(self.clock.monotonic()) };
+        let allowed = if registered { Allowed::Served } else { self.books.build(books, self.clock.monotonic()) };
         if allowed == Allowed::Ignored {
             self.metrics.build("ignored");
             return None;

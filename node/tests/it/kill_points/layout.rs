@@ -120,6 +120,8 @@ impl Layout {
         let paths = Caps {
             builds_per_second: often,
             build_burst: often,
+            client_builds_per_second: often,
+            client_build_burst: often,
             tunnels_per_second: often,
             tunnel_burst: often,
             ..Caps::default()
