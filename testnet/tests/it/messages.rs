@@ -40,6 +40,7 @@ const CHECKS: &[Check] = &[
     ("after all this the members of each swarm have the same records", members::alike),
     ("contents, passphrases and ids are nowhere they do not belong", secrets::kept),
     ("no process dies of a short attack of every kind, and none takes much memory", attack::short),
+    ("an attack that is interrupted leaves no attackers, and nobody stopped", attack::interrupted),
     ("the commands about messages in the banner work when pasted", delivery::pasted),
 ];
 

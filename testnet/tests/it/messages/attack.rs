@@ -1,9 +1,11 @@
 //! `sotto-testnet attack`, each for a second: everything lives, and every attack did something.
 
-use std::time::Instant;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::harness::Figure;
-use crate::testnet::Testnet;
+use crate::testnet::{Testnet, eventually};
 
 const LINE: &str = "attack --seconds 1 --once --out attacks --json --progress never";
 /// More memory that the victim may hold at any time of one attack.
@@ -39,4 +41,39 @@ pub(super) fn short(testnet: &Testnet) -> Figure {
     assert!(stopped["attacks"][0]["counts"]["frames"].as_u64().unwrap() < 50 + 64, "{stopped}");
     testnet.run("attack --only nonsense").failed_with(2);
     Figure(format!("{} attacks, {frames} frames in {:.0} s", attacks.len(), took.as_secs_f64()))
+}
+
+/// Members whose keys an attack has do not run meanwhile; they go on, however it ends.
+pub(super) fn interrupted(testnet: &Testnet) -> Figure {
+    let nodes = testnet.pids();
+    let stopped = || nodes.iter().filter(|pid| state(**pid) == Some('T')).count();
+    let attackers = || processes_of(&["attackers", testnet.path().to_str().unwrap()]);
+    let line = "attack --only member-control --seconds 5 --once --out attacks --progress never";
+    let mut attack = testnet.command(line).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("a member is stopped", Duration::from_secs(40), || stopped() == 1);
+    assert_eq!(attackers(), 1);
+    let sent = Command::new("kill").args(["-s", "INT", &attack.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let ends = Instant::now();
+    assert_eq!(attack.wait().unwrap().code(), Some(130));
+    let ended = ends.elapsed();
+    assert_eq!((stopped(), attackers()), (0, 0));
+    Figure(format!("{:.1} s", ended.as_secs_f64()))
+}
+
+/// The state of a process, such as R, S or T.
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// How many processes have all of these words on their command line.
+fn processes_of(words: &[&str]) -> usize {
+    let lines =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let all = |line: &Vec<u8>| {
+        let said: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        words.iter().all(|word| said.contains(&word.as_bytes()))
+    };
+    lines.filter(all).count()
 }
