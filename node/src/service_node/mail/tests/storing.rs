@@ -46,11 +46,14 @@ fn nothing_is_acknowledged_read_or_published_before_it_is_on_disk() {
     bench.prompt = false;
     bench.store_as(1, &record(1), PublishOrder::First);
     assert!(bench.answers().is_empty() && bench.published().is_empty());
-    let read = records(bench.retrieve(&owner(), Cursor::default(), 9999));
-    assert_eq!(read.records, []);
-    assert!(matches!(&bench.outputs[..], [Output::Persist { sync: Sync::Now, .. }]));
+    let read = bench.read_at(&owner(), Cursor::default(), 9999);
+    bench.ask(2, SwarmRequest::Retrieve(SignedRead::sign(read, &owner(), &bench.view.chain)));
+    let waits = |output: &Output| matches!(output, Output::Persist { sync: Sync::Now, .. });
+    assert!(bench.outputs.len() == 2 && bench.outputs.iter().all(waits), "{:?}", bench.outputs);
     bench.serve_disk();
-    assert!(is_stored(&bench.answer()));
+    let [(Tunnel(1), stored), (Tunnel(2), read)] = &bench.answers()[..] else { panic!("two answers") };
+    assert!(is_stored(stored));
+    assert_eq!(records(read.clone()).records.len(), 1);
 }
 
 #[test]
