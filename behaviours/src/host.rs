@@ -22,6 +22,7 @@ use prometheus_client::metrics::counter::Counter;
 use sotto_proto::id::NodeId;
 use sotto_proto::limits;
 
+use crate::line::InLine;
 use crate::network::Timeouts;
 use crate::{muxing, peer};
 
@@ -65,7 +66,7 @@ where
     T::ListenerUpgrade: Send + 'static,
 {
     let shared = muxing::Shared::new(refused);
-    let authenticated = transport.upgrade(Version::V1Lazy).authenticate(noise::Config::new(identity)?);
+    let authenticated = transport.upgrade(Version::V1Lazy).authenticate(InLine::new(noise::Config::new(identity)?));
     let upgraded = authenticated.multiplex_ext(move |peer, _| {
         let is_node = peer::node_id(peer).is_ok_and(|node| is_node(&node));
         muxing::Config::new(is_node, shared)

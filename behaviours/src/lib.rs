@@ -30,6 +30,7 @@ pub mod gated;
 pub mod gossip;
 pub mod host;
 pub mod limits;
+mod line;
 pub mod membership;
 mod metrics;
 mod muxing;

@@ -242,11 +242,17 @@ impl<Link: PartialEq> State<Link> {
             }
             Verdict::Close(reason) => self.close(node, reason),
         }
-        self.make_room(node);
+        let is_node = self.is_node(&node);
+        if is_node {
+            self.make_room(node);
+        }
         if direction == Direction::Dialed {
             self.wake(now.plus(limits::RELAY_IDLE));
         }
-        self.wake(now);
+        // A client that comes changes nothing of what is wanted: a crowd of them is not worth as many looks at everybody.
+        if is_node || direction == Direction::Dialed {
+            self.wake(now);
+        }
     }
 
     /// A connection ended.
@@ -428,7 +434,8 @@ impl<Link: PartialEq> State<Link> {
         });
     }
 
-    /// With too many nodes connected, lets go the one that was not used for longest and that we do not want.
+    /// With too many nodes connected, a newcomer among them, lets go the one that was not used for longest and that we do
+    /// not want.
     fn make_room(&mut self, newcomer: NodeId) {
         let nodes: Vec<NodeId> = self.connected().filter(|node| self.is_node(node)).collect();
         if nodes.len() < self.settings.nodes {

@@ -11,9 +11,10 @@ use futures::{AsyncRead, AsyncWrite};
 use libp2p::Stream;
 use sotto_proto::id::NodeId;
 use sotto_proto::time::Monotonic;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::config::Caps;
+use crate::line::Line;
 
 /// What a stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,29 +68,6 @@ pub(crate) struct Books {
     limits: [(Arc<Semaphore>, usize); 5],
     rates: Mutex<Rates>,
     line: Line,
-}
-
-/// Handshakes are computed one after the other, each some hundred microseconds, and between two of them everybody else
-/// has a turn: a crowd that comes at once holds up itself.
-#[derive(Debug)]
-pub(crate) struct Line(Semaphore);
-
-/// A place at the head of it, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Turn<'l>(#[expect(dead_code, reason = "held")] Option<SemaphorePermit<'l>>);
-
-impl Line {
-    pub(crate) const fn new() -> Self {
-        Self(Semaphore::const_new(1))
-    }
-
-    /// Waits for those who came before, and then behind everything else that is ready.
-    pub(crate) async fn turn(&self) -> Turn<'_> {
-        // It is never closed.
-        let permit = self.0.acquire().await.ok();
-        tokio::task::yield_now().await;
-        Turn(permit)
-    }
 }
 
 #[derive(Debug)]
@@ -291,34 +269,5 @@ mod tests {
         assert!(books.in_use());
         drop((of_client, of_node, to_node));
         assert!(!books.in_use() && books.inbound(Kind::Path, false).is_some());
-    }
-
-    #[tokio::test]
-    async fn between_two_handshakes_of_a_crowd_everybody_else_has_a_turn() {
-        use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-        const CROWD: usize = 50;
-        let (line, done) = (Arc::new(Line::new()), Arc::new(AtomicUsize::new(0)));
-        for _ in 0..CROWD {
-            let (line, done) = (Arc::clone(&line), Arc::clone(&done));
-            tokio::spawn(async move {
-                let _turn = line.turn().await;
-                done.fetch_add(1, Relaxed);
-            });
-        }
-        // Somebody else, who only passes a word on.
-        let (ask, mut asked) = tokio::sync::mpsc::channel::<()>(1);
-        let (answer, mut answered) = tokio::sync::mpsc::channel::<()>(1);
-        tokio::spawn(async move { while asked.recv().await.is_some() && answer.send(()).await.is_ok() {} });
-        let waits = tokio::spawn(async move {
-            let mut seen = Vec::new();
-            while done.load(Relaxed) < CROWD {
-                ask.send(()).await.unwrap();
-                answered.recv().await.unwrap();
-                seen.push(done.load(Relaxed));
-            }
-            seen
-        });
-        let seen = waits.await.unwrap();
-        assert!(seen.len() >= CROWD && seen.windows(2).all(|pair| pair[1] - pair[0] <= 1), "{seen:?}");
     }
 }

@@ -39,7 +39,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::books::{Allowed, Books, Builds, Counted, Kind, Line};
+use super::books::{Allowed, Books, Builds, Counted, Kind};
 use super::build::{ArrivedBuild, HopKeys, HopSecrets, OpenedBuild};
 use super::config::{Caps, Deadlines};
 use super::control::{Control, OpenError};
@@ -51,6 +51,7 @@ use super::replays::Replays;
 use super::stalls::Stalls;
 use super::streams::CreditBudget;
 use crate::clock::Clock;
+use crate::line::Line;
 use crate::metrics::Metrics;
 use crate::tunnel::flights::Flights;
 use crate::tunnel::server::{self, TunnelEvent, Tunnels};

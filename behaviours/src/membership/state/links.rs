@@ -34,7 +34,7 @@ impl<Link: PartialEq> State<Link> {
         if self.settings.role != Role::Client {
             let members = self.members_of_own_swarm();
             wanted.extend(self.drawn(members).map(|node| (node, Want::Link)));
-            if self.links() < limits::FEWEST_LINKS {
+            if !self.has_links() {
                 let bootstrap = self.settings.bootstrap.iter().take(BOOTSTRAP);
                 wanted.extend(bootstrap.chain([&self.settings.producer]).map(|peer| (peer.node, Want::Link)));
             }
@@ -78,9 +78,11 @@ impl<Link: PartialEq> State<Link> {
         })
     }
 
-    /// Connected nodes of the list.
-    fn links(&self) -> usize {
-        let Some(view) = &self.view else { return 0 };
-        self.connected().filter(|node| view.is_registered(node)).count()
+    /// Whether enough nodes of the list are connected. Most who are connected may be clients, so no more are looked up
+    /// than it takes.
+    fn has_links(&self) -> bool {
+        let Some(view) = &self.view else { return false };
+        let links = self.connected().filter(|node| view.is_registered(node));
+        links.take(limits::FEWEST_LINKS).count() == limits::FEWEST_LINKS
     }
 }
