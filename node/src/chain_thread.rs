@@ -37,6 +37,9 @@ use crate::store::{Batch, MetaKey, StoreError, Write};
 pub const QUEUE: usize = 16;
 /// Events that may wait for the event loop; the thread waits when there are more.
 pub const EVENTS: usize = 64;
+/// How much its thread yields to all others (`nice`): all nodes of a machine have the same blocks at the same moment, and
+/// what people wait for should not wait for those.
+const YIELDS: i32 = 5;
 /// Blocks after which a long lot shows how far it is.
 const CHUNK: usize = 64;
 
@@ -240,6 +243,9 @@ struct LoopEnded;
 
 impl<T> Worker<T> {
     fn run(mut self, lots: &Receiver<Lot<T>>) {
+        if let Err(error) = rustix::process::nice(YIELDS) {
+            tracing::debug!(%error, "the chain's thread does not yield to others");
+        }
         while let Ok(lot) = lots.recv() {
             if self.take(lot).is_err() {
                 return;

@@ -223,8 +223,8 @@ pub const BUILD_BURST: u32 = 6;
 /// costs three nodes a tenth of a millisecond and the replay set an entry, of which it holds so many for as long as it
 /// keeps them.
 pub const CLIENT_BUILDS_PER_SECOND: u32 = 200;
-/// Their builds at once after a pause: two for each of 200 clients who lost their paths together.
-pub const CLIENT_BUILD_BURST: u32 = 400;
+/// Their builds at once after a pause: more would hold up whoever has a path already. Others are told to come again.
+pub const CLIENT_BUILD_BURST: u32 = 100;
 const _: () = assert!(
     CLIENT_BUILDS_PER_SECOND as u64 * REPLAY_KEEP.as_secs() + (CLIENT_BUILD_BURST as u64) < REPLAY_CAPACITY as u64 / 2,
     "strangers cannot fill what a hop remembers"
