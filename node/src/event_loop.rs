@@ -15,7 +15,7 @@
 
 mod kill_point;
 mod mail;
-mod persisting;
+pub mod persisting;
 mod serving;
 mod status;
 

@@ -163,8 +163,11 @@ pub const REPAIR_CLOCK_SECONDS: u64 = 300;
 pub const RECONCILE_FRAME: usize = 32 * KIB;
 /// Messages of one session; a difference that takes more (hundreds of thousands of items) takes another session.
 pub const RECONCILE_MESSAGES: usize = 32;
-/// How often a member compares itself with another one, drawn by lot.
-pub const REPAIR_INTERVAL: Duration = Duration::from_secs(30);
+/// In this time a member compares itself with every other one. Together with [`REPAIR_UNTIL_SECONDS`] it says how soon
+/// after a fault all members have the same: 30 s.
+pub const REPAIR_CYCLE: Duration = Duration::from_secs(20);
+/// How often a former owner offers what it still has.
+pub const HAND_OVER_INTERVAL: Duration = Duration::from_secs(30);
 /// Items one page may ask for or hold.
 pub const PAGE_ITEMS: usize = 512;
 /// Bytes of items of one page: a joiner takes a hundred thousand small records in some hundred pages.

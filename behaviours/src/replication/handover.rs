@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rand_core::Rng;
 use sotto_proto::id::{ItemId, NodeId, SwarmId};
-use sotto_proto::limits::{HANDOVER_CONFIRMATIONS, OFFER_ITEMS, PAGE_ITEMS, REPAIR_INTERVAL};
+use sotto_proto::limits::{HAND_OVER_INTERVAL, HANDOVER_CONFIRMATIONS, OFFER_ITEMS, PAGE_ITEMS};
 use sotto_proto::request::{Item, OfferRequest, OfferResponse};
 use sotto_proto::time::Monotonic;
 
@@ -128,7 +128,7 @@ impl HandOver {
         }
         let Some((swarm, ids, members)) = self.next_batch(foreign) else {
             self.behind = None;
-            self.next_at = now.plus(REPAIR_INTERVAL);
+            self.next_at = now.plus(HAND_OVER_INTERVAL);
             return None;
         };
         let quorum = members.len().min(HANDOVER_CONFIRMATIONS);

@@ -1,8 +1,9 @@
 //! When a member compares itself with whom, what it fetches then and what it gives.
 //!
 //! One exchange at a time: a session that finds the differences, then pages of items in both directions. Every new
-//! member connection leads to one, and every half minute one with a member drawn by lot. An exchange that breaks is
-//! simply forgotten; the next one finds what is still missing.
+//! member connection leads to one, and every other member is compared with once in [`REPAIR_CYCLE`], in a drawn order.
+//! With one drawn by lot every half minute, what two of five had and gossip had lost took the others up to a minute: the
+//! simulator says so. An exchange that breaks is simply forgotten; the next one finds what is still missing.
 //!
 //! Whoever owns this sends what it is told to, reads and judges items, and holds the set. It has at most one request
 //! on its way, so it tells a late answer from the right one by remembering the last.
@@ -12,11 +13,11 @@ use std::time::Duration;
 
 use rand_core::Rng;
 use sotto_proto::id::{Height, ItemId, NodeId, SwarmId};
-use sotto_proto::limits::{PAGE_BYTES, PAGE_ITEMS, REPAIR_INTERVAL};
+use sotto_proto::limits::{PAGE_BYTES, PAGE_ITEMS, REPAIR_CYCLE};
 use sotto_proto::request::{Item, RepairRequest, RepairResponse, Scope};
 use sotto_proto::time::{Monotonic, UnixSeconds};
 
-use super::draw::draw;
+use super::draw::{draw, shuffled};
 use super::scope_at;
 use super::session::{Session, Step};
 use super::set::ItemSet;
@@ -25,8 +26,8 @@ use super::set::ItemSet;
 const STALLED: Duration = Duration::from_secs(60);
 /// Between two rounds of a member that has not caught up: it does not wait for half a minute after a failure.
 const RETRY: Duration = Duration::from_secs(3);
-/// After a member came, everything is compared once more: what is younger than ten seconds is left out of comparisons,
-/// and whoever was away a moment ago lacks just that.
+/// After members came, everything is compared with them once more: what is younger than ten seconds is left out of
+/// comparisons, and whoever was away a moment ago lacks just that.
 const AGAIN: Duration = Duration::from_secs(12);
 /// Sessions in a row with one member: more than a million items. Then others have a turn.
 const SESSIONS: usize = 64;
@@ -88,11 +89,14 @@ pub struct Taken {
 pub struct Repair {
     /// Members that are connected.
     members: BTreeSet<NodeId>,
-    /// Those of them that are to be compared with at once, each once.
+    /// Those of them that came, to be compared with at once, each once.
     due: VecDeque<NodeId>,
-    next_round: Monotonic,
-    /// The round beside those that follows a new member.
+    /// Those that have come, to be compared with once more, and when.
+    again: BTreeSet<NodeId>,
     again_at: Option<Monotonic>,
+    /// The rest of the cycle, the next one last.
+    cycle: Vec<NodeId>,
+    next_round: Monotonic,
     /// Members with whom nothing was left to exchange at one time since the swarm was joined.
     caught_up_with: BTreeSet<NodeId>,
     exchange: Option<Exchange>,
@@ -175,28 +179,38 @@ impl Repair {
         }
         let node = match self.due.pop_front() {
             Some(node) => {
+                self.again.insert(node);
                 self.again_at = Some(member.now.plus(AGAIN));
                 node
             }
-            None => self.drawn(member.now, rng)?,
+            None => self.next(member.now, rng)?,
         };
         Some(self.begin(node, 1, member))
     }
 
-    fn drawn(&mut self, now: Monotonic, rng: &mut impl Rng) -> Option<NodeId> {
+    fn next(&mut self, now: Monotonic, rng: &mut impl Rng) -> Option<NodeId> {
         if self.again_at.is_some_and(|again| again <= now) {
+            while let Some(node) = self.again.pop_first() {
+                if self.members.contains(&node) {
+                    return Some(node);
+                }
+            }
             self.again_at = None;
-            return draw(&self.members, rng);
         }
         if now < self.next_round {
             return None;
         }
-        if self.is_caught_up(self.members.len()) {
-            self.next_round = now.plus(REPAIR_INTERVAL);
-            return draw(&self.members, rng);
+        if !self.is_caught_up(self.members.len()) {
+            self.next_round = now.plus(RETRY);
+            return draw(&self.members.difference(&self.caught_up_with).copied().collect(), rng);
         }
-        self.next_round = now.plus(RETRY);
-        draw(&self.members.difference(&self.caught_up_with).copied().collect(), rng)
+        let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        self.next_round = now.plus(REPAIR_CYCLE / members.max(1));
+        self.cycle.retain(|node| self.members.contains(node));
+        if self.cycle.is_empty() {
+            self.cycle = shuffled(self.members.clone(), rng);
+        }
+        self.cycle.pop()
     }
 
     fn begin(&mut self, node: NodeId, sessions: usize, member: &Member<'_>) -> RepairAct {

@@ -4,6 +4,7 @@ use sotto_behaviours::network::{GossipId, Verdict};
 use sotto_behaviours::tunnel::TunnelId;
 use sotto_proto::request::SwarmResponse;
 
+use super::persisting::Held;
 use super::{EventLoop, Stored};
 use crate::metrics;
 use crate::service_node::{Gossip, Input, Token, Tunnel};
@@ -28,11 +29,9 @@ impl EventLoop {
         }
     }
 
-    /// Has something read on the storage thread, after all that was written before. Only records and deletes that are on
-    /// disk are asked for, so those wait for nothing: readers must not be able to make a sync of each question.
+    /// Has something read on the storage thread, after all that was written before.
     pub(super) fn look_up(&mut self, token: Token, lookup: Lookup) -> Vec<Input> {
-        let waits = !matches!(lookup, Lookup::Records(_) | Lookup::Places(_));
-        let mut failed = if waits { self.persist_held() } else { Vec::new() };
+        let mut failed = if Held::is_waited_for_by(&lookup) { self.persist_held() } else { Vec::new() };
         let sender = self.stored_sender.clone();
         let read = Box::new(move |store: &dyn Store| {
             let found = Box::new(look_up(store, &lookup));

@@ -11,6 +11,7 @@ use sotto_proto::time::Monotonic;
 use super::{EventLoop, Stored};
 use crate::service_node::{Input, Sync, Token};
 use crate::store::Batch;
+use crate::store::mail::Lookup;
 use crate::store::writer::Job;
 
 /// How long a write is held.
@@ -20,9 +21,9 @@ const HELD: usize = 64;
 /// Bytes of records that are held, but for the last one.
 const HELD_BYTES: usize = 1 << 20;
 
-/// Writes that nobody waits for, in order.
+/// Writes that nobody waits for, in order. A value: the event loop holds one, and whoever simulates it.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub struct Held {
     batch: Batch,
     tokens: Vec<Token>,
     bytes: usize,
@@ -30,11 +31,19 @@ pub(super) struct Held {
 }
 
 impl Held {
-    fn add(&mut self, batch: Batch, token: Token, now: Monotonic) {
+    /// One more write. What is to go to the storage thread now, if anything.
+    pub fn add(&mut self, batch: Batch, token: Token, sync: Sync, now: Monotonic) -> Option<(Batch, Vec<Token>)> {
         self.bytes = self.bytes.saturating_add(batch.record_bytes());
         self.batch.writes.extend(batch.writes);
         self.tokens.push(token);
         self.due.get_or_insert(now.plus(HOLD));
+        if sync == Sync::Now || self.is_full() { self.take() } else { None }
+    }
+
+    /// All that is held, to go now.
+    pub fn take(&mut self) -> Option<(Batch, Vec<Token>)> {
+        let Self { batch, tokens, .. } = std::mem::take(self);
+        (!tokens.is_empty()).then_some((batch, tokens))
     }
 
     fn is_full(&self) -> bool {
@@ -42,8 +51,16 @@ impl Held {
     }
 
     /// When they have been held long enough.
-    pub(super) const fn due(&self) -> Option<Monotonic> {
+    #[must_use]
+    pub const fn due(&self) -> Option<Monotonic> {
         self.due
+    }
+
+    /// Whether what is held has to go before this is looked up. Only records and deletes that are on disk are asked for,
+    /// so those wait for nothing: readers must not be able to make a sync of each question.
+    #[must_use]
+    pub const fn is_waited_for_by(lookup: &Lookup) -> bool {
+        !matches!(lookup, Lookup::Records(_) | Lookup::Places(_))
     }
 }
 
@@ -54,14 +71,19 @@ impl EventLoop {
             failed.extend(self.submit(job, vec![token]));
             return failed;
         }
-        self.held.add(job.batch, token, self.parts.clock.now().monotonic);
-        if sync == Sync::Now || self.held.is_full() { self.persist_held() } else { Vec::new() }
+        let now = self.parts.clock.now().monotonic;
+        let due = self.held.add(job.batch, token, sync, now);
+        due.map(|(batch, tokens)| self.submit_batch(batch, tokens)).unwrap_or_default()
     }
 
     /// Everything that is held goes now.
     pub(super) fn persist_held(&mut self) -> Vec<Input> {
-        let Held { batch, tokens, .. } = std::mem::take(&mut self.held);
-        if tokens.is_empty() { Vec::new() } else { self.submit(Job { keys: Vec::new(), batch }, tokens) }
+        let due = self.held.take();
+        due.map(|(batch, tokens)| self.submit_batch(batch, tokens)).unwrap_or_default()
+    }
+
+    fn submit_batch(&self, batch: Batch, tokens: Vec<Token>) -> Vec<Input> {
+        self.submit(Job { keys: Vec::new(), batch }, tokens)
     }
 
     fn submit(&self, job: Job, tokens: Vec<Token>) -> Vec<Input> {
@@ -109,25 +131,26 @@ mod tests {
     fn the_first_write_says_when_all_of_them_go() {
         let mut held = Held::default();
         assert_eq!(held.due(), None);
-        held.add(record(10), Token(1), NOW);
-        held.add(record(20), Token(2), NOW.plus(HOLD / 2));
+        assert_eq!(held.add(record(10), Token(1), Sync::Later, NOW), None);
+        assert_eq!(held.add(record(20), Token(2), Sync::Later, NOW.plus(HOLD / 2)), None);
         assert_eq!(held.due(), Some(NOW.plus(HOLD)));
-        assert_eq!((held.batch.writes.len(), held.tokens), (2, vec![Token(1), Token(2)]));
+        let (batch, tokens) = held.take().unwrap();
+        assert_eq!((batch.writes.len(), tokens), (2, vec![Token(1), Token(2)]));
+        assert_eq!((held.due(), held.take()), (None, None));
     }
 
     #[test]
-    fn many_writes_and_large_ones_are_not_held() {
+    fn many_writes_and_large_ones_are_not_held_nor_what_somebody_waits_for() {
         let mut held = Held::default();
         for number in 1..HELD {
-            held.add(Batch::default(), Token(number as u64), NOW);
+            assert_eq!(held.add(Batch::default(), Token(number as u64), Sync::Later, NOW), None);
         }
-        assert!(!held.is_full());
-        held.add(Batch::default(), Token(0), NOW);
-        assert!(held.is_full());
-        let mut held = Held::default();
-        held.add(record(HELD_BYTES - 1), Token(1), NOW);
-        assert!(!held.is_full());
-        held.add(record(1), Token(2), NOW);
-        assert!(held.is_full());
+        assert!(held.add(Batch::default(), Token(0), Sync::Later, NOW).is_some_and(|(_, tokens)| tokens.len() == HELD));
+        assert_eq!(held.add(record(HELD_BYTES - 1), Token(1), Sync::Later, NOW), None);
+        assert!(held.add(record(1), Token(2), Sync::Later, NOW).is_some());
+        assert_eq!(held.add(record(1), Token(3), Sync::Later, NOW), None);
+        assert!(
+            held.add(record(1), Token(4), Sync::Now, NOW).is_some_and(|(_, tokens)| tokens == [Token(3), Token(4)])
+        );
     }
 }

@@ -179,35 +179,44 @@ fn a_member_alone_in_its_swarm_has_caught_up_and_asks_nobody() {
 }
 
 #[test]
-fn every_half_minute_somebody_is_asked_and_nobody_meanwhile() {
+fn whoever_comes_is_compared_with_at_once_and_once_more_when_nothing_is_too_young() {
     let mut others: BTreeMap<_, _> = (1..=5).map(|n| (node(n), Peer::with(0..10, 16))).collect();
     let (mut repair, mut own) = (Repair::default(), Peer::with(0..10, 16));
     connect(&mut repair, &others);
     run(&mut repair, &mut own, &mut others, at(1));
     let asked = |others: &BTreeMap<_, Peer>| others.values().map(|peer| peer.asked).sum::<usize>();
-    let at_first = asked(&others);
-    assert!((5..=6).contains(&at_first), "each once, and one by lot");
-    for second in 2..13 {
+    assert_eq!(asked(&others), 6, "each once, and the first of the cycle");
+    // Between two of a cycle of five pass four seconds.
+    for second in 2..5 {
         run(&mut repair, &mut own, &mut others, at(second));
     }
-    assert_eq!(asked(&others), at_first);
-    for second in 13..31 {
+    assert_eq!(asked(&others), 6);
+    for second in 5..13 {
         run(&mut repair, &mut own, &mut others, at(second));
     }
-    let at_first = at_first + 1;
-    assert_eq!(asked(&others), at_first, "once more, for what was too young to be compared when they came");
-    let mut random = rng();
-    for round in 1..=200 {
-        let now = at(1 + 30 * round);
-        assert!(repair.wake_at().is_some_and(|at| at <= now));
-        let Some(RepairAct::Ask { node, request }) = repair.poll(&member(&own.set, now), &mut random) else {
-            panic!("round {round}")
-        };
-        let response = others.get_mut(&node).unwrap().answer(request);
-        assert_eq!(repair.answered(&member(&own.set, now), Some(response)), None);
+    assert_eq!(asked(&others), 8);
+    run(&mut repair, &mut own, &mut others, at(13));
+    assert_eq!(asked(&others), 14, "each once more, and the next of the cycle");
+    assert!(others.values().all(|peer| peer.asked >= 2));
+}
+
+#[test]
+fn in_each_cycle_everybody_is_compared_with_once() {
+    const CYCLES: u64 = 50;
+    let mut others: BTreeMap<_, _> = (1..=5).map(|n| (node(n), Peer::with(0..10, 16))).collect();
+    let (mut repair, mut own) = (Repair::default(), Peer::with(0..10, 16));
+    connect(&mut repair, &others);
+    // Until they have been compared with once more after they came, and that cycle is over.
+    for second in 1..21 {
+        run(&mut repair, &mut own, &mut others, at(second));
     }
-    assert_eq!(asked(&others), at_first + 200);
-    assert!(others.values().all(|peer| peer.asked > 20), "all have their turn");
+    let before: BTreeMap<_, _> = others.iter().map(|(node, peer)| (*node, peer.asked)).collect();
+    for second in 21..21 + 20 * CYCLES {
+        run(&mut repair, &mut own, &mut others, at(second));
+    }
+    for (node, peer) in &others {
+        assert_eq!(peer.asked - before[node], CYCLES as usize);
+    }
 }
 
 #[test]

@@ -1,0 +1,155 @@
+//! What goes wrong, and when: drawn from the seed before anything happens, so that a plan can be read.
+
+use std::time::Duration;
+
+use sotto_proto::time::Monotonic;
+
+use super::dice::Dice;
+
+/// Something goes wrong, or right again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A process dies; what it had written is there.
+    Kill(usize),
+    /// The power of a machine goes.
+    PowerLoss(usize),
+    /// The power of all machines of a swarm goes.
+    SwarmPowerLoss(usize),
+    /// A machine is lost with its disk; another takes its place.
+    Wipe(usize),
+    /// It starts again.
+    Start(usize),
+    /// The network falls into two parts: bit n says which node n is in.
+    Split(u64),
+    /// Nothing goes from one node to another; the way back is open.
+    OneWay(usize, usize),
+    /// The network is whole.
+    Whole,
+    /// So many of a thousand messages are lost.
+    Loss(u64),
+    /// A disk takes so much longer.
+    SlowDisk(usize, Duration),
+    /// A clock goes wrong by so many milliseconds.
+    Skew(usize, i64),
+    /// The producer makes no blocks, or goes on.
+    Stall(bool),
+    /// The last blocks are replaced.
+    Reorganisation(u64),
+}
+
+/// One simulation.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) nodes: usize,
+    /// The number of each node's swarm.
+    pub(crate) swarm_of: Vec<usize>,
+    pub(crate) clients: usize,
+    pub(crate) length: Monotonic,
+    /// Everything has healed.
+    pub(crate) healed: Monotonic,
+    /// No more messages from here on.
+    pub(crate) sends_until: Monotonic,
+    /// Members are read once more from where their readers stand.
+    pub(crate) last_polls: Monotonic,
+    /// Members are read from the beginning.
+    pub(crate) audit: Monotonic,
+    /// Between two acts of a client.
+    pub(crate) pause_ms: u64,
+    pub(crate) faults: Vec<(Monotonic, Fault)>,
+}
+
+/// From the last fault to the end of a simulation: half a minute to compare and repair, a little to audit.
+const CALM: Duration = Duration::from_secs(45);
+
+impl Plan {
+    /// What a seed says. `swarm_of` has the number of each node's swarm.
+    pub(crate) fn draw(seed: u64, clients: usize, seconds: u64, swarm_of: &[usize]) -> Self {
+        let mut dice = Dice::new(seed, 1);
+        let length = Monotonic(Duration::from_secs(seconds));
+        let healed = Monotonic(length.0.saturating_sub(CALM));
+        let mut plan = Self {
+            nodes: swarm_of.len(),
+            swarm_of: swarm_of.to_vec(),
+            clients,
+            length,
+            healed,
+            sends_until: Monotonic(length.0.saturating_sub(Duration::from_secs(18))),
+            last_polls: Monotonic(length.0.saturating_sub(Duration::from_secs(8))),
+            audit: Monotonic(length.0.saturating_sub(Duration::from_secs(6))),
+            pause_ms: dice.between(300..1200),
+            faults: Vec::new(),
+        };
+        let mut wiped = vec![false; swarm_of.len()];
+        let mut at = Monotonic(dice.millis(2_000..8_000));
+        while at < healed {
+            plan.draw_one(at, &mut wiped, &mut dice);
+            at = at.plus(dice.millis(500..9_000));
+        }
+        plan.heal();
+        plan.faults.sort_by_key(|(at, _)| *at);
+        plan
+    }
+
+    fn draw_one(&mut self, at: Monotonic, wiped: &mut [bool], dice: &mut Dice) {
+        let swarm_of = self.swarm_of.clone();
+        let node = dice.below(self.nodes as u64) as usize;
+        let later = |dice: &mut Dice| at.plus(dice.millis(1_000..20_000)).min(self.healed);
+        match dice.below(100) {
+            0..14 => self.with_end(at, Fault::Kill(node), later(dice), Fault::Start(node)),
+            14..32 => self.with_end(at, Fault::PowerLoss(node), later(dice), Fault::Start(node)),
+            32..38 => {
+                self.faults.push((at, Fault::SwarmPowerLoss(swarm_of[node])));
+                for member in (0..self.nodes).filter(|member| swarm_of[*member] == swarm_of[node]) {
+                    let start = at.plus(dice.millis(500..10_000)).min(self.healed);
+                    self.faults.push((start, Fault::Start(member)));
+                }
+            }
+            38..42 => {
+                // A message is acknowledged by two: more than one disk of a swarm at a time would be too many.
+                let spent = (0..self.nodes).any(|other| swarm_of[other] == swarm_of[node] && wiped[other]);
+                if !spent {
+                    wiped[node] = true;
+                    self.with_end(at, Fault::Wipe(node), later(dice), Fault::Start(node));
+                }
+            }
+            42..52 => self.with_end(at, Fault::Split(dice.number()), later(dice), Fault::Whole),
+            52..58 => self.with_end(at, Fault::Split(1 << node), later(dice), Fault::Whole),
+            58..64 => {
+                let other = dice.below(self.nodes as u64) as usize;
+                self.with_end(at, Fault::OneWay(node, other), later(dice), Fault::Whole);
+            }
+            64..74 => self.with_end(at, Fault::Loss(dice.between(20..400)), later(dice), Fault::Loss(0)),
+            74..82 => {
+                let slow = dice.millis(50..3_000);
+                self.with_end(at, Fault::SlowDisk(node, slow), later(dice), Fault::SlowDisk(node, Duration::ZERO));
+            }
+            82..90 => {
+                let skew =
+                    dice.pick(&[-3_600_000, -90_000, -20_000, -4_000, 4_000, 20_000, 90_000, 3_600_000]).unwrap();
+                self.with_end(at, Fault::Skew(node, skew), later(dice), Fault::Skew(node, 0));
+            }
+            90..95 => self.with_end(at, Fault::Stall(true), later(dice), Fault::Stall(false)),
+            _ => self.faults.push((at, Fault::Reorganisation(dice.between(1..4)))),
+        }
+    }
+
+    fn with_end(&mut self, at: Monotonic, fault: Fault, until: Monotonic, end: Fault) {
+        self.faults.push((at, fault));
+        self.faults.push((until, end));
+    }
+
+    /// Whatever was broken, at the end it is not.
+    fn heal(&mut self) {
+        for node in 0..self.nodes {
+            self.faults.push((self.healed, Fault::Start(node)));
+            self.faults.push((self.healed, Fault::Skew(node, 0)));
+            self.faults.push((self.healed, Fault::SlowDisk(node, Duration::ZERO)));
+        }
+        self.faults.extend([Fault::Whole, Fault::Loss(0), Fault::Stall(false)].map(|fault| (self.healed, fault)));
+    }
+
+    /// How long a message is kept, in seconds: most outlive the simulation, some do not.
+    pub(crate) fn ttl(&self, dice: &mut Dice) -> u32 {
+        if dice.permille(150) { dice.between(10..60) as u32 } else { dice.between(300..900) as u32 }
+    }
+}
