@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All of Sotto's tests: rules, codecs, hosts in memory, the directions between crates, and whole processes on a real
-# testnet of fifty nodes. Ends with the line "N passed, N failed"; exits with 1 when anything failed.
+# All of Sotto's tests: rules, codecs, hosts in memory, the directions between crates, a thousand simulated networks, and
+# whole processes on a real testnet of fifty nodes. Ends with the line "N passed, N failed"; exits with 1 when anything failed.
 #
 #   ./testnet/test.sh [--yes] [--dry-run]
 #
@@ -102,7 +102,10 @@ else
     printf '\nthe build failed\n\n0 passed, 1 failed\n'
     exit 1
 fi
-processes=$(sed -n '/testnet\/tests\/it\/main.rs/s/.*"executable":"\([^"]*\)".*/\1/p' "$artifacts" | tail -n 1)
+# built PATH: the program that was made of a test's main file.
+built() { sed -n "\\;$1;s;.*\"executable\":\"\\([^\"]*\\)\".*;\\1;p" "$artifacts" | tail -n 1; }
+processes=$(built testnet/tests/it/main.rs)
+simulator=$(built testnet/tests/sim/main.rs)
 rm -f "$artifacts"
 
 section "source"
@@ -134,6 +137,7 @@ else
     suite "launcher" cargo test --release --locked -p sotto-testnet --lib
 fi
 suite "examples in the documentation" cargo test --release --locked --doc
+suite "simulated networks" "$simulator"
 suite "whole processes" env SOTTO_BIN_DIR="$CARGO_TARGET_DIR/release" "$processes"
 
 section "sum"

@@ -89,10 +89,10 @@ impl Bug {
             (Self::ReuseArrivals, Output::Persist { batch, .. }) => {
                 batch.batch.writes.retain(|write| !matches!(write, Write::PutMeta(MetaKey::Arrivals, _)));
             }
-            (Self::OmitRecords, Output::TunnelAnswer { response: SwarmResponse::Records(records), .. }) => {
-                if records.records.len() > 1 {
-                    records.records.pop();
-                }
+            (Self::OmitRecords, Output::TunnelAnswer { response: SwarmResponse::Records(records), .. })
+                if records.records.len() > 1 =>
+            {
+                records.records.pop();
             }
             (Self::SkipRecords, Output::TunnelAnswer { response: SwarmResponse::Records(records), .. }) => {
                 records.next_seq += u64::from(records.more);

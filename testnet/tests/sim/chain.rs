@@ -8,6 +8,7 @@ use sotto_node::service_node::ChainUpdate;
 use sotto_proto::account::{X25519Secret, test_seed};
 use sotto_proto::chain::{Block, Genesis, Params, Payload, Preset, Transaction, TxBody};
 use sotto_proto::id::{Amount, BlockHash, ChainId, Height};
+use sotto_proto::net_addr::NodeAddr;
 use sotto_proto::sign::{Ed25519, SigningKey};
 use sotto_proto::time::UnixMillis;
 
@@ -18,7 +19,7 @@ const GENESIS: UnixMillis = UnixMillis(1_790_000_000_000);
 /// Blocks before a simulation begins: two anchors of work are final then.
 const BLOCKS: u64 = 130;
 /// Nodes that it takes for a second swarm.
-const TWO_SWARMS: usize = 14;
+pub(crate) const TWO_SWARMS: usize = 14;
 /// Milliseconds between blocks.
 pub(crate) const BLOCK_TIME_MS: u64 = 1000;
 
@@ -32,13 +33,20 @@ pub(crate) fn seed(role: &str, index: usize) -> [u8; 32] {
     test_seed(KEYS, role, u32::try_from(index).unwrap())
 }
 
+/// Where a node listens.
+pub(crate) fn address(number: usize) -> NodeAddr {
+    format!("/ip4/127.{}.0.1/tcp/27010", 100 + number).parse().unwrap()
+}
+
 /// The producer, and the chain as it sees it.
 #[derive(Clone)]
 pub(crate) struct Chain {
     genesis: Arc<Genesis>,
     follower: Follower,
-    /// Transactions that wait for a block.
+    /// Transactions of nodes that wait for a block: what it cannot hold they send again.
     pool: Vec<Transaction>,
+    /// All that the operator ever wanted, by nonce: it is sent until the chain has it, and again after a reorganisation.
+    orders: Vec<Transaction>,
     /// Reorganisations so far: no branch may be like another.
     reorganisations: u64,
     /// Blocks at the heights that work is anchored at: nodes keep them, as they keep all others.
@@ -62,26 +70,22 @@ impl Chain {
             params,
         });
         let follower = Follower::new(State::genesis(&genesis));
-        let mut chain = Self { genesis, follower, pool: Vec::new(), reorganisations: 0, anchors: BTreeMap::new() };
+        let mut chain = Self {
+            genesis,
+            follower,
+            pool: Vec::new(),
+            orders: Vec::new(),
+            reorganisations: 0,
+            anchors: BTreeMap::new(),
+        };
         let mut active: Vec<usize> = (0..nodes.max(TWO_SWARMS)).collect();
-        for index in &active {
-            let node = key("node", *index);
-            let register = Payload::Register {
-                node: node.node_id(),
-                x25519: X25519Secret::take(&mut seed("x25519", *index)).public(),
-                stake: Amount(chain.genesis.params.stake),
-                region: "eu".parse().unwrap(),
-                addresses: vec![format!("/ip4/127.{}.0.1/tcp/27010", 100 + index).parse().unwrap()],
-            };
-            chain.of_operator(register, Some(&node), *index as u64);
-        }
+        active.iter().for_each(|number| chain.register(*number));
         (0..4).for_each(|_| chain.produce());
-        for nonce in (active.len()..).take(active.len() - nodes) {
+        for _ in nodes..active.len() {
             let swarms = &chain.tip().swarms().clone();
             let (_, largest) = swarms.iter().max_by_key(|(_, members)| members.len()).unwrap();
             let at = active.iter().position(|index| largest.contains(&key("node", *index).node_id())).unwrap();
-            let node = key("node", active.remove(at)).node_id();
-            chain.of_operator(Payload::RequestExit { node }, None, nonce as u64);
+            chain.request_exit(active.remove(at));
             (0..2).for_each(|_| chain.produce());
         }
         while chain.tip().height().0 < BLOCKS {
@@ -92,10 +96,29 @@ impl Chain {
         (chain, active)
     }
 
-    fn of_operator(&mut self, payload: Payload, node: Option<&SigningKey>, nonce: u64) {
+    /// A node is to be registered.
+    pub(crate) fn register(&mut self, number: usize) {
+        let node = key("node", number);
+        let register = Payload::Register {
+            node: node.node_id(),
+            x25519: X25519Secret::take(&mut seed("x25519", number)).public(),
+            stake: Amount(self.genesis.params.stake),
+            region: "eu".parse().unwrap(),
+            addresses: vec![address(number)],
+        };
+        self.order(register, Some(&node));
+    }
+
+    /// A node is to go.
+    pub(crate) fn request_exit(&mut self, number: usize) {
+        self.order(Payload::RequestExit { node: key("node", number).node_id() }, None);
+    }
+
+    fn order(&mut self, payload: Payload, node: Option<&SigningKey>) {
         let operator = key("operator", 0);
+        let nonce = self.orders.len() as u64;
         let body = TxBody { signer: operator.public(), nonce, fee: Amount(0), payload };
-        self.pool.push(Transaction::sign(body, &operator, node, &self.id()));
+        self.orders.push(Transaction::sign(body, &operator, node, &self.id()));
     }
 
     /// Each node says that it is alive, once an epoch: they do so themselves once they run.
@@ -137,15 +160,16 @@ impl Chain {
 
     /// The next block.
     pub(crate) fn produce(&mut self) {
-        let transactions = std::mem::take(&mut self.pool);
-        let (block, _) = self.block_after(&self.tip().clone(), 0, transactions);
+        let tip = self.tip().clone();
+        let transactions = self.wanted(&tip);
+        let (block, _) = self.block_after(&tip, 0, transactions);
         self.take(block);
     }
 
-    /// Replaces the last `depth` blocks by one more: their transactions are in the first of these.
+    /// Replaces the last `depth` blocks by one more.
     pub(crate) fn reorganise(&mut self, depth: u64) {
         let mut state = self.follower.state_at(self.tip().height().minus(depth)).unwrap().clone();
-        let mut transactions = std::mem::take(&mut self.pool);
+        let mut transactions = self.wanted(&state);
         self.reorganisations += 1;
         for _ in 0..=depth {
             let (block, next) = self.block_after(&state, self.reorganisations, std::mem::take(&mut transactions));
@@ -153,6 +177,13 @@ impl Chain {
             self.take(block);
         }
         assert_eq!(self.tip().tip_hash(), state.tip_hash(), "the longer branch is the chain");
+    }
+
+    /// What waits for the block after `parent`.
+    fn wanted(&mut self, parent: &State) -> Vec<Transaction> {
+        let done = parent.account(&key("operator", 0).public()).nonce as usize;
+        let orders = self.orders.get(done..).unwrap_or_default().iter().cloned();
+        orders.chain(self.pool.drain(..)).collect()
     }
 
     /// A block after `parent`, made `late` milliseconds after it is due. What it cannot hold is forgotten: nodes send

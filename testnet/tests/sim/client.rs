@@ -52,6 +52,8 @@ pub(crate) struct Talk {
     pub(crate) client: usize,
     pub(crate) node: usize,
     pub(crate) incarnation: u32,
+    /// Which of its disks.
+    disk: u32,
     pub(crate) purpose: Purpose,
     asked: Monotonic,
 }
@@ -222,8 +224,7 @@ impl World {
 
     fn on_task(&mut self, number: u64, talk: &Talk, response: SwarmResponse) {
         let node = self.nodes[talk.node].id();
-        let disk = self.disks[talk.node];
-        let now = self.now;
+        let (disk, now) = (talk.disk, self.now);
         let Some(task) = self.tasks.get_mut(&number) else { return };
         match response {
             SwarmResponse::Stored { receipt, signature } => {
@@ -284,7 +285,7 @@ impl World {
         let tunnel = self.number();
         let incarnation = self.nodes[node].incarnation;
         let lasting = matches!(purpose, Purpose::Subscribe(_));
-        self.talks.insert(tunnel, Talk { client, node, incarnation, purpose, asked: self.now });
+        self.talks.insert(tunnel, Talk { client, node, incarnation, disk: self.disks[node], purpose, asked: self.now });
         self.ask_through(tunnel, node, incarnation, request);
         if !lasting {
             self.after(PATIENCE, Event::TunnelOver(tunnel));
@@ -373,7 +374,7 @@ impl World {
     fn place(&self, talk: &Talk) -> At {
         At {
             node: talk.node,
-            disk: self.disks[talk.node],
+            disk: talk.disk,
             asked: talk.asked,
             time: self.true_time().seconds(),
             skew: self.nodes[talk.node].skew.unsigned_abs() / 1000,

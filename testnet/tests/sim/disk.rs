@@ -29,6 +29,7 @@ pub(crate) enum Job {
 #[derive(Debug)]
 pub(crate) enum Done {
     Durable(Vec<Token>),
+    Failed(Vec<Token>),
     Found(Token, Found),
     Nothing,
 }
@@ -40,6 +41,8 @@ pub(crate) struct Disk {
     /// Written since the last sync, in order.
     unsynced: Vec<Batch>,
     queue: VecDeque<Job>,
+    /// Takes no more writes, until somebody starts anew.
+    pub(crate) failing: bool,
 }
 
 impl Disk {
@@ -56,6 +59,8 @@ impl Disk {
     /// Does the first job. `sync` is false for a disk that lies about it.
     pub(crate) fn serve(&mut self, sync: bool) -> Done {
         match self.queue.pop_front() {
+            Some(Job::Persist(_, tokens)) if self.failing => Done::Failed(tokens),
+            Some(Job::Write(_)) if self.failing => Done::Nothing,
             Some(Job::Persist(batch, tokens)) => {
                 self.write(batch);
                 if sync {

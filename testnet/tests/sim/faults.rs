@@ -29,10 +29,18 @@ pub(crate) enum Fault {
     Loss(u64),
     /// A disk takes so much longer.
     SlowDisk(usize, Duration),
+    /// A disk takes no more writes; the process goes on until it is started anew.
+    DiskFails(usize),
+    /// A process stands still, or goes on: what came meanwhile it finds then.
+    Freeze(usize, bool),
     /// A clock goes wrong by so many milliseconds.
     Skew(usize, i64),
     /// The producer makes no blocks, or goes on.
     Stall(bool),
+    /// A node that is not registered is registered.
+    Join(usize),
+    /// A node leaves.
+    Leave(usize),
     /// The last blocks are replaced.
     Reorganisation(u64),
 }
@@ -41,8 +49,10 @@ pub(crate) enum Fault {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) nodes: usize,
-    /// The number of each node's swarm.
+    /// The number of each node's swarm at the beginning; of spare nodes, [`SPARE`].
     pub(crate) swarm_of: Vec<usize>,
+    /// Whether swarms change: nodes join and leave.
+    pub(crate) churns: bool,
     pub(crate) clients: usize,
     pub(crate) length: Monotonic,
     /// Everything has healed.
@@ -58,6 +68,12 @@ pub(crate) struct Plan {
     pub(crate) faults: Vec<(Monotonic, Fault)>,
 }
 
+/// Stands for the swarm of a node that is not registered yet.
+pub(crate) const SPARE: usize = usize::MAX;
+/// One in so many simulations has swarms that change.
+const CHURN: u64 = 3;
+/// From the last change of swarms to the end of faults: what is handed over has time until the calm, too.
+const SETTLED: Duration = Duration::from_secs(20);
 /// From the last fault to the end of a simulation: half a minute to compare and repair, a little to audit.
 const CALM: Duration = Duration::from_secs(45);
 
@@ -70,6 +86,7 @@ impl Plan {
         let mut plan = Self {
             nodes: swarm_of.len(),
             swarm_of: swarm_of.to_vec(),
+            churns: seed.is_multiple_of(CHURN),
             clients,
             length,
             healed,
@@ -84,6 +101,9 @@ impl Plan {
         while at < healed {
             plan.draw_one(at, &mut wiped, &mut dice);
             at = at.plus(dice.millis(500..9_000));
+        }
+        if plan.churns {
+            plan.draw_changes(&mut dice);
         }
         plan.heal();
         plan.faults.sort_by_key(|(at, _)| *at);
@@ -107,7 +127,7 @@ impl Plan {
             38..42 => {
                 // A message is acknowledged by two: more than one disk of a swarm at a time would be too many.
                 let spent = (0..self.nodes).any(|other| swarm_of[other] == swarm_of[node] && wiped[other]);
-                if !spent {
+                if !spent && !self.churns {
                     wiped[node] = true;
                     self.with_end(at, Fault::Wipe(node), later(dice), Fault::Start(node));
                 }
@@ -119,17 +139,41 @@ impl Plan {
                 self.with_end(at, Fault::OneWay(node, other), later(dice), Fault::Whole);
             }
             64..74 => self.with_end(at, Fault::Loss(dice.between(20..400)), later(dice), Fault::Loss(0)),
-            74..82 => {
+            74..77 => {
+                let until = later(dice);
+                self.with_end(at, Fault::DiskFails(node), until, Fault::Kill(node));
+                self.faults.push((until.plus(Duration::from_millis(1)), Fault::Start(node)));
+            }
+            77..81 => self.with_end(at, Fault::Freeze(node, true), later(dice), Fault::Freeze(node, false)),
+            81..85 => {
                 let slow = dice.millis(50..3_000);
                 self.with_end(at, Fault::SlowDisk(node, slow), later(dice), Fault::SlowDisk(node, Duration::ZERO));
             }
-            82..90 => {
+            85..92 => {
                 let skew =
                     dice.pick(&[-3_600_000, -90_000, -20_000, -4_000, 4_000, 20_000, 90_000, 3_600_000]).unwrap();
                 self.with_end(at, Fault::Skew(node, skew), later(dice), Fault::Skew(node, 0));
             }
-            90..95 => self.with_end(at, Fault::Stall(true), later(dice), Fault::Stall(false)),
+            92..96 => self.with_end(at, Fault::Stall(true), later(dice), Fault::Stall(false)),
             _ => self.faults.push((at, Fault::Reorganisation(dice.between(1..4)))),
+        }
+    }
+
+    /// Nodes join and leave, a few at a time: swarms starve, steal, end and are born.
+    fn draw_changes(&mut self, dice: &mut Dice) {
+        let (mut joining, mut leaving): (Vec<_>, Vec<_>) =
+            (0..self.nodes).partition(|node| self.swarm_of[*node] == SPARE);
+        dice.shuffle(&mut joining);
+        dice.shuffle(&mut leaving);
+        // One swarm of the smallest size stays.
+        leaving.truncate(self.nodes.saturating_sub(joining.len() + 5));
+        let until = self.healed.0.saturating_sub(SETTLED);
+        let mut at = Monotonic(dice.millis(2_000..15_000));
+        while at.0 < until {
+            let fault =
+                if dice.permille(500) { joining.pop().map(Fault::Join) } else { leaving.pop().map(Fault::Leave) };
+            self.faults.extend(fault.map(|fault| (at, fault)));
+            at = at.plus(dice.millis(200..20_000));
         }
     }
 
@@ -141,7 +185,8 @@ impl Plan {
     /// Whatever was broken, at the end it is not.
     fn heal(&mut self) {
         for node in 0..self.nodes {
-            self.faults.push((self.healed, Fault::Start(node)));
+            self.faults.push((self.healed, Fault::Freeze(node, false)));
+            self.faults.push((self.healed.plus(Duration::from_millis(2)), Fault::Start(node)));
             self.faults.push((self.healed, Fault::Skew(node, 0)));
             self.faults.push((self.healed, Fault::SlowDisk(node, Duration::ZERO)));
         }

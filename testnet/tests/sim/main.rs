@@ -40,11 +40,14 @@ use sotto_node::keys::{KeyDirectory, Seed, Slot};
 
 use self::bugs::Bug;
 use self::chain::Chain;
-use self::faults::Plan;
+use self::faults::{Plan, SPARE};
 use self::world::{Outcome, World, swarm_numbers};
 
-/// Seeds that failed once, with what they found.
-const KEPT: &[u64] = &[];
+/// Seeds that failed once, beyond the usual ones. They found mistakes of the simulator itself: a receipt that was heard
+/// after a disk was lost counted for the next one; a process started within half a second had no connections.
+const KEPT: &[u64] = &[1030, 1346, 1599];
+/// Nodes that are not registered at the beginning.
+const SPARES: usize = 4;
 /// Simulations that are made twice, to see that the second one is the same.
 const TWICE: u64 = 4;
 /// Seeds after which a mistake counts as not found.
@@ -61,15 +64,27 @@ struct Options {
     threads: usize,
     trace: bool,
     bugs: bool,
+    /// Nothing was asked for: what `test.sh` wants is done.
+    all: bool,
 }
 
 impl Options {
     fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut options =
-            Self { from: 1, seeds: 1000, nodes: 10, clients: 4, seconds: 120, threads, trace: false, bugs: false };
+        let mut options = Self {
+            from: 1,
+            seeds: 1000,
+            nodes: 10,
+            clients: 4,
+            seconds: 120,
+            threads,
+            trace: false,
+            bugs: false,
+            all: true,
+        };
         let mut arguments = arguments;
         while let Some(argument) = arguments.next() {
+            options.all = false;
             let mut number = || {
                 let value = arguments.next().ok_or_else(|| format!("{argument} needs a number"))?;
                 value.parse::<u64>().map_err(|error| format!("{argument} {value}: {error}"))
@@ -87,8 +102,8 @@ impl Options {
                 other => return Err(format!("{other}: no such option")),
             }
         }
-        if !(2..=64).contains(&options.nodes) || options.clients == 0 || options.seconds < 60 {
-            return Err("2 to 64 nodes, at least one client and 60 seconds are simulated".into());
+        if !(10..=60).contains(&options.nodes) || options.clients == 0 || options.seconds < 60 {
+            return Err("10 to 60 nodes, at least one client and 60 seconds are simulated".into());
         }
         Ok(options)
     }
@@ -106,7 +121,9 @@ struct Ground {
 impl Ground {
     fn new(options: Options) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (chain, numbers) = Chain::begin(options.nodes);
+        let (chain, mut numbers) = Chain::begin(options.nodes);
+        let spare = numbers.iter().max().map_or(0, |last| last + 1).max(chain::TWO_SWARMS);
+        numbers.extend((spare..).take(SPARES));
         let swarms = swarm_numbers(&chain, &numbers);
         let key = |number: usize| {
             let keys = KeyDirectory::of(&directory.path().join(number.to_string()));
@@ -151,6 +168,7 @@ struct Sum {
     reads: u64,
     events: u64,
     faults: u64,
+    maps: u64,
     late: u64,
     failed: Vec<Outcome>,
 }
@@ -165,6 +183,7 @@ impl Sum {
         self.late += outcome.tally.late;
         self.events += outcome.events;
         self.faults += outcome.faults as u64;
+        self.maps += outcome.tally.maps;
         if !outcome.violations.is_empty() {
             self.failed.push(outcome);
         }
@@ -190,10 +209,10 @@ fn main() -> ExitCode {
         find_bugs(&ground, &mut harness);
     } else {
         run(&ground, &mut harness);
-        if ground.options.seeds > 1 && !ground.options.trace {
-            happen_twice(&ground, &mut harness);
-            find_bugs(&ground, &mut harness);
-        }
+    }
+    if ground.options.all {
+        happen_twice(&ground, &mut harness);
+        find_bugs(&ground, &mut harness);
     }
     harness.finish()
 }
@@ -228,7 +247,7 @@ impl Harness {
 
 fn run(ground: &Ground, harness: &mut Harness) {
     let Options { from, seeds, nodes, clients, seconds, .. } = ground.options.clone();
-    let swarms = ground.swarms.iter().collect::<std::collections::BTreeSet<_>>().len();
+    let swarms = ground.swarms.iter().filter(|swarm| **swarm != SPARE).max().map_or(0, |last| last + 1);
     println!(
         "simulating {seeds} seeds from {from}: {nodes} nodes in {swarms} swarms, {clients} clients, {seconds} s each"
     );
@@ -252,8 +271,8 @@ fn run(ground: &Ground, harness: &mut Harness) {
     let (sum, _) = sum.into_inner().unwrap();
     let took = began.elapsed().as_secs_f64();
     println!(
-        "{} seeds, {} faults, {} events: {} messages sent, {} acknowledged, {} deleted, {} records read",
-        sum.seeds, sum.faults, sum.events, sum.sent, sum.acknowledged, sum.deleted, sum.reads
+        "{} seeds, {} faults, {} changes of swarms, {} events: {} messages sent, {} acknowledged, {} deleted, {} records read",
+        sum.seeds, sum.faults, sum.maps, sum.events, sum.sent, sum.acknowledged, sum.deleted, sum.reads
     );
     println!(
         "{:.1} s, {:.0} times real time on {} threads; {} operations begun after all had healed",

@@ -48,7 +48,7 @@ pub(crate) struct Message {
     pub(crate) ttl: u32,
     pub(crate) expiry: UnixSeconds,
     /// Nodes, and which of their disks, that said they keep it.
-    receipts: BTreeSet<(usize, u32)>,
+    receipts: BTreeMap<(usize, u32), Monotonic>,
     acknowledged: Option<Monotonic>,
     /// Its owner has asked for it to be erased, and may have been heard or not.
     pub(crate) delete_asked: bool,
@@ -65,6 +65,8 @@ pub(crate) struct Tally {
     pub(crate) acknowledged: u64,
     pub(crate) deleted: u64,
     pub(crate) reads: u64,
+    /// Final maps that differed from the one before.
+    pub(crate) maps: u64,
     /// Begun after the last fault had healed: all, and those that failed.
     pub(crate) late: u64,
     pub(crate) late_failed: u64,
@@ -93,7 +95,7 @@ pub(crate) struct At {
 
 impl Model {
     pub(crate) const fn new(chain: ChainId) -> Self {
-        let tally = Tally { sent: 0, acknowledged: 0, deleted: 0, reads: 0, late: 0, late_failed: 0 };
+        let tally = Tally { sent: 0, acknowledged: 0, deleted: 0, reads: 0, maps: 0, late: 0, late_failed: 0 };
         Self { chain, messages: BTreeMap::new(), tally, violations: Vec::new() }
     }
 
@@ -114,7 +116,7 @@ impl Model {
             timestamp: envelope.timestamp(),
             ttl: envelope.ttl().seconds(),
             expiry: envelope.expiry(),
-            receipts: BTreeSet::new(),
+            receipts: BTreeMap::new(),
             acknowledged: None,
             delete_asked: false,
             erased: BTreeMap::new(),
@@ -141,7 +143,7 @@ impl Model {
             self.violated("I1", format!("{} gave a receipt for another time", node.short()));
             return;
         }
-        message.receipts.insert((index, disk));
+        message.receipts.entry((index, disk)).or_insert(now);
         if message.receipts.len() >= ENOUGH && message.acknowledged.is_none() {
             message.acknowledged = Some(now);
             self.tally.acknowledged += 1;
@@ -199,10 +201,18 @@ impl Model {
         settled && !message.delete_asked && message.expiry.0 > time.0 + REPAIR_CUTOFF_SECONDS + 5
     }
 
-    /// What a node gave receipts for is on its disk.
-    pub(crate) fn keeps(&mut self, node: usize, disk: u32, records: &BTreeSet<RecordId>, time: UnixSeconds) {
+    /// What a node gave receipts for since a time is on its disk.
+    pub(crate) fn keeps(
+        &mut self,
+        node: usize,
+        disk: u32,
+        records: &BTreeSet<RecordId>,
+        (since, time): (Monotonic, UnixSeconds),
+    ) {
         let lost: Vec<_> = (self.messages.iter())
-            .filter(|(id, m)| m.receipts.contains(&(node, disk)) && !m.delete_asked && !records.contains(id))
+            .filter(|(id, m)| {
+                m.receipts.get(&(node, disk)).is_some_and(|at| *at > since) && !m.delete_asked && !records.contains(id)
+            })
             .filter(|(_, message)| message.expiry > time)
             .map(|(id, _)| id.short())
             .collect();
@@ -229,7 +239,7 @@ impl Model {
                 missing.len(),
                 id.short(),
                 message.acknowledged.unwrap_or_default().0.as_secs_f64(),
-                message.receipts,
+                message.receipts.keys(),
             );
             self.violated("I1", what);
         }

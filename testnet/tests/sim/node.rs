@@ -18,7 +18,7 @@ use sotto_proto::time::{Monotonic, Now, UnixMillis};
 use zeroize::Zeroizing;
 
 use super::bugs::Bug;
-use super::chain::{Chain, key};
+use super::chain::{Chain, address, key};
 use super::dice::Dice;
 use super::disk::{Disk, Done, Job};
 
@@ -29,7 +29,7 @@ pub(crate) const START: UnixMillis = UnixMillis(1_790_000_000_000 + 130_000);
 pub(crate) struct Machine {
     pub(crate) index: usize,
     /// The number of its key.
-    number: usize,
+    pub(crate) number: usize,
     key: SigningKey,
     pub(crate) disk: Disk,
     /// How many milliseconds its clock is ahead.
@@ -102,9 +102,10 @@ impl Machine {
     /// The process begins, with what is on disk.
     pub(crate) fn start(&mut self, keys: &KeyDirectory, chain: &Chain, dice: &mut Dice, at: Monotonic) -> Vec<Want> {
         self.incarnation += 1;
+        self.disk.failing = false;
         let identity = Identity { node: key("node", self.number), operator: None };
         let settings = Settings {
-            addresses: vec![format!("/ip4/127.{}.0.1/tcp/27010", 100 + self.number).parse().unwrap()],
+            addresses: vec![address(self.number)],
             region: "eu".parse().unwrap(),
             register: false,
             stake: None,
@@ -125,7 +126,7 @@ impl Machine {
 
     /// The chain moved on, for this node.
     pub(crate) fn follow(&mut self, chain: &Chain, at: Monotonic) -> Vec<Want> {
-        if self.bug == Some(Bug::StaleMap) && self.index % 3 == 0 {
+        if self.bug == Some(Bug::StaleMap) && self.index.is_multiple_of(3) {
             return Vec::new();
         }
         if !self.is_up() {
@@ -209,6 +210,7 @@ impl Machine {
         let honest = self.bug != Some(Bug::SkipTheSync);
         let mut wants = match self.disk.serve(honest) {
             Done::Durable(tokens) => self.durable(tokens, at),
+            Done::Failed(tokens) => self.not_durable(tokens, at),
             Done::Found(token, found) => self.tell(Input::Found { token, found: self.spoil_found(found) }, at),
             Done::Nothing => Vec::new(),
         };
@@ -224,6 +226,15 @@ impl Machine {
             tokens.drain(..tokens.len().saturating_sub(1));
         }
         tokens.into_iter().flat_map(|token| self.tell(Input::Durable(token), at)).collect()
+    }
+
+    fn not_durable(&mut self, tokens: Vec<Token>, at: Monotonic) -> Vec<Want> {
+        let reason = "no space left on device".to_owned();
+        let mut wants = self.tell(Input::StorageFailed(reason.clone()), at);
+        for token in tokens {
+            wants.extend(self.tell(Input::NotDurable { token, reason: reason.clone() }, at));
+        }
+        wants
     }
 
     /// Whether gossip is new to this process.

@@ -21,7 +21,7 @@ use super::chain::{BLOCK_TIME_MS, Chain, key};
 use super::client::{Client, Talk, Task};
 use super::dice::Dice;
 use super::disk::Disk;
-use super::faults::{Fault, Plan};
+use super::faults::{Fault, Plan, SPARE};
 use super::model::{Model, Tally, Violation};
 use super::node::{Machine, START, Want};
 
@@ -33,6 +33,8 @@ const LINKS: Duration = Duration::from_millis(500);
 const DEAD_AFTER: u32 = 12;
 /// Looks after which nodes are told of each other's clocks.
 const CLOCKS: u32 = 20;
+/// From a change of the map to when everybody goes by it, even those who were cut off for a while.
+const MAP_KNOWN: Duration = Duration::from_secs(25);
 /// Jobs that may wait for a disk; the storage queue of production, and what one turn of a machine may add to it.
 const DISK_QUEUE: usize = 512;
 
@@ -62,6 +64,22 @@ pub(crate) enum Event {
     LastPolls,
 }
 
+impl Event {
+    /// The node whose process deals with it.
+    const fn node(&self) -> Option<usize> {
+        match self {
+            Self::Input(node, ..)
+            | Self::Gossip(node, ..)
+            | Self::Alarm(node, ..)
+            | Self::Held(node, ..)
+            | Self::Disk(node, ..)
+            | Self::Told(node, ..)
+            | Self::Follow(node) => Some(*node),
+            _ => None,
+        }
+    }
+}
+
 /// How a simulation ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
@@ -85,6 +103,8 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) chain: Chain,
     stalled: bool,
+    /// When the final map last changed, if it did.
+    map_changed_at: Option<Monotonic>,
     /// The list as clients know it.
     pub(crate) client_view: Arc<NetworkView>,
     pub(crate) nodes: Vec<Machine>,
@@ -106,6 +126,8 @@ pub(crate) struct World {
     one_way: Option<(usize, usize)>,
     loss: u64,
     looks: u32,
+    /// What waits for processes that stand still.
+    frozen: BTreeMap<usize, Vec<Event>>,
     asked: Asked,
     /// Whose request an answer is to.
     replies: BTreeMap<ReplyId, (usize, u32, Tag)>,
@@ -137,6 +159,7 @@ impl World {
             dice: Dice::new(seed, 2),
             disks: vec![0; nodes.len()],
             stalled: false,
+            map_changed_at: None,
             client_view,
             model: Model::new(chain.id()),
             chain,
@@ -154,6 +177,7 @@ impl World {
             one_way: None,
             loss: 0,
             looks: 0,
+            frozen: BTreeMap::new(),
             asked: BTreeMap::new(),
             replies: BTreeMap::new(),
             judged: BTreeMap::new(),
@@ -208,6 +232,10 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        if let Some(waiting) = event.node().and_then(|node| self.frozen.get_mut(&node)) {
+            waiting.push(event);
+            return;
+        }
         match event {
             Event::Input(node, incarnation, input) => {
                 if self.is_same(node, incarnation) {
@@ -524,7 +552,12 @@ impl World {
     }
 
     fn spread_block(&mut self) {
-        self.client_view = self.chain.update().view;
+        let view = self.chain.update().view;
+        if view.current().swarms != self.client_view.current().swarms {
+            self.map_changed_at = Some(self.now);
+            self.model.tally.maps += 1;
+        }
+        self.client_view = view;
         for node in 0..self.nodes.len() {
             if !self.dice.permille(self.loss) {
                 let wait = self.dice.millis(1..150);
@@ -623,11 +656,20 @@ impl World {
 
     fn look_at_disk(&mut self, node: usize) {
         let (records, time) = (self.nodes[node].disk.records(), self.true_time().seconds());
-        self.model.keeps(node, self.disks[node], &records, time);
+        // What a node held for another swarm it may have handed over since.
+        let since = self.map_changed_at.map(|at| at.plus(MAP_KNOWN)).unwrap_or_default();
+        self.model.keeps(node, self.disks[node], &records, (since, time));
     }
 
     fn stop(&mut self, node: usize) {
         self.nodes[node].stop();
+        self.frozen.remove(&node);
+        for other in 0..self.nodes.len() {
+            let (one, other) = (node.min(other), node.max(other));
+            if self.linked.contains(&(one, other)) {
+                self.set_link(one, other, false);
+            }
+        }
         let gone: Vec<_> = self.talks.iter().filter(|(_, talk)| talk.node == node).map(|(tunnel, _)| *tunnel).collect();
         for tunnel in gone {
             let wait = self.latency();
@@ -675,6 +717,15 @@ impl World {
                 }
             }
             Fault::Stall(stalled) => self.stalled = stalled,
+            Fault::DiskFails(node) => self.nodes[node].disk.failing = true,
+            Fault::Freeze(node, true) => drop(self.frozen.entry(node).or_default()),
+            Fault::Freeze(node, false) => {
+                for event in self.frozen.remove(&node).into_iter().flatten() {
+                    self.after(Duration::ZERO, event);
+                }
+            }
+            Fault::Join(node) => self.chain.register(self.nodes[node].number),
+            Fault::Leave(node) => self.chain.request_exit(self.nodes[node].number),
             Fault::Reorganisation(depth) => {
                 self.chain.reorganise(depth);
                 self.spread_block();
@@ -757,7 +808,7 @@ pub(crate) fn swarm_numbers(chain: &Chain, numbers: &[usize]) -> Vec<usize> {
     let swarms = &update.view.current().swarms;
     let swarm_of = |number: &usize| {
         let id = key("node", *number).node_id();
-        swarms.iter().position(|(_, members)| members.contains(&id)).unwrap()
+        swarms.iter().position(|(_, members)| members.contains(&id)).unwrap_or(SPARE)
     };
     numbers.iter().map(swarm_of).collect()
 }
