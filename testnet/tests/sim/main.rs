@@ -51,7 +51,7 @@ const SPARES: usize = 4;
 /// Simulations that are made twice, to see that the second one is the same.
 const TWICE: u64 = 4;
 /// Seeds after which a mistake counts as not found.
-const BUG_SEEDS: u64 = 60;
+const BUG_SEEDS: u64 = 250;
 
 /// What is simulated.
 #[derive(Clone, Debug)]

@@ -58,6 +58,14 @@ pub(crate) struct Message {
     deleted: Option<Monotonic>,
 }
 
+impl Message {
+    /// Whether all members know by now what became of it then. What expires soon is not repaired.
+    fn is_settled(&self, then: Option<Monotonic>, asked: Monotonic, time: UnixSeconds) -> bool {
+        let known = then.is_some_and(|at| at.plus(CONVERGED) <= asked);
+        known && self.expiry.0 > time.0 + REPAIR_CUTOFF_SECONDS + 5
+    }
+}
+
 /// How clients fared.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
@@ -195,10 +203,9 @@ impl Model {
         Some(id)
     }
 
-    /// Whether every live member must serve a message when it is asked at this moment. What expires soon is not repaired.
+    /// Whether every live member must serve a message when it is asked at this moment.
     fn is_owed(message: &Message, asked: Monotonic, time: UnixSeconds) -> bool {
-        let settled = message.acknowledged.is_some_and(|at| at.plus(CONVERGED) <= asked);
-        settled && !message.delete_asked && message.expiry.0 > time.0 + REPAIR_CUTOFF_SECONDS + 5
+        !message.delete_asked && message.is_settled(message.acknowledged, asked, time)
     }
 
     /// What a node gave receipts for since a time is on its disk.
@@ -243,8 +250,8 @@ impl Model {
             );
             self.violated("I1", what);
         }
-        let settled = |message: &Message| message.deleted.is_some_and(|at| at.plus(CONVERGED) <= asked);
-        let back: Vec<_> = got.iter().filter(|id| self.messages.get(id).is_some_and(settled)).collect();
+        let deleted = |message: &Message| message.is_settled(message.deleted, asked, at.time);
+        let back: Vec<_> = got.iter().filter(|id| self.messages.get(id).is_some_and(deleted)).collect();
         if let Some(first) = back.first() {
             let what = format!("node {node} serves {} deleted messages, {} first", back.len(), first.short());
             self.violated("I3", what);
