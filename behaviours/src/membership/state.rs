@@ -28,7 +28,7 @@ use sotto_proto::network::NetworkView;
 use sotto_proto::time::Monotonic;
 
 use self::doubles::Verdict;
-use self::peers::{Connection, Entry};
+use self::peers::{Connection, Entry, due};
 use super::config::{
     BACKOFF_FIRST, BACKOFF_FLOOR, BACKOFF_MAX, DEAF, DEAF_DOUBLINGS, SETTLE, SETTLE_JITTER, STABLE, YIELD, YIELD_JITTER,
 };
@@ -477,24 +477,6 @@ impl<Link: PartialEq> State<Link> {
     fn wake(&mut self, at: Monotonic) {
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
-}
-
-/// Peers whose deadline has come; `next` is moved to the nearest of the others.
-fn due<Link>(
-    peers: &BTreeMap<NodeId, Entry<Link>>,
-    next: &mut Option<Monotonic>,
-    now: Monotonic,
-    deadline: impl Fn(&NodeId, &Entry<Link>) -> Option<Monotonic>,
-) -> Vec<NodeId> {
-    let mut due = Vec::new();
-    for (node, entry) in peers {
-        match deadline(node, entry) {
-            Some(at) if at <= now => due.push(*node),
-            Some(at) => *next = Some(next.map_or(at, |next| next.min(at))),
-            None => {}
-        }
-    }
-    due
 }
 
 /// Between nothing and `longest`, all equally likely.

@@ -89,7 +89,6 @@ pub(crate) struct Client {
     read: BTreeMap<(usize, u32), BTreeSet<RecordId>>,
     /// The tunnel it is subscribed through.
     subscription: Option<u64>,
-    next_nonce: u64,
 }
 
 impl Client {
@@ -103,7 +102,6 @@ impl Client {
             cursors: BTreeMap::new(),
             read: BTreeMap::new(),
             subscription: None,
-            next_nonce: 0,
         }
     }
 }
@@ -139,14 +137,13 @@ impl World {
         let (address, ttl) = (self.clients[to].address, self.plan.ttl(&mut self.dice));
         let timestamp = self.true_time().seconds();
         let view = &self.client_view;
-        let anchor = pow::anchor(view.current().height, view_period());
+        let anchor = pow::anchor(view.current().height, self.chain.tip().params().epoch_blocks);
         let Some(hash) = self.chain.anchors().get(&anchor).map(|(hash, _)| *hash) else { return };
         let mut data = vec![0; DATA];
         data[..32].copy_from_slice(&self.dice.bytes());
         let envelope = Envelope::new(address, timestamp, Ttl::new(ttl).unwrap(), anchor, data).unwrap();
-        let start = Nonce(self.clients[from].next_nonce);
         let work = Work::new(&envelope, &hash);
-        let nonce = work.prove_on(NonZeroUsize::MIN, Difficulty::MIN, start, &Search::new()).unwrap();
+        let nonce = work.prove_on(NonZeroUsize::MIN, Difficulty::MIN, Nonce(0), &Search::new()).unwrap();
         let record = Record::new(envelope, nonce, None).unwrap();
         let id = self.model.sends(to, &record);
         self.trace(|| format!("client {from} sends {} to client {to} for {ttl} s", id.short()));
@@ -405,9 +402,4 @@ impl World {
         let before = if cursor.epoch == records.epoch { cursor.seq } else { 0 };
         *cursor = Cursor { epoch: records.epoch, seq: records.next_seq.max(before) };
     }
-}
-
-/// The anchors' period.
-const fn view_period() -> u64 {
-    60
 }

@@ -1,10 +1,10 @@
 //! The simulator: whole networks of the machines of production, in virtual time, under faults drawn from a seed.
 //!
 //! ```text
-//! cargo test --release --test sim                       the seeds that every change is tested with
-//! … -- --seeds 5000 --from 1000 --nodes 50              others
-//! … -- --seed 17 --trace                                one of them, and all that happened in it
-//! … -- --bugs                                           whether it finds mistakes that were made on purpose
+//! ./testnet/simulate.sh                                     the seeds that every change is tested with
+//! ./testnet/simulate.sh --seeds 5000 --from 1000 --nodes 50 others
+//! ./testnet/simulate.sh --seed 17 --trace                   one of them, and all that happened in it
+//! ./testnet/simulate.sh --bugs                              whether it finds mistakes that were made on purpose
 //! ```
 //!
 //! | file | what |
@@ -283,8 +283,7 @@ fn run(ground: &Ground, harness: &mut Harness) {
     );
     for outcome in &sum.failed {
         println!(
-            "again: cargo test --release --test sim -- --nodes {nodes} --clients {clients} --seconds {seconds} --seed {} \
-             --trace",
+            "again: ./testnet/simulate.sh --nodes {nodes} --clients {clients} --seconds {seconds} --seed {} --trace",
             outcome.seed
         );
     }

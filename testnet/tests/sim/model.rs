@@ -11,6 +11,7 @@
 //! | I4 members' sets are equal | at the end |
 //! | I5 nodes with the same final block agree on the map | at the end |
 //! | I9 nobody honest is blamed | at every verdict |
+//! | I11 a member's numbers only grow, and it pushes nothing twice | at every read |
 //! | I14 what clients begin after the last fault has healed succeeds | at the end |
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -329,6 +329,10 @@ impl World {
     }
 
     fn tell(&mut self, node: usize, input: Input) {
+        if let Some(waiting) = self.frozen.get_mut(&node) {
+            waiting.push(Event::Input(node, self.nodes[node].incarnation, Box::new(input)));
+            return;
+        }
         let wants = self.nodes[node].tell(input, self.now);
         self.perform(node, wants);
     }

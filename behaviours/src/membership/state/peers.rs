@@ -1,5 +1,8 @@
 //! What is kept of one peer.
 
+use std::collections::BTreeMap;
+
+use sotto_proto::id::NodeId;
 use sotto_proto::time::Monotonic;
 
 use super::Direction;
@@ -61,4 +64,22 @@ impl<Link> Entry<Link> {
     pub(super) fn was_dialed(&self) -> bool {
         self.connections.iter().any(|connection| connection.direction == Direction::Dialed)
     }
+}
+
+/// Peers whose deadline has come; `next` is moved to the nearest of the others.
+pub(super) fn due<Link>(
+    peers: &BTreeMap<NodeId, Entry<Link>>,
+    next: &mut Option<Monotonic>,
+    now: Monotonic,
+    deadline: impl Fn(&NodeId, &Entry<Link>) -> Option<Monotonic>,
+) -> Vec<NodeId> {
+    let mut due = Vec::new();
+    for (node, entry) in peers {
+        match deadline(node, entry) {
+            Some(at) if at <= now => due.push(*node),
+            Some(at) => *next = Some(next.map_or(at, |next| next.min(at))),
+            None => {}
+        }
+    }
+    due
 }
