@@ -19,6 +19,11 @@ if $sotto_dry_run; then
     exit
 fi
 
+# Only root can cut links between nodes; for others those tests are skipped, and say so.
+if [[ $(id -u) -eq 0 ]] && ! command -v nft >/dev/null && command -v apt-get >/dev/null; then
+    apt_install nftables
+fi
+
 passed=0
 failed=0
 failures=()

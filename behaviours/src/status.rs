@@ -25,6 +25,17 @@ pub struct ClockOffset {
     pub off: bool,
 }
 
+impl ClockOffset {
+    /// The same later on. If the own wall clock was set in between, it did not keep step with the monotonic one, and
+    /// nobody else has to say so: a machine that was stopped may wake with any time.
+    #[must_use]
+    pub fn later(self, told: Now, now: Now) -> Self {
+        let set = distance(now.wall, now.monotonic).saturating_sub(distance(told.wall, told.monotonic));
+        let millis = self.millis.saturating_sub(set);
+        Self { millis, off: is_off(millis), ..self }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Peer {
     /// When to ask again.
@@ -77,8 +88,12 @@ impl Status {
         }
         offsets.sort_unstable();
         let millis = median(&offsets)?;
-        Some(ClockOffset { millis, peers: offsets.len(), off: millis.unsigned_abs() > millis_of(CLOCK_OFFSET_MAX) })
+        Some(ClockOffset { millis, peers: offsets.len(), off: is_off(millis) })
     }
+}
+
+fn is_off(millis: i64) -> bool {
+    millis.unsigned_abs() > millis_of(CLOCK_OFFSET_MAX)
 }
 
 /// Of sorted values; between the two in the middle if their number is even.
@@ -139,6 +154,16 @@ mod tests {
             let offset = status.offset(now(10, skew)).unwrap();
             assert_eq!((offset.millis, offset.off), (-skew, off));
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_known_to_be_off_before_anybody_says_so() {
+        let (told, offset) = (now(10, 500), asked(&[0, 0, 0]).offset(now(10, 500)).unwrap());
+        assert_eq!((offset.millis, offset.off), (-500, false));
+        assert_eq!(offset.later(told, now(3000, 500)), offset, "time that passes is no jump");
+        let jumped = offset.later(told, now(20, 3_600_000));
+        assert_eq!((jumped.millis, jumped.off), (-3_600_000, true));
+        assert_eq!(jumped.later(now(20, 3_600_000), now(21, 0)), ClockOffset { millis: 0, off: false, ..offset });
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! | `hedge` | asking several without waiting for the slow |
 //! | `race` | building a path without waiting for a guard that is silent |
 //! | `storing` | a record to three members |
+//! | `ways` | the path that questions go through, and another one where it is silent |
 //! | `polls` | whom to ask for mail |
 
 pub mod choice;
@@ -36,6 +37,7 @@ pub mod scores;
 pub mod storing;
 #[cfg(test)]
 pub(crate) mod test_support;
+pub mod ways;
 
 pub(crate) use draw::shuffle;
 pub use first_list::{FirstListError, NetworkList, Step, fetch, fetch_directly};

@@ -3,6 +3,9 @@
 //! | request | body | answer |
 //! | --- | --- | --- |
 //! | `GET /status`, `/healthz`, `/readyz` | | as over TCP |
+//! | `GET /swarm` | | the own swarm, its members, whether they have the same |
+//! | `GET /peers` | | who is connected |
+//! | `GET /store` | | how much is stored |
 //! | `GET /account/<key>` | | balance and nonce |
 //! | `POST /tx` | hex of a signed transaction | its id, once the producer has it |
 //! | `POST /keys/rotate` | | |
@@ -31,6 +34,9 @@ use tokio::net::UnixListener;
 
 use crate::http::{Control, Question, Unavailable, status_routes};
 use crate::service_node::{Command, Refusal};
+use crate::status::peers::PeersStatus;
+use crate::status::store::StoreStatus;
+use crate::status::swarm::SwarmStatus;
 
 /// Name of the socket in the data directory.
 pub const SOCKET: &str = "admin.sock";
@@ -93,6 +99,9 @@ struct Admin {
 /// Everything on the socket.
 pub fn router(control: Control, chain: ChainId) -> Router {
     let admin = Router::new()
+        .route("/swarm", get(swarm))
+        .route("/peers", get(peers))
+        .route("/store", get(store))
         .route("/account/{key}", get(account))
         .route("/tx", post(submit))
         .route("/keys/rotate", post(rotate))
@@ -125,6 +134,18 @@ impl IntoResponse for AdminError {
         let body = serde_json::json!({ "v": 1, "type": "error", "code": code, "message": self.to_string() });
         (status, Json(body)).into_response()
     }
+}
+
+async fn swarm(State(admin): State<Admin>) -> Result<Json<SwarmStatus>, AdminError> {
+    Ok(Json(admin.control.ask(Question::Swarm).await?))
+}
+
+async fn peers(State(admin): State<Admin>) -> Result<Json<PeersStatus>, AdminError> {
+    Ok(Json(admin.control.ask(Question::Peers).await?))
+}
+
+async fn store(State(admin): State<Admin>) -> Result<Json<StoreStatus>, AdminError> {
+    Ok(Json(admin.control.ask(Question::Store).await?))
 }
 
 async fn account(State(admin): State<Admin>, UrlPath(key): UrlPath<String>) -> Result<Response, AdminError> {

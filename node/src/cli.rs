@@ -8,11 +8,15 @@ mod error;
 mod init;
 mod keys_verb;
 mod output;
+mod peers;
 mod register;
 mod rewards;
 mod run_verb;
+mod running;
 mod setting_args;
 pub mod status;
+mod store_verb;
+mod swarm;
 mod wait;
 
 use std::ffi::OsString;
@@ -109,6 +113,12 @@ enum Verb {
     Status(status::StatusVerb),
     /// Wait until the node is ready
     Wait(wait::Wait),
+    /// Show the node's swarm: its members, and whether they have the same records
+    Swarm(swarm::Swarm),
+    /// Show who is connected
+    Peers(peers::Peers),
+    /// Show what is stored, or check it
+    Store(store_verb::StoreVerb),
     /// Stake coins and register the node on the chain
     Register(register::Register),
     /// Leave the network; the stake is free after the lock-up
@@ -162,6 +172,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Run(verb) => verb.run(&context),
         Verb::Status(verb) => verb.run(&mut context),
         Verb::Wait(verb) => verb.run(&mut context),
+        Verb::Swarm(verb) => verb.run(&context),
+        Verb::Peers(verb) => verb.run(&context),
+        Verb::Store(verb) => verb.run(&context),
         Verb::Register(verb) => verb.run(&mut context),
         Verb::Exit(verb) => verb.run(&mut context),
         Verb::Rewards(verb) => verb.run(&mut context),

@@ -218,6 +218,8 @@ pub struct Config {
     pub threads: NonZeroUsize,
     /// How much mail to take from clients.
     pub mail: MailLimits,
+    /// The shell command to be run for events; `None`: none.
+    pub on_event: Option<String>,
     /// Logging.
     pub log: LogConfig,
 }
@@ -256,6 +258,7 @@ impl Config {
                 records: settings.parse("mail-records")?,
                 bytes: settings.parse_with("mail-size", parse_size)?,
             },
+            on_event: settings.parse_with("on-event", command)?,
             log: LogConfig {
                 format: settings.parse("log-format")?,
                 filter: settings.valued("log-level").text,
@@ -284,6 +287,13 @@ fn moniker(text: &str) -> Result<String, String> {
         return Err(format!("a moniker has at most {MONIKER_MAX} printable characters"));
     }
     Ok(text.to_owned())
+}
+
+fn command(text: &str) -> Result<Option<String>, String> {
+    if text.contains('\0') {
+        return Err("expected a shell command".into());
+    }
+    Ok((!text.trim().is_empty()).then(|| text.to_owned()))
 }
 
 /// A node to start from: `<node key>@<address>`.
@@ -410,6 +420,7 @@ mod tests {
             ("stake", "-1", "amount of coins"),
             ("region", "EU", "lower-case"),
             ("moniker", "a\u{7}", "printable"),
+            ("on-event", "mail\0", "a shell command"),
             ("log-max-size", "12 parsecs", "10M"),
             ("log-format", "xml", "text, json"),
             ("bootstrap", "abc", "<node key>@<address>"),

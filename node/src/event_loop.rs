@@ -11,13 +11,16 @@
 //! | gossip that waits for a verdict | none waits: the machine judges at once |
 //! | reads of mail | as many as the machine asks for ([`crate::service_node::mail`]) |
 //! | questions of HTTP and the admin socket | [`crate::http::QUEUE`]; beyond it 503 |
+//! | events for the operator's command | as [`crate::on_event`] says; beyond it the oldest are dropped |
 //! | own requests without an answer | as many as [`Network`] allows |
 
 mod kill_point;
 mod mail;
 pub mod persisting;
+mod questions;
 mod serving;
 mod status;
+mod telling;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -41,6 +44,7 @@ use self::persisting::Held;
 use self::serving::{Asker, Reads, Served};
 pub use self::status::About;
 use self::status::Standing;
+use self::telling::Telling;
 use crate::chain_thread::{self, ChainHandle, Outcome};
 use crate::http::Question;
 use crate::service_node::{
@@ -60,6 +64,8 @@ const STORED: usize = 64;
 
 /// Between two warnings of what peers do.
 const WARN_INTERVAL: Duration = Duration::from_secs(10);
+/// Without a block, how the node stands is looked at this often: a chain that is silent makes it unready.
+const STANDING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where a lot of blocks came from, to tell its source what became of it.
 #[derive(Debug)]
@@ -125,12 +131,17 @@ pub struct EventLoop {
     tip: Height,
     listening: Option<NodeAddr>,
     standing: Option<Standing>,
+    standing_noted_at: Instant,
     warned_at: Option<Instant>,
     /// Changes of the keys that the network was told of.
     key_changes: u64,
+    /// Since when peers are connected; as many as connections are allowed.
+    connected_at: BTreeMap<NodeId, Instant>,
     /// What is known against the producer, oldest first; as many as the follower keeps.
     evidence: Vec<Equivocation>,
     evidence_logged_at: Option<Instant>,
+    /// If the operator has a command for it.
+    telling: Option<Telling>,
     /// For tests.
     probe: Probe,
 }
@@ -149,6 +160,7 @@ enum Turn {
     Question(Question),
     Alarm,
     HeldLongEnough,
+    Look,
     Stop,
 }
 
@@ -172,10 +184,13 @@ impl EventLoop {
             tip: Height::ZERO,
             listening: None,
             standing: None,
+            standing_noted_at: Instant::now(),
             warned_at: None,
             key_changes: 0,
+            connected_at: BTreeMap::new(),
             evidence: Vec::new(),
             evidence_logged_at: None,
+            telling: None,
             probe: Box::new(|_| {}),
         }
     }
@@ -213,11 +228,15 @@ impl EventLoop {
                     let failed = self.persist_held();
                     self.tell_all(failed);
                 }
+                Turn::Look => self.look(),
                 Turn::Stop => {
                     self.persist_held(); // nobody is told any more
                     self.parts.network.drain().await;
                     return;
                 }
+            }
+            if began.duration_since(self.standing_noted_at) >= STANDING_INTERVAL {
+                self.note_standing();
             }
             metrics::loop_busy(began.elapsed());
         }
@@ -234,6 +253,13 @@ impl EventLoop {
             }
         };
         let (alarm, held) = (until(self.alarm), until(self.held.due()));
+        let look_at = self.telling.as_ref().map(|telling| telling.look_at);
+        let look = async move {
+            match look_at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = shutdown.cancelled() => Turn::Stop,
             event = self.parts.network.next() => Turn::Network(event),
@@ -242,6 +268,7 @@ impl EventLoop {
             Some(question) = self.parts.questions.recv() => Turn::Question(question),
             () = alarm => Turn::Alarm,
             () = held => Turn::HeldLongEnough,
+            () = look => Turn::Look,
         }
     }
 
@@ -254,11 +281,13 @@ impl EventLoop {
             }
             NetEvent::PeerConnected { node, registered } => {
                 tracing::debug!(node = node.short(), registered, "connected");
+                self.connected_at.insert(node, Instant::now());
                 self.tell(Input::Connected(node));
                 self.tell_network();
             }
             NetEvent::PeerDisconnected { node } => {
                 tracing::debug!(node = node.short(), "disconnected");
+                self.connected_at.remove(&node);
                 self.tell(Input::Disconnected(node));
                 self.tell_network();
             }
@@ -379,24 +408,6 @@ impl EventLoop {
         }
         let reason = error.to_string();
         self.tell_all(tokens.into_iter().map(|token| Input::NotDurable { token, reason: reason.clone() }));
-    }
-
-    fn on_question(&mut self, question: Question, shutdown: &CancellationToken) {
-        // Whoever asked may have gone away; that is no error.
-        match question {
-            Question::Status(reply) => drop(reply.send(self.status())),
-            Question::Account(key, reply) => drop(reply.send(self.parts.machine.account(&key))),
-            Question::Command(command, reply) => {
-                self.commands.retain(|_, waiting| !waiting.is_closed());
-                let id = CommandId(self.number());
-                self.commands.insert(id, reply);
-                self.tell(Input::Command { id, command });
-            }
-            Question::Shutdown => {
-                tracing::info!("stopping, as asked over the admin socket");
-                shutdown.cancel();
-            }
-        }
     }
 
     /// Logs what peers do wrong, once in a while: they must not fill the log.

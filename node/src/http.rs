@@ -17,6 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::metrics::Page;
 use crate::service_node::{Command, Refusal};
 use crate::status::NodeStatus;
+use crate::status::peers::PeersStatus;
+use crate::status::store::StoreStatus;
+use crate::status::swarm::SwarmStatus;
 
 /// Questions that may wait for the event loop.
 pub const QUEUE: usize = 32;
@@ -26,6 +29,12 @@ pub const QUEUE: usize = 32;
 pub enum Question {
     /// How the node is.
     Status(oneshot::Sender<NodeStatus>),
+    /// How its swarm is.
+    Swarm(oneshot::Sender<SwarmStatus>),
+    /// Who is connected.
+    Peers(oneshot::Sender<PeersStatus>),
+    /// What it stores.
+    Store(oneshot::Sender<StoreStatus>),
     /// Balance and nonce of an account; `None` before the chain is known.
     Account(PublicKey, oneshot::Sender<Option<Account>>),
     /// Something is to be done.

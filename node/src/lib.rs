@@ -22,6 +22,7 @@
 //! | [`run`] | putting a node together and taking it apart in order |
 //! | [`config`], [`cli`] | settings and commands |
 //! | [`http`], [`admin`], [`metrics`], [`status`] | what the node shows of itself |
+//! | [`on_event`] | what it has a command of the operator told |
 
 pub mod admin;
 pub mod chain_thread;
@@ -32,6 +33,7 @@ pub mod http;
 pub mod keys;
 pub mod lock;
 pub mod metrics;
+pub mod on_event;
 pub mod process;
 pub mod run;
 pub mod service_node;

@@ -25,7 +25,6 @@ const EQUIVOCATIONS: &str = "sotto_node_equivocations_total";
 const CHAIN_REFUSED: &str = "sotto_node_chain_queue_refused_total";
 const CONNECTIONS: &str = "sotto_node_connections";
 const SWARM_CONNECTED: &str = "sotto_node_swarm_members_connected";
-const TRANSACTIONS: &str = "sotto_node_transactions_submitted_total";
 const REQUESTS: &str = "sotto_node_requests_served_total";
 const LOOP_BUSY: &str = "sotto_node_loop_busy_seconds";
 const SYNC: &str = "sotto_node_storage_sync_seconds";
@@ -44,6 +43,7 @@ const MAIL_SYNCING: &str = "sotto_node_mail_syncing";
 const MAIL_DAMAGED: &str = "sotto_node_mail_rows_damaged_total";
 const MAIL_GOSSIP: &str = "sotto_node_mail_gossip_judged_total";
 const HTTP_REFUSED: &str = "sotto_node_http_connections_refused_total";
+const ON_EVENT: &str = "sotto_node_on_event_total";
 
 /// Bounds of every histogram of times, in seconds: from a cheap block to a disk in trouble.
 const SECONDS: [f64; 9] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
@@ -66,7 +66,6 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(CHAIN_REFUSED, "Blocks not looked at because the chain thread was busy.");
     describe_gauge!(CONNECTIONS, "Connected peers, by kind.");
     describe_gauge!(SWARM_CONNECTED, "Other members of the own swarm that are connected.");
-    describe_counter!(TRANSACTIONS, "Own transactions sent, by kind and outcome.");
     describe_counter!(REQUESTS, "Requests of peers answered, by protocol and outcome.");
     describe_histogram!(LOOP_BUSY, "Time the event loop spent on one event.");
     describe_histogram!(SYNC, "Time one sync of the disk took.");
@@ -85,6 +84,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(MAIL_DAMAGED, "Rows of the mail that were found damaged.");
     describe_counter!(MAIL_GOSSIP, "Gossiped records and deletes, by verdict.");
     describe_counter!(HTTP_REFUSED, "Connections to the HTTP port that were over its limit.");
+    describe_counter!(ON_EVENT, "Events for the operator's command, by what became of them.");
     Ok(handle)
 }
 
@@ -129,11 +129,6 @@ pub fn connections(counts: &Counts) {
     gauge!(CONNECTIONS, "kind" => "node").set(f64::from(u32::try_from(counts.nodes).unwrap_or(u32::MAX)));
     gauge!(CONNECTIONS, "kind" => "client").set(f64::from(u32::try_from(counts.clients).unwrap_or(u32::MAX)));
     gauge!(SWARM_CONNECTED).set(f64::from(u32::try_from(counts.swarm_connected).unwrap_or(u32::MAX)));
-}
-
-/// A transaction of the node was answered.
-pub fn transaction(kind: &'static str, outcome: &'static str) {
-    counter!(TRANSACTIONS, "kind" => kind, "outcome" => outcome).increment(1);
 }
 
 /// A peer's request was answered.
@@ -193,6 +188,11 @@ pub fn mail_gossip(verdict: &'static str) {
 /// A connection to the HTTP port was over the limit.
 pub fn http_refused() {
     counter!(HTTP_REFUSED).increment(1);
+}
+
+/// An event was told to the operator's command, or was not.
+pub fn on_event(outcome: &'static str) {
+    counter!(ON_EVENT, "outcome" => outcome).increment(1);
 }
 
 /// The page that Prometheus reads: the node's metrics, then libp2p's.

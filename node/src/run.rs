@@ -36,6 +36,7 @@ use crate::http::{self, Control};
 use crate::keys::{KeyDirectory, KeyError, Slot};
 use crate::lock::{Lock, LockError};
 use crate::metrics::Page;
+use crate::on_event::Alerts;
 use crate::service_node::{Identity, Input, KeyRing, ServiceNode, Settings, VERSION};
 use crate::store::writer::{self, StoreHandle};
 use crate::store::{self, MetaKey, Store as _, StoreError};
@@ -157,7 +158,10 @@ fn run_on(disk: Disk, start: &Start, started: Instant) -> Result<(), RunError> {
         let about = About { chain: start.genesis.genesis.chain_id(), moniker: start.config.moniker.clone(), started };
         let parts =
             Parts { network, machine, clock, about, chain, chain_events, store: disk.handle, questions, secrets };
-        let event_loop = EventLoop::new(parts).with_evidence(evidence);
+        let mut event_loop = EventLoop::new(parts).with_evidence(evidence);
+        if let Some(command) = &start.config.on_event {
+            event_loop = event_loop.with_alerts(Alerts::new(command.clone(), shutdown.clone()));
+        }
         Box::pin(event_loop.run(Input::Chain(Box::new(update)), shutdown.clone())).await;
         process::notify("STOPPING=1");
         shutdown.cancel();

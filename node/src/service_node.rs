@@ -48,7 +48,7 @@ use self::duties::Situation;
 pub(crate) use self::health::rfc3339;
 pub use self::key_ring::{KeyRing, Shown};
 use self::key_steps::KeySteps;
-pub use self::mail::{Mail, MailCounts, MailLimits};
+pub use self::mail::{Comparison, Mail, MailCounts, MailLimits};
 pub use self::message::{
     ChainUpdate, Command, CommandId, Gossip, Incoming, Input, Outgoing, Output, Part, Refusal, ReplyId, Sync, Tag, To,
     Token, Tunnel,
@@ -107,7 +107,7 @@ pub struct ServiceNode {
     clock_check: ClockCheck,
     next_number: u64,
     counts: Counts,
-    clock: Option<ClockOffset>,
+    clock: Option<(ClockOffset, Now)>,
     finals: VecDeque<FinalStatus>,
     storage_failure: Option<String>,
     mail: Mail,
@@ -229,7 +229,7 @@ impl ServiceNode {
             Input::OtherGenesis(_) => self.peers.stranger(),
             Input::Network { counts, clock } => {
                 self.peers.count(counts.nodes, now.monotonic);
-                (self.counts, self.clock) = (counts, clock);
+                (self.counts, self.clock) = (counts, clock.map(|clock| (clock, now)));
             }
             Input::Received { from, message: Incoming::Request { reply, request } } => {
                 if let Some(request) = self.on_mail_request(from, reply, request, now, &mut outputs) {

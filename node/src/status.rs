@@ -1,5 +1,9 @@
 //! What a node says of itself, as `/status` and `sotto-node status --json` show it.
 
+pub mod peers;
+pub mod store;
+pub mod swarm;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

@@ -15,6 +15,7 @@ pub mod records;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 pub mod schema;
+pub mod verify;
 pub mod writer;
 
 #[cfg(test)]

@@ -47,11 +47,14 @@ mod text;
 mod watched;
 
 pub(crate) use self::client::LightClient;
-pub(crate) use self::draws::seeded;
+pub(crate) use self::devices::{Devices, Running, failed as messenger_failed, messenger, on_a_thread};
+pub(crate) use self::draws::{seeded, shuffle};
 pub(crate) use self::figures::{grouped, mib, shown};
+pub(crate) use self::followers::number;
 pub(crate) use self::found::time_of;
 pub(crate) use self::load::{Outcome, Tally, run as send};
 pub(crate) use self::network::{Network, People, Person, person_in};
+pub(crate) use self::read_back::read_member;
 pub(crate) use self::schedule::Planned;
 pub(crate) use self::stamping::{MessageIds, Stamped, Stamper};
 

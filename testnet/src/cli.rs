@@ -4,6 +4,7 @@ mod attack;
 mod banner;
 mod bench;
 mod chain;
+mod chaos;
 mod clean;
 mod console;
 mod inspect;
@@ -148,6 +149,9 @@ enum Verb {
     /// The process of an attack's attackers, which `attack` starts
     #[command(hide = true)]
     Attackers(attack::AttackersArguments),
+    /// Faults while users write and read: run scenarios and check every message, or apply and clear faults by hand
+    #[command(subcommand)]
+    Chaos(chaos::Verb),
     /// The block producer: its height, and faults
     #[command(subcommand)]
     Chain(chain::Verb),
@@ -186,7 +190,7 @@ pub fn main() -> ExitCode {
     let console = Console::new(&cli.globals);
     // The clients of a bench or an attack would wait for each other on one thread; everything else has little to do.
     let mut builder = match cli.verb {
-        Verb::Bench(_) | Verb::Attack(_) => tokio::runtime::Builder::new_multi_thread(),
+        Verb::Bench(_) | Verb::Attack(_) | Verb::Chaos(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = builder.enable_all().build();
@@ -222,6 +226,7 @@ async fn run(cli: Cli, console: &Console) -> Result<(), Failure> {
         Verb::IdleClients(arguments) => bench::idle_clients(globals, &arguments).await,
         Verb::Attack(arguments) => attack::run(globals, &arguments, console).await,
         Verb::Attackers(arguments) => attack::attackers(globals, &arguments).await,
+        Verb::Chaos(verb) => chaos::run(globals, verb, console).await,
         Verb::Chain(verb) => chain::run(globals, verb, console).await,
     }
 }

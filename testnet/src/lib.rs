@@ -18,6 +18,7 @@ pub mod agreement;
 pub mod attack;
 pub mod bench;
 pub mod binaries;
+pub mod chaos;
 pub mod cli;
 pub mod control;
 pub mod demo;

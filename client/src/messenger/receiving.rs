@@ -24,6 +24,7 @@ use crate::network::clock::SharedClock;
 use crate::network::hedge::{self, Plan};
 use crate::network::paths::{Purpose, hop};
 use crate::network::polls::{PER_POLL, Polls};
+use crate::network::ways::Ways;
 use crate::store::{Arrival, InboxMessage, Letter, Page};
 
 /// Where the times of polls are kept.
@@ -81,7 +82,7 @@ impl Messenger {
         self.refresh_if_needed().await?;
         let swarm = self.directory.owner(&self.address()).ok_or(Error::NoOwner)?;
         let avoid = self.avoid([])?;
-        let path = self.path_without(Purpose::Receive, &avoid).await?;
+        let mut path = self.path_without(Purpose::Receive, &avoid).await?;
         let mut polls = self.polls()?;
         let now = self.clock.now().seconds();
         let poll = polls.next(self.directory.members(swarm), now, &mut self.rng);
@@ -101,7 +102,12 @@ impl Messenger {
                 patience: deadline.saturating_duration_since(Instant::now()),
             };
             let (asking, account) = (self.asking(), self.account.account());
-            let told = hedge::ask(plan, |place| open(&path, &readers, place, &asking, account)).await;
+            let (nodes, paths) = (self.directory.nodes(), &mut self.paths);
+            let second = async { paths.another(nodes, Purpose::Receive, &avoid, &path).await.ok() };
+            let ways = Ways::new(path.clone(), second);
+            let told = hedge::ask(plan, |place| open(&ways, place >= due, &readers, place, &asking, account)).await;
+            let better = ways.better();
+            drop(ways);
             if told.asked == 0 {
                 break;
             }
@@ -110,7 +116,13 @@ impl Messenger {
             for node in told.late.iter().filter_map(|place| readers.get(*place)).map(|(to, _)| to.node) {
                 tracing::debug!(node = node.short(), "a member is slow");
                 last = Some("no answer in time".to_owned());
-                self.paths.slow(node);
+                if better.is_none() {
+                    self.paths.slow(node);
+                }
+            }
+            if let Some(better) = better {
+                self.paths.silent(&path, &better);
+                path = better;
             }
             last = told.failures.last().map(|(_, failure)| failure.to_string()).or(last);
             for (node, (tunnel, records)) in
@@ -240,7 +252,8 @@ fn is_over(expiry: UnixSeconds, now: UnixMillis) -> bool {
 /// Opens a tunnel with the first question in it; again without a cursor if the member does not know it, and with the
 /// member's time if it refused ours.
 async fn open(
-    path: &Path,
+    ways: &Ways<impl Future<Output = Option<Path>>>,
+    late: bool,
     readers: &[(HopInfo, Option<Cursor>)],
     place: usize,
     asking: &Asking,
@@ -248,7 +261,7 @@ async fn open(
 ) -> Result<(Tunnel, Records), MemberFailure> {
     let (to, cursor) = *readers.get(place).ok_or(MemberFailure::Nonsense)?;
     let question = |cursor| SwarmRequest::Retrieve(asking.sign::<Retrieve>(account, to.node, cursor));
-    let (mut tunnel, answer) = Tunnel::connect(path, to, Some(question(cursor))).await?;
+    let (mut tunnel, answer) = ways.connect(to, late, question(cursor)).await?;
     match records_of(answer.ok_or(MemberFailure::Nonsense)?) {
         Err(MemberFailure::Refused(request::Error::CursorUnknown)) => {
             let answer = tunnel.request(question(None)).await?;

@@ -19,6 +19,7 @@ use sotto_proto::network::NodeList;
 use sotto_proto::sign::Ed25519;
 
 use super::{Error, Messenger};
+use crate::network::choice::Avoid;
 use crate::network::clock::SharedClock;
 use crate::network::directory::{Age, Directory};
 use crate::network::hedge::{self, Plan};
@@ -26,6 +27,7 @@ use crate::network::light_client::{self, Trust, UpdateError, WITNESSES};
 use crate::network::lookups::{Lookup, LookupError};
 use crate::network::paths::{Purpose, hop};
 use crate::network::renewal::Renewal;
+use crate::network::ways::Ways;
 use crate::network::{self, NetworkList, Step};
 use crate::store::{EQUIVOCATION, Evidence, OpenAccount, SavedNetwork};
 
@@ -152,7 +154,7 @@ impl Messenger {
         avoid.nodes.extend(witnesses.iter().copied());
         witnesses = self.slow_last(witnesses);
         let path = self.path_without(Purpose::Other, &avoid).await?;
-        let (mut lookups, finals) = self.witness_heights(&path, &witnesses).await;
+        let (mut lookups, finals) = self.witness_heights(&path, &avoid, &witnesses).await;
         // One bootstrap node may be some blocks ahead of the three; what three agreed on is never gone back from.
         let known = self.directory.header().header.height;
         let floor = if self.directory.agreed() { known } else { known.minus(RECENT_MAPS as u64) };
@@ -183,20 +185,35 @@ impl Messenger {
     }
 
     /// Asks witnesses for their final heights until three have answered.
-    async fn witness_heights(&mut self, path: &Path, witnesses: &[NodeId]) -> (Vec<Lookup>, Vec<Height>) {
-        let hops: Vec<_> = witnesses.iter().filter_map(|node| hop(self.directory.nodes(), node)).collect();
+    async fn witness_heights(
+        &mut self,
+        path: &Path,
+        avoid: &Avoid,
+        witnesses: &[NodeId],
+    ) -> (Vec<Lookup>, Vec<Height>) {
+        let (nodes, paths) = (self.directory.nodes(), &mut self.paths);
+        let hops: Vec<_> = witnesses.iter().filter_map(|node| hop(nodes, node)).collect();
         let (plan, clock) = (three_of(hops.len(), self.patience), &self.clock);
+        let second = async { paths.another(nodes, Purpose::Other, avoid, path).await.ok() };
+        let ways = Ways::new(path.clone(), second);
         let told = hedge::ask(plan, |place| {
-            let to = hops.get(place).copied();
-            async move { Lookup::connect(path, to.ok_or(LookupError::Nonsense)?, clock).await }
+            let (to, ways) = (hops.get(place).copied(), &ways);
+            async move { ways.look_up(to.ok_or(LookupError::Nonsense)?, place >= plan.due, clock).await }
         })
         .await;
+        let better = ways.better();
+        drop(ways);
         for (_, error) in &told.failures {
             tracing::debug!(%error, "a node was no witness");
         }
         for to in told.late.iter().filter_map(|place| hops.get(*place)) {
             tracing::debug!(node = to.node.short(), "a witness is slow");
-            self.paths.slow(to.node);
+            if better.is_none() {
+                self.paths.slow(to.node);
+            }
+        }
+        if let Some(better) = better {
+            self.paths.silent(path, &better);
         }
         told.answers.into_iter().map(|(_, (lookup, info))| (lookup, info.final_height)).unzip()
     }

@@ -26,10 +26,13 @@ use sotto_proto::time::{Monotonic, UnixMillis};
 use super::kill_point::KillPoint;
 use super::{Error, Messenger};
 use crate::crypto::{self, SealContext};
+use crate::network::choice::Avoid;
+use crate::network::hedge::BLIND;
 use crate::network::lookups::Lookup;
 use crate::network::paths::{Purpose, hop};
 use crate::network::shuffle;
 use crate::network::storing::{self, MemberError, STORED, Stored, WANTED};
+use crate::network::ways::Ways;
 use crate::store::{OutboxMessage, OutboxState, StoredReceipt};
 
 /// Rounds of sealing and storing: more work once or twice, a newer list once, another path once.
@@ -181,7 +184,7 @@ impl Messenger {
         for _ in 0..ROUNDS {
             let swarm = self.directory.owner(&message.recipient).ok_or(Error::NoOwner)?;
             let avoid = self.avoid([swarm])?;
-            let path = self.path_without(Purpose::Send, &avoid).await?;
+            let mut path = self.path_without(Purpose::Send, &avoid).await?;
             let hops = path.hops().map(|hop| hop.node);
             progress(Progress::Path { hops });
             let mut members = self.directory.members(swarm).to_vec();
@@ -194,7 +197,7 @@ impl Messenger {
                 None => {
                     let terms = match self.known_terms() {
                         Some(terms) => Ok(terms),
-                        None => self.terms(&path, &members, &mut open).await,
+                        None => self.terms(&mut path, &avoid, &members, &mut open).await,
                     };
                     if terms.is_err() {
                         // Nobody answers through it: whoever tries again takes another path.
@@ -220,7 +223,7 @@ impl Messenger {
                 }
                 progress(step);
             };
-            match self.store_record(&message.id, &path, (&members, open), &record, &mut note).await? {
+            match self.store_record(&message.id, (&path, &avoid), (&members, open), &record, &mut note).await? {
                 Ok(stored) => {
                     let members = stored.receipts.into_iter().map(|(node, _)| node).collect();
                     let stored = second.unwrap_or_default();
@@ -253,27 +256,42 @@ impl Messenger {
     }
 
     /// Asks three members for time and final height, and one of them for the anchor's header if it is not known. Their
-    /// tunnels stay open.
+    /// tunnels stay open. Where nothing comes back through `path`, it is replaced.
     async fn terms(
         &mut self,
-        path: &Path,
+        path: &mut Path,
+        avoid: &Avoid,
         members: &[NodeId],
         open: &mut BTreeMap<NodeId, Tunnel>,
     ) -> Result<Terms, Error> {
         let hops: Vec<_> = members.iter().filter_map(|node| hop(self.directory.nodes(), node)).collect();
-        let (mut lookups, mut finals) = (Vec::new(), Vec::new());
+        let (mut lookups, mut finals) = (Vec::<Lookup>::new(), Vec::new());
         let mut last = None;
+        let (nodes, clock, paths) = (self.directory.nodes(), &self.clock, &mut self.paths);
+        let silent = path.clone();
+        let second = async { paths.another(nodes, Purpose::Send, avoid, &silent).await.ok() };
+        let ways = Ways::new(path.clone(), second);
+        let look = |to, late| ways.look_up(to, late, clock);
         for some in hops.chunks(ASKED) {
-            let clock = &self.clock;
-            let mut pending: FuturesUnordered<_> = some.iter().map(|to| Lookup::connect(path, *to, clock)).collect();
-            // Whoever is slow is not waited for once somebody has answered.
-            let mut until = None;
+            let mut pending: FuturesUnordered<_> = some.iter().map(|to| look(*to, false)).collect();
+            // Whoever is slow is not waited for once somebody has answered; while nobody has, it may be the path.
+            let (mut until, mut again_at) = (None, Some(tokio::time::Instant::now() + BLIND));
             while lookups.len() < WANTED {
-                let answer = match until {
-                    Some(until) => tokio::time::timeout_at(until, pending.next()).await.ok().flatten(),
+                let answer = match until.or(again_at) {
+                    Some(at) => match tokio::time::timeout_at(at, pending.next()).await {
+                        Ok(answer) => answer,
+                        Err(_) if until.is_some() => None,
+                        Err(_) => {
+                            again_at = None;
+                            pending.extend(some.iter().map(|to| look(*to, true)));
+                            continue;
+                        }
+                    },
                     None => pending.next().await,
                 };
                 match answer {
+                    // The same one, both ways.
+                    Some(Ok((lookup, _))) if lookups.iter().any(|other| other.node() == lookup.node()) => {}
                     Some(Ok((lookup, info))) => {
                         finals.push(info.final_height);
                         lookups.push(lookup);
@@ -286,6 +304,12 @@ impl Messenger {
             if !lookups.is_empty() {
                 break;
             }
+        }
+        let better = ways.better();
+        drop(ways);
+        if let Some(better) = better {
+            self.paths.silent(path, &better);
+            *path = better;
         }
         finals.sort_unstable();
         // The lower median: neither one that is behind nor one that makes up a height decides.
@@ -363,7 +387,7 @@ impl Messenger {
     async fn store_record(
         &mut self,
         id: &MessageId,
-        path: &Path,
+        (path, avoid): (&Path, &Avoid),
         (members, mut open): (&[NodeId], BTreeMap<NodeId, Tunnel>),
         record: &Record,
         progress: &mut impl FnMut(Progress),
@@ -380,6 +404,9 @@ impl Messenger {
         // Ended together, once nobody is waited for: each end is a cell for every hop.
         let used = RefCell::new(Vec::new());
         let probe = RefCell::new(&mut self.probe);
+        let paths = &mut self.paths;
+        let second = async { paths.another(&nodes, Purpose::Send, avoid, path).await.ok() };
+        let (ways, mut asked) = (Ways::new(path.clone(), second), 0);
         let result = storing::store(
             members,
             STORE_PATIENCE,
@@ -387,9 +414,11 @@ impl Messenger {
                 probe.borrow_mut().pass(KillPoint::Asking);
                 let (to, tunnel) = (hop(&nodes, &node), open.remove(&node));
                 let request = SwarmRequest::Store { record: bytes.clone(), publish_order: order };
-                let (expected, used) = (&expected, &used);
+                let (expected, used, ways) = (&expected, &used, &ways);
+                asked += 1;
+                let late = asked > WANTED;
                 async move {
-                    let (tunnel, answer) = ask(path, to, tunnel, request).await?;
+                    let (tunnel, answer) = ask(ways, late, to, tunnel, request).await?;
                     used.borrow_mut().push(tunnel);
                     expected.receipt(node, answer)
                 }
@@ -401,8 +430,19 @@ impl Messenger {
             },
         )
         .await;
-        self.account.store.add_receipts(id, &kept.into_inner())?;
+        let better = ways.better();
+        drop(ways);
+        if let Some(better) = better {
+            self.paths.silent(path, &better);
+        }
+        let receipts = self.account.store.add_receipts(id, &kept.into_inner())?;
         self.probe.pass(KillPoint::Saved);
+        if result.is_err() && receipts >= STORED {
+            // With those of earlier rounds and attempts there are enough.
+            let message = self.account.store.outbox_message(id)?.ok_or_else(|| Error::NoMessage(id.to_string()))?;
+            let receipts = message.receipts.into_iter().map(|receipt| (receipt.receipt.node, receipt)).collect();
+            return Ok(Ok(Stored { receipts, failed: Vec::new() }));
+        }
         Ok(result)
     }
 }
@@ -435,8 +475,10 @@ impl Expected {
     }
 }
 
+/// Asks in the tunnel that is open, which goes the first way, or in a new one.
 async fn ask(
-    path: &Path,
+    ways: &Ways<impl Future<Output = Option<Path>>>,
+    late: bool,
     to: Option<HopInfo>,
     tunnel: Option<Tunnel>,
     request: SwarmRequest,
@@ -444,11 +486,12 @@ async fn ask(
     if let Some(mut tunnel) = tunnel
         && let Ok(answer) = tunnel.request(request.clone()).await
     {
+        ways.heard(ways.first());
         return Ok((tunnel, answer));
     }
     // There was no tunnel, or work that took long has outlived it.
     let to = to.ok_or(MemberError::Nonsense("not in the list"))?;
-    let connected = Tunnel::connect(path, to, Some(request)).await;
+    let connected = ways.connect(to, late, request).await;
     let (tunnel, answer) = connected.map_err(|error| MemberError::Unreachable(error.to_string()))?;
     Ok((tunnel, answer.ok_or(MemberError::Nonsense("not an answer to a store"))?))
 }

@@ -24,7 +24,7 @@ const TIMES: u32 = 3;
 /// But nobody before this.
 const AT_LEAST: Duration = Duration::from_millis(50);
 /// As long as nobody has answered, late is who takes this long.
-const BLIND: Duration = Duration::from_millis(500);
+pub const BLIND: Duration = Duration::from_millis(500);
 /// When nobody is left to ask and some have answered, the late are waited for no longer than this after the last question.
 const GRACE: Duration = Duration::from_secs(2);
 /// Unanswered questions at a time, late ones included: fewer than the streams of a path.

@@ -175,13 +175,57 @@ impl Paths {
         Ok(path)
     }
 
+    /// A new path for a purpose past the hops of `path`, through which nothing comes back. The one that is kept beside it
+    /// may be silent as well: their guard is the same.
+    ///
+    /// # Errors
+    /// [`Error`] when none can be built.
+    pub async fn another(
+        &mut self,
+        nodes: &NodeList,
+        purpose: Purpose,
+        avoid: &Avoid,
+        path: &Path,
+    ) -> Result<Path, Error> {
+        let [guard, middle, exit] = path.hops().map(|hop| hop.node);
+        let mut past = avoid.clone();
+        past.nodes.extend([middle, exit]);
+        let built = match self.build_past(nodes, &past, Some(guard)).await {
+            // In a small network there may be no others.
+            Err(Error::Choice(_)) => self.build_past(nodes, avoid, Some(guard)).await?,
+            built => built?,
+        };
+        // It is the one to be used now: those before it have proven nothing.
+        self.held.insert(0, (purpose, built.clone()));
+        Ok(built)
+    }
+
+    /// Lets go of a path through which nothing came back while `better` served: a hop behind its guard is suspected; if
+    /// that is not the same, it may be the guard, and all paths through it go.
+    pub fn silent(&mut self, path: &Path, better: &Path) {
+        let now = self.clock.own().monotonic;
+        let [guard, middle, exit] = path.hops().map(|hop| hop.node);
+        if better.hops().first().is_some_and(|hop| hop.node == guard) {
+            [middle, exit].iter().for_each(|hop| self.scores.half(*hop, now));
+            self.give_up(path);
+        } else {
+            self.held.retain(|(_, held)| held.hops().first().is_none_or(|hop| hop.node != guard));
+            self.spares.clear();
+        }
+    }
+
     /// A new path, whatever there is. It is not held: whoever asked for it decides what it is for.
     ///
     /// # Errors
     /// [`Error`] when none can be built.
     pub async fn build(&mut self, nodes: &NodeList, avoid: &Avoid) -> Result<Path, Error> {
+        self.build_past(nodes, avoid, None).await
+    }
+
+    /// `suspect` is the guard of a path that is silent.
+    async fn build_past(&mut self, nodes: &NodeList, avoid: &Avoid, suspect: Option<NodeId>) -> Result<Path, Error> {
         self.note_sleep();
-        let mut race = Race::new(self.clock.own().monotonic);
+        let mut race = Race::new(self.clock.own().monotonic, suspect);
         let (mut builds, mut last) = (FuturesUnordered::new(), None);
         // Middles and exits of the builds of this race.
         let mut tried = BTreeMap::new();

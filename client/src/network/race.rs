@@ -55,14 +55,16 @@ pub(super) struct Runner {
 pub(super) struct Race {
     deadline: Monotonic,
     begun: usize,
+    /// The guard of a path that is silent: one build through it will do, as it may be what is silent.
+    suspect: Option<NodeId>,
     /// Guards of builds that run, with their beginnings.
     running: Vec<(usize, NodeId, Monotonic)>,
     failed: BTreeSet<NodeId>,
 }
 
 impl Race {
-    pub(super) fn new(now: Monotonic) -> Self {
-        Self { deadline: now.plus(PATIENCE), begun: 0, running: Vec::new(), failed: BTreeSet::new() }
+    pub(super) fn new(now: Monotonic, suspect: Option<NodeId>) -> Self {
+        Self { deadline: now.plus(PATIENCE), begun: 0, suspect, running: Vec::new(), failed: BTreeSet::new() }
     }
 
     /// What to do, with `runners` being the guards that may begin the path, in the order of use.
@@ -93,7 +95,8 @@ impl Race {
         let builds = |guard: &NodeId| self.running.iter().filter(|(_, other, _)| other == guard).count();
         let allowed = || runners.iter().filter(|runner| !self.failed.contains(&runner.guard));
         // The connection stands, so a hop behind may be what is silent.
-        let again = allowed().find(|runner| runner.connected && builds(&runner.guard) == 1);
+        let may_again = |runner: &&Runner| runner.connected && self.suspect != Some(runner.guard);
+        let again = allowed().filter(may_again).find(|runner| builds(&runner.guard) == 1);
         let fresh = || allowed().find(|runner| builds(&runner.guard) == 0);
         let first = if self.running.is_empty() { None } else { again };
         first.or_else(fresh).or_else(|| allowed().min_by_key(|runner| builds(&runner.guard))).map(|runner| runner.guard)
@@ -146,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_first_guard_builds_alone_for_as_long_as_a_build_takes() {
-        let mut race = Race::new(at(0));
+        let mut race = Race::new(at(0), None);
         assert_eq!(race.next(&guards(false), at(0)), Next::Begin(node(1)));
         assert_eq!(race.next(&guards(false), at(0)), Next::Wait(at(750)));
         assert_eq!(race.next(&guards(false), at(749)), Next::Wait(at(750)));
@@ -155,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_guard_that_is_frozen_before_there_is_a_connection_costs_one_delay() {
-        let mut race = Race::new(at(0));
+        let mut race = Race::new(at(0), None);
         race.next(&guards(false), at(0));
         assert_eq!(race.next(&guards(false), at(750)), Next::Begin(node(2)));
         assert_eq!(race.silent(at(750)).collect::<Vec<_>>(), [(0, node(1))]);
@@ -164,7 +167,7 @@ mod tests {
 
     #[test]
     fn behind_a_connection_other_hops_come_before_another_guard() {
-        let mut race = Race::new(at(0));
+        let mut race = Race::new(at(0), None);
         race.next(&guards(true), at(0));
         assert_eq!(race.next(&guards(true), at(750)), Next::Begin(node(1)));
         assert_eq!(race.next(&guards(true), at(1500)), Next::Begin(node(2)));
@@ -172,8 +175,16 @@ mod tests {
     }
 
     #[test]
+    fn beside_a_path_that_is_silent_one_build_through_its_guard_will_do() {
+        let mut race = Race::new(at(0), Some(node(1)));
+        assert_eq!(race.next(&guards(true), at(0)), Next::Begin(node(1)));
+        assert_eq!(race.next(&guards(true), at(750)), Next::Begin(node(2)));
+        assert_eq!(race.silent(at(750)).collect::<Vec<_>>(), [(0, node(1))]);
+    }
+
+    #[test]
     fn a_guard_that_fails_is_followed_by_the_next_at_once_and_a_hop_by_the_same_guard() {
-        let mut race = Race::new(at(0));
+        let mut race = Race::new(at(0), None);
         race.next(&guards(true), at(0));
         race.failed(0, false);
         assert_eq!(race.next(&guards(true), at(5)), Next::Begin(node(1)));
@@ -184,13 +195,13 @@ mod tests {
 
     #[test]
     fn when_all_guards_fail_or_too_much_else_it_is_over() {
-        let mut race = Race::new(at(0));
+        let mut race = Race::new(at(0), None);
         for (build, n) in [1, 2, 3].into_iter().enumerate() {
             assert_eq!(race.next(&guards(false), at(0)), Next::Begin(node(n)));
             race.failed(build, true);
         }
         assert_eq!(race.next(&guards(false), at(0)), Next::NoGuard);
-        let mut race = Race::new(at(0));
+        let mut race = Race::new(at(0), None);
         for build in 0..ATTEMPTS {
             assert_eq!(race.next(&guards(true), at(0)), Next::Begin(node(1)));
             race.failed(build, false);
@@ -200,7 +211,7 @@ mod tests {
 
     #[test]
     fn guards_that_are_down_leave_as_many_builds_to_the_one_that_is_not() {
-        let mut race = Race::new(at(0));
+        let mut race = Race::new(at(0), None);
         for build in 0..2 {
             race.next(&guards(false), at(0));
             race.failed(build, true);
@@ -214,7 +225,7 @@ mod tests {
 
     #[test]
     fn when_everybody_is_silent_it_ends_with_patience() {
-        let (mut race, mut now, mut begun) = (Race::new(at(0)), at(0), 0);
+        let (mut race, mut now, mut begun) = (Race::new(at(0), None), at(0), 0);
         loop {
             match race.next(&guards(false), now) {
                 Next::Begin(_) => begun += 1,
@@ -229,7 +240,7 @@ mod tests {
     #[test]
     fn a_single_guard_gets_company_from_other_hops() {
         let only = [Runner { guard: node(1), connected: false }];
-        let mut race = Race::new(at(0));
+        let mut race = Race::new(at(0), None);
         race.next(&only, at(0));
         assert_eq!(race.next(&only, at(750)), Next::Begin(node(1)));
     }

@@ -12,6 +12,7 @@ Examples:
   sotto-node run --register
   sotto-node run --datadir /srv/sotto --listen 0.0.0.0:22020 --announce /ip4/203.0.113.7/tcp/22020
   sotto-node run --log-format json --log-file /var/log/sotto-node.log
+  sotto-node run --on-event 'mail -s sotto-node operator@example.org'
 
 Stops on SIGTERM, SIGINT, or `POST /shutdown` on admin.sock. A second signal stops at once; nothing acknowledged is lost.")]
 pub(super) struct Run {

@@ -8,7 +8,7 @@ use sotto_behaviours::clock;
 use sotto_proto::chain::Block;
 use sotto_proto::time::UnixMillis;
 
-use super::{ANSWER, CliError, Context, Exit};
+use super::{ANSWER, CliError, Context, Exit, running};
 use crate::admin::client::{self, AskError};
 use crate::keys::{KeyDirectory, Slot};
 use crate::lock;
@@ -52,11 +52,7 @@ impl StatusVerb {
 
 /// Asks the running node how it is.
 pub(super) fn fetch(datadir: &Path, timeout: Duration) -> Result<NodeStatus, CliError> {
-    let answer = client::ask(datadir, "GET", "/status", "", timeout)?;
-    serde_json::from_str(&answer.body).map_err(|_| {
-        let message = format!("the node answers {} {:.200}", answer.status, answer.body);
-        CliError::new(Exit::Network, "answer", message)
-    })
+    running::fetch(datadir, "/status", timeout)
 }
 
 /// What `status` shows: of a running node, of a stopped one, of a directory without one.
@@ -76,7 +72,7 @@ impl Picture {
         }
         let answer = client::ask(datadir, "GET", "/status", "", timeout);
         match answer {
-            Ok(_) => running(&fetch(datadir, timeout)?),
+            Ok(_) => answering(&fetch(datadir, timeout)?),
             Err(AskError::NotRunning | AskError::Timeout(_)) => match lock::holder(datadir) {
                 Ok(Some(pid)) => Ok(silent(datadir, pid)),
                 _ => stopped(datadir),
@@ -96,7 +92,7 @@ impl Picture {
     }
 }
 
-fn running(status: &NodeStatus) -> Result<Picture, CliError> {
+fn answering(status: &NodeStatus) -> Result<Picture, CliError> {
     let (exit, word) = match status.phase {
         Phase::Ok => (Exit::Done, "OK"),
         Phase::Starting => (Exit::NotReady, "STARTING"),
@@ -178,11 +174,7 @@ fn details(status: &NodeStatus, now: UnixMillis) -> Vec<(&'static str, String)> 
 }
 
 fn mail(status: &NodeStatus) -> String {
-    let size = match status.stored_bytes {
-        bytes @ ..1024 => format!("{bytes} bytes"),
-        bytes @ 1024..0x10_0000 => format!("{} KiB", bytes >> 10),
-        bytes => format!("{} MiB", bytes >> 20),
-    };
+    let size = size(status.stored_bytes);
     let digest = status.swarm_digest.get(..8).filter(|_| status.swarm_items > 0);
     let digest =
         digest.map_or(String::new(), |digest| format!(", {} of its swarm (digest {digest})", status.swarm_items));
@@ -191,12 +183,22 @@ fn mail(status: &NodeStatus) -> String {
     format!("{} records, {size}{digest}{more}{syncing}", status.records)
 }
 
-fn short(hex: &str) -> &str {
+/// A number of bytes for people.
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        ..1024 => format!("{bytes} bytes"),
+        1024..0x10_0000 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} MiB", bytes >> 20),
+    }
+}
+
+/// The first eight digits of a key.
+pub(super) fn short(hex: &str) -> &str {
     hex.get(..8).unwrap_or("not known")
 }
 
 /// A span of time in its two largest units: `3h 12m`.
-fn span(millis: u64) -> String {
+pub(super) fn span(millis: u64) -> String {
     let text = humantime::format_duration(Duration::from_secs(millis / 1000)).to_string();
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }

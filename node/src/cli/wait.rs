@@ -29,8 +29,9 @@ impl Wait {
         let start = Instant::now();
         let patience = context.timeout.unwrap_or(PATIENCE);
         loop {
-            // A node that is not there yet may be about to start.
-            let found = status::fetch(&context.datadir, ANSWER.min(patience));
+            // A node that is not there yet may be about to start. One that does not answer is not waited for any longer.
+            let left = patience.saturating_sub(start.elapsed()).max(PAUSE);
+            let found = status::fetch(&context.datadir, ANSWER.min(left));
             match &found {
                 Ok(status) if status.ready => {
                     context.out.result(status, &format!("ready: {}", status.summary))?;
@@ -38,7 +39,7 @@ impl Wait {
                 }
                 _ if start.elapsed() >= patience => {
                     let reason = found.map_or_else(|error| error.message, |status| status.summary);
-                    let message = format!("not ready after {} s: {reason}", patience.as_secs());
+                    let message = format!("not ready after {}: {reason}", humantime::format_duration(patience));
                     return Err(CliError::new(Exit::NotReady, "not_ready", message).hint("sotto-node status"));
                 }
                 _ => std::thread::sleep(PAUSE),

@@ -53,9 +53,12 @@ settings! {
     "threads" "SOTTO_NODE_THREADS" "1" "N" false
         "Threads of the network; 1 is best unless the node is large";
     "mail-records" "SOTTO_NODE_MAIL_RECORDS" "100000" "N" false
-        "Records to keep before senders are turned away; each takes some 400 bytes of memory";
+        "Records to keep before senders are turned away; each takes some 230 bytes of memory";
     "mail-size" "SOTTO_NODE_MAIL_SIZE" "2G" "SIZE" false
         "Bytes of records to keep before senders are turned away";
+    "on-event" "SOTTO_NODE_ON_EVENT" "" "CMD" false
+        "Shell command to run, one line of JSON on its input, when the node becomes ready or is no longer, is \
+         decommissioned, joins or leaves a swarm, or its disk fails";
     "log-level" "SOTTO_NODE_LOG_LEVEL" "info" "FILTER" true
         "What to log: error, warn, info, debug, trace, or a filter such as info,sotto_node=debug";
     "log-format" "SOTTO_NODE_LOG_FORMAT" "text" "text|json|logfmt" true

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use sotto_chain::Equivocation;
 use sotto_proto::chain::SignedHeader;
-use sotto_proto::id::{ChainId, Height, PublicKey, SwarmId};
+use sotto_proto::id::{ChainId, PublicKey, SwarmId};
 
 use super::{EventLoop, WARN_INTERVAL};
 use crate::service_node::VERSION;
@@ -34,6 +34,7 @@ pub(super) struct Standing {
 impl EventLoop {
     /// Logs how the node stands if that has changed, and counts it.
     pub(super) fn note_standing(&mut self) {
+        self.standing_noted_at = Instant::now();
         let report = self.parts.machine.report(self.parts.clock.now());
         let mail = self.parts.machine.mail();
         metrics::mail(mail.records(), mail.bytes(), mail.is_syncing(), &mail.counts());
@@ -85,12 +86,7 @@ impl EventLoop {
         let counts = network.counts();
         let chain = machine.chain();
         let entry = machine.entry();
-        let final_height = chain.map_or(Height::ZERO, |chain| chain.view.current().height);
-        let of_swarm = machine
-            .swarm()
-            .map(|swarm| machine.mail().summary(swarm, final_height, self.parts.clock.now().wall.seconds()));
-        let (swarm_items, swarm_digest) =
-            of_swarm.map(|(items, fingerprint)| (items, hex::encode(fingerprint.as_bytes()))).unwrap_or_default();
+        let (swarm_items, swarm_digest) = self.own_set();
         NodeStatus {
             v: NodeStatus::VERSION,
             kind: NodeStatus::TYPE.to_owned(),

@@ -22,6 +22,7 @@
 //! | `paging` | pages of items between nodes |
 //! | `repairing` | what the node fetches from members, gives them, and hands over to other swarms |
 //! | `serving` | the same from the answering side |
+//! | `showing` | what the operator is shown of it |
 //!
 //! | what waits | bound |
 //! | --- | --- |
@@ -42,6 +43,7 @@ mod reading;
 mod repairing;
 mod serving;
 mod sets;
+mod showing;
 mod storing;
 mod subscriptions;
 mod sweeping;
@@ -67,6 +69,7 @@ use self::paging::Page;
 use self::reading::{Reading, Unread};
 use self::repairing::Replication;
 pub(super) use self::serving::Asker;
+pub use self::showing::Comparison;
 use self::storing::{Publishing, Storing};
 use self::subscriptions::Subscriptions;
 use super::message::{Gossip, Output, Sync, Tag, Token, Tunnel};

@@ -32,7 +32,7 @@ impl ServiceNode {
             view: &chain.view,
             params: chain.tip.params(),
             now,
-            clock: self.clock,
+            clock: self.clock_offset(now),
             may_write: self.storage_failure.is_none(),
             verify: &Ed25519,
         };

@@ -68,14 +68,25 @@ impl ServiceNode {
             uptime_due_in: facts.uptime_due_in,
             key_rotation: self.entry().and_then(|_| self.keys.due_at(&self.node_id(), self.rotation_period())),
             // A newcomer's own questions count until it is known well enough to be told.
-            clock: self.clock.or_else(|| self.clock_check.offset(now)),
+            clock: self.clock_offset(now).or_else(|| self.clock_check.offset(now)),
         }
+    }
+
+    /// Whether the database takes no more writes.
+    #[must_use]
+    pub const fn storage_failed(&self) -> bool {
+        self.storage_failure.is_some()
+    }
+
+    /// How far the own clock is from the others', as the network said it last.
+    pub(super) fn clock_offset(&self, now: Now) -> Option<ClockOffset> {
+        self.clock.map(|(offset, told)| offset.later(told, now))
     }
 
     fn facts(&self, now: Now) -> Facts<'_> {
         let mut facts = Facts {
             storage_failure: self.storage_failure.as_deref(),
-            clock_off_ms: self.clock.filter(|clock| clock.off).map(|clock| clock.millis),
+            clock_off_ms: self.clock_offset(now).filter(|clock| clock.off).map(|clock| clock.millis),
             key_failure: self.key_steps.failure(),
             only_strangers: self.peers.only_strangers(),
             lonely: self.peers.is_lonely(now.monotonic),

@@ -49,6 +49,16 @@ impl RecordKey {
         bytes[8 + Address::LEN..].copy_from_slice(&self.arrival.0.to_be_bytes());
         bytes
     }
+
+    /// Reads [`Self::to_bytes`]; `None` for a key this program did not write.
+    #[must_use]
+    pub fn from_bytes(key: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(key);
+        let position = reader.u64().ok()?;
+        let parsed = Self { address: Address::read(&mut reader).ok()?, arrival: Arrival(reader.u64().ok()?) };
+        reader.finish().ok()?;
+        (parsed.address.position().0 == position).then_some(parsed)
+    }
 }
 
 /// How a record came.
@@ -322,6 +332,11 @@ pub(super) mod misc {
         [[DELETE].as_slice(), name.as_ref()].concat()
     }
 
+    /// Where the keys of signed deletes begin, and the first key after them.
+    pub(in super::super) fn deletes() -> (Vec<u8>, Vec<u8>) {
+        (vec![DELETE], after(&[DELETE]))
+    }
+
     /// The first key after all that begin with `prefix`.
     pub(in super::super) fn after(prefix: &[u8]) -> Vec<u8> {
         let mut end = prefix.to_vec();
@@ -366,6 +381,10 @@ mod tests {
         assert_eq!(key(address(3), 9)[..8], (7_u64 << 56 | 3).to_be_bytes());
         assert!(key(address(3), 255) < key(address(3), 256));
         assert!(key(address(3), u64::MAX) < key(address(4), 0));
+        let bytes = key(address(3), 9);
+        assert_eq!(RecordKey::from_bytes(&bytes), Some(RecordKey { address: address(3), arrival: Arrival(9) }));
+        let elsewhere = [[0].as_slice(), &bytes[1..]].concat();
+        assert!([&bytes[1..], &elsewhere[..], &bytes[..0]].iter().all(|key| RecordKey::from_bytes(key).is_none()));
     }
 
     #[test]

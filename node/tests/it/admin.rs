@@ -91,6 +91,17 @@ async fn accounts_are_shown_by_key() {
 }
 
 #[tokio::test]
+async fn swarm_peers_and_store_are_shown() {
+    let server = Server::start();
+    for (target, kind) in [("/swarm", "node.swarm"), ("/peers", "node.peers"), ("/store", "node.store")] {
+        let answer = server.ask("GET", target.into(), String::new()).await;
+        assert_eq!(answer.status, 200, "{target}");
+        let document: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((document["v"].as_u64(), document["type"].as_str()), (Some(1), Some(kind)), "{target}");
+    }
+}
+
+#[tokio::test]
 async fn orders_are_taken() {
     let server = Server::start();
     for target in ["/keys/rotate", "/shutdown"] {

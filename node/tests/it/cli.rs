@@ -161,7 +161,16 @@ fn status_of_a_stopped_node_says_how_to_start_it() {
         node(0)
     );
     assert_eq!(text(&output.stdout), expected);
-    for verb in [&["rewards"][..], &["register"], &["exit", "--yes"], &["keys", "rotate"]] {
+    for verb in [
+        &["rewards"][..],
+        &["register"],
+        &["exit", "--yes"],
+        &["keys", "rotate"],
+        &["swarm", "show"],
+        &["peers"],
+        &["peers", "list", "--limit", "5"],
+        &["store", "stats"],
+    ] {
         let output = run(&place, verb);
         assert_eq!(code(&output), 3, "{verb:?}: {}", text(&output.stderr));
         assert!(text(&output.stderr).contains("no node is running"), "{verb:?}: {}", text(&output.stderr));
@@ -220,7 +229,7 @@ fn help_shows_examples_and_environment() {
     for expected in ["Examples:", "SOTTO_NODE_LISTEN", "--exit-on-stdin-eof", "[default: 0.0.0.0:22020]"] {
         assert!(help.contains(expected), "{expected} is not in\n{help}");
     }
-    for verb in ["init", "status", "wait", "register", "exit", "rewards", "keys", "config"] {
+    for verb in ["init", "status", "wait", "swarm", "peers", "store", "register", "exit", "rewards", "keys", "config"] {
         let help = text(&run(&place, &[verb, "--help"]).stdout);
         assert!(help.contains("Examples:"), "{verb}");
     }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::operators::{peers, store, swarm};
 use crate::status::healthy;
 
 /// Short limits, so that a test sees them.
@@ -28,6 +29,9 @@ pub(crate) fn answering() -> Control {
         while let Some(question) = questions.recv().await {
             match question {
                 Question::Status(reply) => drop(reply.send(healthy())),
+                Question::Swarm(reply) => drop(reply.send(swarm())),
+                Question::Peers(reply) => drop(reply.send(peers())),
+                Question::Store(reply) => drop(reply.send(store())),
                 Question::Account(_, reply) => drop(reply.send(Some(sotto_proto::chain::Account::default()))),
                 Question::Command(_, reply) => drop(reply.send(Ok(()))),
                 Question::Shutdown => {}
@@ -76,6 +80,10 @@ async fn everything_that_should_be_served_is() {
 #[tokio::test]
 async fn what_changes_something_is_not_on_the_port() {
     let (address, _shutdown) = server().await;
+    for target in ["/swarm", "/peers", "/store"] {
+        let answer = exchange(address, &get(target, "localhost")).await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{target} is for whoever may enter the socket");
+    }
     for target in ["/shutdown", "/tx", "/keys/rotate"] {
         let request =
             format!("POST {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");

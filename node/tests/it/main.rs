@@ -13,6 +13,7 @@ mod http;
 #[cfg(feature = "rocksdb")]
 mod kill_points;
 mod newcomer;
+mod operators;
 mod process;
 mod status;
 mod support;

@@ -7,11 +7,14 @@
 //!
 //! Messages are an open load, as in a bench: they are due whether those before them are stored or not. Clients of the
 //! second group have two other guards, as every client has: what they feel is how well the network does without a node.
+//! No other node of the victim's swarm is on their paths: some attacks stop one of these and speak with its key, and a
+//! hop that stands still is no attack.
 
 mod asking;
 mod newcomers;
 mod samples;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -34,6 +37,7 @@ use crate::bench::{
     send,
 };
 use crate::failure::{Exit, Failure};
+use crate::plan::Plan;
 
 /// Clients of each group that write, and that ask.
 const CLIENTS: usize = 2;
@@ -68,6 +72,8 @@ struct Cast {
     seed: u64,
     run: String,
     victim: NodeId,
+    /// The other members of its swarm.
+    fellows: BTreeSet<NodeId>,
     /// The victim's swarm, and another one.
     swarms: [SwarmId; 2],
 }
@@ -95,7 +101,7 @@ impl Cast {
         let draws = [format!("{role} {} paths", group.name()), format!("{role} {}", group.name())];
         let draws = draws.map(|label| seeded(self.seed, &label, index));
         let guards = if group == Group::Guard { self.guards() } else { Guards::default() };
-        Ok(LightClient::guarded(&self.network, person.swarm, guards, draws))
+        Ok(LightClient::guarded(&self.network, person.swarm, guards, draws).past(self.fellows.clone()))
     }
 
     fn guards(&self) -> Guards {
@@ -107,13 +113,19 @@ impl Cast {
 
 impl Honest {
     /// Accounts and clients, with their paths up.
-    pub(super) async fn set_up(network: &Arc<Network>, victim: &Victim, seed: u64) -> Result<Self, Failure> {
+    pub(super) async fn set_up(
+        network: &Arc<Network>,
+        victim: &Victim,
+        plan: &Plan,
+        seed: u64,
+    ) -> Result<Self, Failure> {
         let began = WallClock::system().now();
         let other = network.swarms().into_iter().find(|swarm| *swarm != victim.swarm);
         let other = other.ok_or_else(|| Failure::new(Exit::Failed, "there is only one swarm"))?;
         let swarms = [victim.swarm, other];
+        let fellows = victim.fellows(plan, network).into_iter().map(|(_, node)| node).collect();
         let network = Arc::clone(network);
-        let cast = Cast { network, seed, run: began.0.to_string(), victim: victim.node, swarms };
+        let cast = Cast { network, seed, run: began.0.to_string(), victim: victim.node, fellows, swarms };
         let (mut clients, mut askers) = (Vec::new(), Vec::new());
         for group in Group::ALL {
             for index in 0..CLIENTS {

@@ -37,7 +37,7 @@ pub async fn run(plan: &Plan, options: &Options, steps: &Steps, attackers: &Atta
     let network = Arc::new(Network::fetch(plan).await?);
     let victim = Victim::choose(plan, &network, &processes, options.node)?;
     steps.step("victim", format!("node{:02} at {}, pid {}", victim.index, victim.listen, victim.pid));
-    let honest = Box::pin(Honest::set_up(&network, &victim, options.seed)).await?;
+    let honest = Box::pin(Honest::set_up(&network, &victim, plan, options.seed)).await?;
     steps.step("honest", "users have their paths: the victim is in one group's swarm, and the other group's guard");
     let plan = Arc::new(plan.clone());
     let mut run =

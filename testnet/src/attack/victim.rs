@@ -78,18 +78,23 @@ impl Victim {
         })
     }
 
+    /// The other members of its swarm, by their numbers in the testnet: some attacks stop one of them and take its key.
+    pub(super) fn fellows(&self, plan: &Plan, network: &Network) -> Vec<(u16, NodeId)> {
+        let others = (0..plan.settings.nodes).filter(|index| *index != self.index);
+        let nodes = others.filter_map(|index| Some((index, record(plan, network, index)?)));
+        nodes.filter(|(_, node)| node.swarm == Some(self.swarm)).map(|(index, node)| (index, node.node)).collect()
+    }
+
     fn find(plan: &Plan, network: &Network, processes: &Processes, index: u16) -> Option<Self> {
         let place = plan.node(index);
-        let address = std::net::SocketAddr::V4(place.listen);
-        let mut records = network.directory.nodes().values();
-        let record = records.find(|record| record.addresses.iter().any(|other| other.socket_addr() == address))?;
+        let record = record(plan, network, index)?;
         let swarm = record.swarm?;
         let child = processes.children.iter().find(|child| child.target == Target::Node(index))?;
         let usable = child.state == "running" && is_ours(plan, place.listen);
         usable.then(|| Self {
             index,
             node: record.node,
-            record: (**record).clone(),
+            record: record.clone(),
             swarm,
             listen: place.listen,
             pid: child.pid,
@@ -107,6 +112,13 @@ impl Victim {
             log_bytes: log_bytes(&self.datadir),
         })
     }
+}
+
+/// What the node list says of a node of the testnet.
+fn record<'a>(plan: &Plan, network: &'a Network, index: u16) -> Option<&'a NodeRecord> {
+    let address = std::net::SocketAddr::V4(plan.node(index).listen);
+    let mut records = network.directory.nodes().values().map(|record| &**record);
+    records.find(|record| record.addresses.iter().any(|other| other.socket_addr() == address))
 }
 
 /// Bytes of its logs, those that were rotated away included.

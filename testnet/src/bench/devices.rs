@@ -20,18 +20,18 @@ const PASSPHRASE: &str = "test only";
 
 /// The directory of a run's messengers; removed when dropped.
 #[derive(Debug)]
-pub(super) struct Devices(PathBuf);
+pub(crate) struct Devices(PathBuf);
 
 impl Devices {
     /// A directory below `dir` that holds nothing yet.
-    pub(super) fn new(dir: &Path, run: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(dir: &Path, run: &str) -> Result<Self, Failure> {
         let dir = dir.join(format!("devices-{run}"));
         fs::create_dir_all(&dir).context("create", dir.display())?;
         Ok(Self(dir))
     }
 
     /// Makes a device with one account on it.
-    pub(super) fn device(&self, network: &Network, person: &Person, name: &str) -> Result<OpenAccount, Failure> {
+    pub(crate) fn device(&self, network: &Network, person: &Person, name: &str) -> Result<OpenAccount, Failure> {
         let mut rng = random()?;
         let account: AccountName = name.parse().map_err(|error: AccountNameError| failed(&error))?;
         let passphrase = Passphrase::typed(Zeroizing::new(PASSPHRASE.to_owned())).map_err(|error| failed(&error))?;
@@ -60,13 +60,13 @@ impl Drop for Devices {
 }
 
 /// The account on the network.
-pub(super) async fn messenger(network: &Network, account: OpenAccount) -> Result<Messenger, Failure> {
+pub(crate) async fn messenger(network: &Network, account: OpenAccount) -> Result<Messenger, Failure> {
     let genesis = (*network.genesis).clone();
     Messenger::open(genesis, account, PATIENCE, |_| ()).await.map_err(|error| failed(&error))
 }
 
 /// Runs a future on a thread of its own, as a messenger is on a device of its own.
-pub(super) fn on_a_thread<T, F>(name: &str, work: impl FnOnce() -> F + Send + 'static) -> Result<Running<T>, Failure>
+pub(crate) fn on_a_thread<T, F>(name: &str, work: impl FnOnce() -> F + Send + 'static) -> Result<Running<T>, Failure>
 where
     F: Future<Output = Result<T, Failure>>,
     T: Send + 'static,
@@ -84,11 +84,11 @@ where
 
 /// A thread that will have something to tell.
 #[derive(Debug)]
-pub(super) struct Running<T>(tokio::sync::oneshot::Receiver<Result<T, Failure>>);
+pub(crate) struct Running<T>(tokio::sync::oneshot::Receiver<Result<T, Failure>>);
 
 impl<T> Running<T> {
     /// What it has to tell.
-    pub(super) async fn result(self, patience: Duration) -> Result<T, Failure> {
+    pub(crate) async fn result(self, patience: Duration) -> Result<T, Failure> {
         let broke = || Failure::new(Exit::Internal, "a messenger of the bench broke");
         match tokio::time::timeout(patience, self.0).await {
             Ok(result) => result.map_err(|_| broke())?,
@@ -97,7 +97,7 @@ impl<T> Running<T> {
     }
 }
 
-pub(super) fn failed(error: &dyn std::error::Error) -> Failure {
+pub(crate) fn failed(error: &dyn std::error::Error) -> Failure {
     Failure::new(Exit::Failed, format!("a messenger of the bench: {error}"))
         .hint("sotto-testnet status    # are all nodes well?")
 }

@@ -144,7 +144,7 @@ impl Arrivals {
 }
 
 /// The number of a message of this run.
-pub(super) fn number(message: &InboxMessage, ids: MessageIds) -> Option<usize> {
+pub(crate) fn number(message: &InboxMessage, ids: MessageIds) -> Option<usize> {
     match &message.letter {
         Letter::Message { content, .. } => ids.number(&content.id),
         Letter::Newer { .. } => None,

@@ -46,7 +46,7 @@ pub(super) async fn read_back(
 }
 
 /// All records that one member has for the owners.
-async fn read_member(
+pub(crate) async fn read_member(
     network: &Network,
     client: &mut LightClient,
     swarm: SwarmId,

@@ -77,7 +77,7 @@ impl MessageIds {
         Self(began.0)
     }
 
-    fn id(self, number: usize) -> MessageId {
+    pub(crate) fn id(self, number: usize) -> MessageId {
         let mut bytes = [0; MessageId::LEN];
         bytes[..8].copy_from_slice(&self.0.to_be_bytes());
         bytes[8..].copy_from_slice(&(number as u64).to_be_bytes());

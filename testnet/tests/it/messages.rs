@@ -2,10 +2,12 @@
 
 mod attack;
 mod bench;
+mod chaos;
 mod crashes;
 mod delivery;
 mod following;
 mod guards;
+mod hops;
 mod members;
 mod secrets;
 mod steps;
@@ -34,10 +36,13 @@ const CHECKS: &[Check] = &[
     ("a path can be shown and tested", guards::path),
     ("another guard stands in for one that is dead", guards::dead),
     ("another guard stands in for one that is silent", guards::silent),
+    ("a hop that stands still costs a message half a second, not its patience", hops::frozen),
     ("a follower goes on after the whole network was silent", following::network_frozen),
     ("a follower goes on after its machine slept", following::asleep),
     ("a follower goes on after every node was killed and restarted", following::network_restarted),
     ("after all this the members of each swarm have the same records", members::alike),
+    ("faults that are applied by hand are listed and cleared", chaos::cleared),
+    ("no message is lost while nodes die, stand still, lose their databases, are cut off", chaos::slice),
     ("contents, passphrases and ids are nowhere they do not belong", secrets::kept),
     ("no process dies of a short attack of every kind, and none takes much memory", attack::short),
     ("an attack that is interrupted leaves no attackers, and nobody stopped", attack::interrupted),

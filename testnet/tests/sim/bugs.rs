@@ -47,10 +47,14 @@ pub(crate) enum Bug {
     StaleMap,
     /// Nobody is told that what can wait is on disk.
     ForgetTheHeld,
+    /// What another swarm owns now is not handed over.
+    NeverHandOver,
+    /// One in eight answers of the disk is not passed on.
+    LoseFound,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::SkipTheSync,
         Self::AcknowledgeBeforeWriting,
         Self::AcknowledgeWithoutWriting,
@@ -69,6 +73,8 @@ impl Bug {
         Self::BlameTheHonest,
         Self::StaleMap,
         Self::ForgetTheHeld,
+        Self::NeverHandOver,
+        Self::LoseFound,
     ];
 
     /// What it says.
@@ -106,6 +112,10 @@ impl Bug {
             (
                 Self::NeverRepair,
                 Output::Send { message: Outgoing::Request { request: Request::Repair(_), .. }, .. },
+            )
+            | (
+                Self::NeverHandOver,
+                Output::Send { message: Outgoing::Request { request: Request::Offer(_), .. }, .. },
             ) => return Vec::new(),
             (
                 Self::RepeatPushes,

@@ -70,6 +70,8 @@ pub(crate) struct Plan {
 
 /// Stands for the swarm of a node that is not registered yet.
 pub(crate) const SPARE: usize = usize::MAX;
+/// From so many nodes on swarms are born.
+const MANY: usize = 28;
 /// One in so many simulations has swarms that change.
 const CHURN: u64 = 3;
 /// From the last change of swarms to the end of faults: what is handed over has time until the calm, too.
@@ -168,12 +170,14 @@ impl Plan {
         // One swarm of the smallest size stays.
         leaving.truncate(self.nodes.saturating_sub(joining.len() + 5));
         let until = self.healed.0.saturating_sub(SETTLED);
+        // Among many more must change for a swarm to be born.
+        let pauses = if self.nodes < MANY { 200..20_000 } else { 200..3_000 };
         let mut at = Monotonic(dice.millis(2_000..15_000));
         while at.0 < until {
             let fault =
                 if dice.permille(500) { joining.pop().map(Fault::Join) } else { leaving.pop().map(Fault::Leave) };
             self.faults.extend(fault.map(|fault| (at, fault)));
-            at = at.plus(dice.millis(200..20_000));
+            at = at.plus(dice.millis(pauses.clone()));
         }
     }
 

@@ -59,6 +59,8 @@ pub(crate) enum Event {
     Told(usize, u32, Vec<Token>),
     /// A node may have the newest block now.
     Follow(usize),
+    /// How a node is linked, and how its clock compares, at the moment when it is told.
+    Network(usize),
     Block,
     Links,
     RequestOver(usize, u32, Tag),
@@ -82,7 +84,8 @@ impl Event {
             | Self::Held(node, ..)
             | Self::Disk(node, ..)
             | Self::Told(node, ..)
-            | Self::Follow(node) => Some(*node),
+            | Self::Follow(node)
+            | Self::Network(node) => Some(*node),
             _ => None,
         }
     }
@@ -275,6 +278,7 @@ impl World {
                     self.perform(node, wants);
                 }
             }
+            Event::Network(node) => self.tell_network(node),
             Event::Follow(node) => {
                 // Blocks come from the producer through others: whoever is cut off from most has none.
                 if !self.is_cut_off(node) {

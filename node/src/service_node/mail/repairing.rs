@@ -1,18 +1,19 @@
 //! Repair and handing over from the asking side: what the rules of [`sotto_behaviours::replication`] want done, done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand_chacha::ChaCha20Rng;
 use sotto_behaviours::network::{Request, RequestError, Response};
 use sotto_behaviours::replication::{Foreign, HandOver, HandOverAct, ItemSet, Member, Repair, RepairAct, Taken};
 use sotto_proto::id::{Height, ItemId, NodeId, SwarmId};
 use sotto_proto::network::Snapshot;
-use sotto_proto::request::Item;
+use sotto_proto::request::{Item, RepairRequest, RepairResponse};
 use sotto_proto::time::Monotonic;
 
 use super::env::Env;
 use super::paging::Page;
 use super::sets::Sets;
+use super::showing::Comparison;
 use super::{Asked, Mail, TOKENS, Wait};
 use crate::service_node::message::{Outgoing, Output, Sync, Tag, To};
 use crate::store::mail::Lookup;
@@ -32,10 +33,21 @@ pub(super) struct Replication {
     /// They, or the members of the swarm, may be others than `repair` knows.
     stale: bool,
     /// The request of `repair` that waits for its answer.
-    repair_tag: Option<Tag>,
+    repair_asks: Option<Asking>,
+    /// What present members last said of their sets, for the operator.
+    compared: BTreeMap<NodeId, Comparison>,
     /// The request of `hand_over` that waits for its answer.
     hand_over_tag: Option<Tag>,
     next_tag: u64,
+}
+
+/// A request of `repair` on its way.
+#[derive(Clone, Copy, Debug)]
+struct Asking {
+    tag: Tag,
+    node: NodeId,
+    /// Whether it asks if the node's set is the same.
+    compares: bool,
 }
 
 /// What the node holds for other swarms, as the rules of handing over see it.
@@ -69,7 +81,8 @@ impl Replication {
             hand_over: HandOver::default(),
             connected: BTreeSet::new(),
             stale: true,
-            repair_tag: None,
+            repair_asks: None,
+            compared: BTreeMap::new(),
             hand_over_tag: None,
             next_tag: 0,
         }
@@ -79,6 +92,11 @@ impl Replication {
     const fn tag(&mut self) -> Tag {
         self.next_tag = self.next_tag.wrapping_add(1) % TOKENS;
         Tag(TOKENS | self.next_tag)
+    }
+
+    /// What a member last said of its set.
+    pub(super) fn compared_with(&self, node: &NodeId) -> Option<Comparison> {
+        self.compared.get(node).copied()
     }
 
     /// When something is due next.
@@ -125,7 +143,8 @@ impl Mail {
         let sorted = self.index.follow(&env.view.current().swarms);
         if moved {
             self.replication.repair.restart();
-            self.replication.repair_tag = None;
+            self.replication.repair_asks = None;
+            self.replication.compared.clear();
         }
         if moved || sorted {
             self.replication.hand_over.restart(env.now.monotonic);
@@ -143,8 +162,10 @@ impl Mail {
         }
         // This is called after every event: under load some hundred times a second, without anything to do.
         if std::mem::take(&mut self.replication.stale) {
-            let connected = self.other_members(env).filter(|node| self.replication.connected.contains(node)).collect();
-            self.replication.repair.set_members(connected);
+            let others: BTreeSet<NodeId> = self.other_members(env).collect();
+            let Replication { repair, connected, compared, .. } = &mut self.replication;
+            compared.retain(|node, _| others.contains(node));
+            repair.set_members(others.intersection(connected).copied().collect());
         }
         let others = self.other_members(env).count();
         self.syncing = self.swarm.is_some() && !self.replication.repair.is_caught_up(others);
@@ -179,12 +200,18 @@ impl Mail {
         env: &Env<'_>,
         out: &mut Vec<Output>,
     ) {
-        if self.replication.repair_tag == Some(tag) {
-            self.replication.repair_tag = None;
+        if let Some(asked) = self.replication.repair_asks.filter(|asked| asked.tag == tag) {
+            self.replication.repair_asks = None;
             let response = match result {
                 Ok(Response::Repair(response)) => Some(response),
                 _ => None,
             };
+            if let Some(RepairResponse::Summary { equal }) = response
+                && asked.compares
+            {
+                let comparison = Comparison { at: env.now.monotonic, equal };
+                self.replication.compared.insert(asked.node, comparison);
+            }
             self.with_repair(env, out, |repair, member| repair.answered(member, response));
         } else if self.replication.hand_over_tag == Some(tag) {
             self.replication.hand_over_tag = None;
@@ -223,7 +250,8 @@ impl Mail {
             None => {}
             Some(RepairAct::Ask { node, request }) => {
                 let tag = self.replication.tag();
-                self.replication.repair_tag = Some(tag);
+                let compares = matches!(request, RepairRequest::Summary(_));
+                self.replication.repair_asks = Some(Asking { tag, node, compares });
                 let request = Request::Repair(request);
                 out.push(Output::Send { to: To::Node(node), message: Outgoing::Request { tag, request } });
             }

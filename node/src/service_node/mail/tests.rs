@@ -11,6 +11,7 @@ mod members;
 mod model;
 mod reading;
 mod replicating;
+mod showing;
 mod storing;
 
 use std::collections::BTreeSet;

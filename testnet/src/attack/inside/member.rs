@@ -90,18 +90,15 @@ where
 /// One of the other members of the victim's swarm: its number and its key. Each attack has another one, because a key
 /// that was banned stays so for minutes.
 fn member(scene: &Scene, which: usize) -> io::Result<(u16, Keypair)> {
-    let members = scene.network.members(scene.victim.swarm);
-    let mut found = Vec::new();
-    for index in (0..scene.plan.settings.nodes).filter(|index| *index != scene.victim.index) {
-        let seed = seed(&fs::read_to_string(scene.plan.node(index).datadir.join(KEY))?)?;
-        let identity = Keypair::ed25519_from_bytes(seed).map_err(io::Error::other)?;
-        let peer = identity.public().to_peer_id();
-        if members.iter().any(|node| sotto_behaviours::peer::peer_id(node) == peer) {
-            found.push((index, identity));
-        }
+    let fellows = scene.victim.fellows(&scene.plan, &scene.network);
+    let one = fellows.get(which % fellows.len().max(1));
+    let (index, node) = *one.ok_or_else(|| io::Error::other("the victim is alone in its swarm"))?;
+    let seed = seed(&fs::read_to_string(scene.plan.node(index).datadir.join(KEY))?)?;
+    let identity = Keypair::ed25519_from_bytes(seed).map_err(io::Error::other)?;
+    if sotto_behaviours::peer::peer_id(&node) != identity.public().to_peer_id() {
+        return Err(io::Error::other(format!("node{index:02} has another key than the chain says")));
     }
-    let which = which % found.len().max(1);
-    found.into_iter().nth(which).ok_or_else(|| io::Error::other("the victim is alone in its swarm"))
+    Ok((index, identity))
 }
 
 /// 64 hex digits, with white space around them.

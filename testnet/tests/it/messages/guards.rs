@@ -78,7 +78,7 @@ fn elsewhere(testnet: &Testnet, from: &str, swarm: &str) -> String {
     elsewhere.find(|other| send_to_swarm(testnet, from, other, "where are you?") != swarm).unwrap()
 }
 
-fn number_of(testnet: &Testnet, node: &str) -> u64 {
+pub(super) fn number_of(testnet: &Testnet, node: &str) -> u64 {
     let manifest = testnet.manifest();
     let nodes = manifest["nodes"].as_array().unwrap();
     nodes.iter().find(|entry| entry["id"] == node).unwrap()["i"].as_u64().unwrap()

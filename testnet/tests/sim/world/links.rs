@@ -69,18 +69,20 @@ impl World {
 
     /// A node hears how the network is: how many it is connected with, and how far their clocks are from its own.
     pub(super) fn tell_network(&mut self, node: usize) {
+        if let Some(waiting) = self.frozen.get_mut(&node) {
+            waiting.push(Event::Network(node));
+            return;
+        }
         let peers: Vec<_> = (0..self.nodes.len()).filter(|other| self.is_linked(node, *other)).collect();
+        // Who trusts its own clock takes it for that of the others.
+        let trusted = self.nodes[node].bug() == Some(Bug::ExpireByOwnClock);
         let own = self.nodes[node].skew;
         let mut offsets: Vec<_> = peers.iter().map(|peer| self.nodes[*peer].skew - own).collect();
         offsets.sort_unstable();
         let clock = (offsets.len() >= 3).then(|| {
-            let millis = offsets[offsets.len() / 2];
+            let millis = if trusted { 0 } else { offsets[offsets.len() / 2] };
             let off = u128::from(millis.unsigned_abs()) > CLOCK_OFFSET_MAX.as_millis();
-            ClockOffset {
-                millis,
-                peers: offsets.len(),
-                off: off && self.nodes[node].bug() != Some(Bug::ExpireByOwnClock),
-            }
+            ClockOffset { millis, peers: offsets.len(), off }
         });
         let counts = Counts { established: peers.len(), nodes: peers.len(), ..Counts::default() };
         self.tell(node, Input::Network { counts, clock });

@@ -274,7 +274,7 @@ fn a_joiner_whose_disk_refuses_has_not_caught_up_and_gets_everything_later() {
 }
 
 /// Node 0 was taken out of its swarm by the other one; node 5 went the other way.
-fn stolen(height: u64) -> NetworkView {
+pub(super) fn stolen(height: u64) -> NetworkView {
     let genesis = TestChain::new().genesis;
     let before = view(&genesis, Height(130));
     let sorted = |numbers: &[u32]| {

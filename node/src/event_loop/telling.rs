@@ -1,0 +1,45 @@
+//! What the operator's command is told. The node is looked at once a second, because nothing happens at the moment when
+//! it stops being ready for want of something.
+
+use std::time::{Duration, Instant};
+
+use super::EventLoop;
+use crate::on_event::{Alerts, Event, Watch, Watched};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Whom to tell, and what was so at the last look.
+#[derive(Debug)]
+pub(super) struct Telling {
+    alerts: Alerts,
+    watch: Watch,
+    pub(super) look_at: Instant,
+}
+
+impl EventLoop {
+    /// Has `alerts` told what the operator should know.
+    #[must_use]
+    pub fn with_alerts(mut self, alerts: Alerts) -> Self {
+        self.telling = Some(Telling { alerts, watch: Watch::default(), look_at: Instant::now() + LOOK });
+        self
+    }
+
+    /// Looks at the node and tells what has happened to it.
+    pub(super) fn look(&mut self) {
+        let Some(telling) = &mut self.telling else { return };
+        telling.look_at = Instant::now() + LOOK;
+        let (machine, now) = (&self.parts.machine, self.parts.clock.now());
+        let report = machine.report(now);
+        let watched = Watched {
+            ready: report.ready,
+            state: report.state,
+            swarm: machine.swarm(),
+            disk_failed: machine.storage_failed(),
+        };
+        for happening in telling.watch.look(watched) {
+            let (node, state, summary) = (machine.node_id(), report.state, report.summary.clone());
+            telling.alerts.tell(Event { happening, at: now.wall, node, state, summary });
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What an operator asks a node, running and stopped.
+
+use std::process::Output;
+
+use sotto_node::status::peers::{PeerClass, PeerStatus, PeersStatus};
+use sotto_node::status::store::StoreStatus;
+use sotto_node::status::swarm::{MemberStatus, SwarmStatus};
+
+use crate::chain::node;
+use crate::support::{Place, sotto_node, text};
+
+/// A swarm of one.
+pub(crate) fn swarm() -> SwarmStatus {
+    let member = MemberStatus {
+        node: "5d".repeat(32),
+        own: true,
+        addresses: vec!["/ip4/203.0.113.7/tcp/22020".into()],
+        connected: false,
+        compared_ms_ago: None,
+        agrees: None,
+    };
+    SwarmStatus {
+        v: SwarmStatus::VERSION,
+        kind: SwarmStatus::TYPE.to_owned(),
+        node: "5d".repeat(32),
+        swarm: Some("0x3fffffffffffffff".into()),
+        height: 809,
+        members: vec![member],
+        records: 1290,
+        bytes: 5 << 20,
+        to_hand_over: 0,
+        syncing: false,
+        items: 1204,
+        digest: "c4f2a91b".repeat(4),
+    }
+}
+
+/// One client.
+pub(crate) fn peers() -> PeersStatus {
+    let peer = PeerStatus {
+        peer: "1a".repeat(32),
+        class: PeerClass::Client,
+        registered_addresses: Vec::new(),
+        connected_ms: Some(1000),
+    };
+    PeersStatus { v: PeersStatus::VERSION, kind: PeersStatus::TYPE.to_owned(), count: 1, peers: vec![peer] }
+}
+
+/// A store with something in it.
+pub(crate) fn store() -> StoreStatus {
+    StoreStatus {
+        v: StoreStatus::VERSION,
+        kind: StoreStatus::TYPE.to_owned(),
+        loaded: true,
+        records: 1290,
+        bytes: 5 << 20,
+        records_limit: 100_000,
+        bytes_limit: 2 << 30,
+        full: false,
+        tombstones: 14,
+        to_hand_over: 0,
+        from_clients: 1,
+        from_gossip: 2,
+        from_repair: 3,
+        expired: 4,
+        deleted: 5,
+        handed_over: 6,
+        damaged: 0,
+    }
+}
+
+fn run(place: &Place, arguments: &[&str]) -> Output {
+    sotto_node(&place.datadir()).args(arguments).output().unwrap()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_node_alone_shows_no_swarm_no_peers_and_an_empty_store() {
+    let place = Place::new();
+    place.init();
+    let running = place.run();
+    running.status(&place.datadir());
+    let swarm = run(&place, &["swarm", "show", "--json"]);
+    assert_eq!(swarm.status.code(), Some(7), "{}", text(&swarm.stderr));
+    assert_eq!((json(&swarm)["node"].as_str(), json(&swarm)["swarm"].as_str()), (Some(&*node(0).to_string()), None));
+    let peers = run(&place, &["peers", "--json"]);
+    assert_eq!((peers.status.code(), json(&peers)["count"].as_u64()), (Some(0), Some(0)), "{}", text(&peers.stderr));
+    let stats = run(&place, &["store", "stats", "--json"]);
+    assert_eq!((stats.status.code(), json(&stats)["records"].as_u64()), (Some(0), Some(0)), "{}", text(&stats.stderr));
+    #[cfg(feature = "rocksdb")]
+    assert!(json(&stats)["disk_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+}
+
+#[cfg(feature = "rocksdb")]
+#[test]
+fn what_is_on_disk_is_checked_while_the_node_stands_still_and_not_while_it_runs() {
+    let place = Place::new();
+    place.init();
+    let before = run(&place, &["store", "verify"]);
+    assert_eq!(before.status.code(), Some(7), "{}", text(&before.stderr));
+    let mut running = place.run();
+    running.status(&place.datadir());
+    let during = run(&place, &["store", "verify"]);
+    assert_eq!(during.status.code(), Some(12), "{}", text(&during.stderr));
+    let expected = format!("is in use by process {}", running.pid());
+    assert!(text(&during.stderr).contains(&expected), "{}", text(&during.stderr));
+    drop(running.child.stdin.take());
+    running.wait();
+    let after = run(&place, &["store", "verify", "--json"]);
+    assert_eq!(after.status.code(), Some(0), "{}", text(&after.stderr));
+    assert_eq!((json(&after)["ok"].as_bool(), json(&after)["bad"].as_u64()), (Some(true), Some(0)));
+}
+
+#[test]
+fn a_directory_without_node_has_nothing_to_check() {
+    let place = Place::new();
+    let output = run(&place, &["store", "verify"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("holds no node"), "{}", text(&output.stderr));
+}

@@ -1,0 +1,160 @@
+//! What can happen, and to whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use rand_core::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::bench::shuffle;
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// Killed without warning, and started again afterwards.
+    Kill,
+    /// Stopped: it keeps its connections and answers nobody.
+    Pause,
+    /// Killed, and started again without its database: all it kept is gone.
+    Wipe,
+    /// Nothing goes between these nodes and all others. Needs root and `nft`.
+    Cut,
+    /// Nothing goes from these nodes to all others. Needs root and `nft`.
+    CutOneWay,
+    /// New nodes come, and stay.
+    Join,
+    /// No blocks.
+    ChainStall,
+    /// A block every three block times.
+    ChainSlow,
+    /// The newest two blocks are replaced.
+    ChainReorg,
+    /// Two branches, each shown to half of the nodes.
+    ChainTwoHeads,
+    /// The block producer is killed, and started again afterwards.
+    ChainKill,
+}
+
+impl Fault {
+    /// Whether it can only be done by root, with `nft`.
+    #[must_use]
+    pub const fn needs_root(self) -> bool {
+        matches!(self, Self::Cut | Self::CutOneWay)
+    }
+
+    /// Whether it happens to nodes.
+    #[must_use]
+    pub const fn is_of_nodes(self) -> bool {
+        matches!(self, Self::Kill | Self::Pause | Self::Wipe | Self::Cut | Self::CutOneWay)
+    }
+
+    /// Whether the nodes' processes are not the same, or not at work, while it lasts.
+    #[must_use]
+    pub const fn is_of_processes(self) -> bool {
+        matches!(self, Self::Kill | Self::Pause | Self::Wipe)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kill => "killed",
+            Self::Pause => "stopped",
+            Self::Wipe => "killed, database removed",
+            Self::Cut => "cut off",
+            Self::CutOneWay => "cut off one way",
+            Self::Join => "new nodes",
+            Self::ChainStall => "no blocks",
+            Self::ChainSlow => "slow blocks",
+            Self::ChainReorg => "reorganisation of two blocks",
+            Self::ChainTwoHeads => "two heads",
+            Self::ChainKill => "producer killed",
+        })
+    }
+}
+
+/// To whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Who {
+    /// One node.
+    #[default]
+    One,
+    /// One member of each swarm.
+    OneOfEachSwarm,
+    /// A tenth of all nodes.
+    Tenth,
+    /// All members of a swarm but two.
+    AllButTwoOfASwarm,
+    /// All members of a swarm.
+    Swarm,
+    /// Half of all nodes.
+    Half,
+    /// All nodes.
+    All,
+}
+
+impl Who {
+    /// Draws them from the members of each swarm, past those that are under another fault.
+    pub fn draw(self, swarms: &BTreeMap<String, Vec<u16>>, busy: &BTreeSet<u16>, rng: &mut impl Rng) -> BTreeSet<u16> {
+        let free = |members: &Vec<u16>| members.iter().copied().filter(|node| !busy.contains(node)).collect::<Vec<_>>();
+        let mut drawn: Vec<Vec<u16>> = swarms.values().map(free).collect();
+        drawn.iter_mut().for_each(|members| shuffle(members, rng));
+        let of_all = |part: usize, drawn: &[Vec<u16>], rng: &mut _| {
+            let mut all = drawn.concat();
+            shuffle(&mut all, rng);
+            all.truncate(part);
+            all
+        };
+        let total = swarms.values().map(Vec::len).sum::<usize>();
+        let chosen = match self {
+            Self::One => of_all(1, &drawn, rng),
+            Self::Tenth => of_all(total.div_ceil(10), &drawn, rng),
+            Self::Half => of_all(total / 2, &drawn, rng),
+            Self::All => drawn.concat(),
+            Self::OneOfEachSwarm => drawn.iter().filter_map(|members| members.first().copied()).collect(),
+            Self::Swarm | Self::AllButTwoOfASwarm => {
+                let spared = if self == Self::Swarm { 0 } else { 2 };
+                // A swarm of which nobody is under another fault yet.
+                let whole = swarms.values().zip(drawn).filter(|(members, free)| members.len() == free.len());
+                let mut whole: Vec<_> = whole.map(|(_, free)| free).collect();
+                shuffle(&mut whole, rng);
+                let first = whole.into_iter().next().unwrap_or_default();
+                first.into_iter().skip(spared).collect()
+            }
+        };
+        chosen.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::seeded;
+
+    fn swarms() -> BTreeMap<String, Vec<u16>> {
+        [("a", 0..10), ("b", 10..20), ("c", 20..27)].map(|(name, nodes)| (name.to_owned(), nodes.collect())).into()
+    }
+
+    #[test]
+    fn as_many_are_drawn_as_are_wanted_and_nobody_who_is_under_another_fault() {
+        let (swarms, busy) = (swarms(), BTreeSet::from([3, 11]));
+        for seed in 0..50 {
+            let rng = &mut seeded(seed, "who", 0);
+            for (who, count) in
+                [(Who::One, 1), (Who::Tenth, 3), (Who::OneOfEachSwarm, 3), (Who::Half, 13), (Who::All, 25)]
+            {
+                let drawn = who.draw(&swarms, &busy, rng);
+                assert_eq!(drawn.len(), count, "{who:?}");
+                assert!(drawn.is_disjoint(&busy));
+            }
+            // Only the third swarm is whole.
+            assert_eq!(Who::Swarm.draw(&swarms, &busy, rng), (20..27).collect());
+            let drawn = Who::AllButTwoOfASwarm.draw(&swarms, &busy, rng);
+            assert!(drawn.len() == 5 && drawn.is_subset(&(20..27).collect()), "{drawn:?}");
+        }
+        let everybody = (0..27).collect();
+        assert_eq!(Who::All.draw(&swarms, &everybody, &mut seeded(1, "who", 0)), BTreeSet::new());
+    }
+}

@@ -1,0 +1,215 @@
+//! What happens when: a TOML file, and the times that a seed makes of it.
+
+use std::time::Duration;
+
+use rand_core::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::fault::{Fault, Who};
+use crate::failure::{Exit, Failure};
+
+/// The longest run.
+const MAX_SECONDS: u32 = 3600;
+/// Faults of one run.
+const MAX_STEPS: usize = 10_000;
+
+/// Those that come with the program, by the names that the runs have elsewhere.
+const BUILT_IN: &[&str] = &[
+    include_str!("../../scenarios/f1.toml"),
+    include_str!("../../scenarios/f2.toml"),
+    include_str!("../../scenarios/f3.toml"),
+    include_str!("../../scenarios/f6.toml"),
+    include_str!("../../scenarios/f8.toml"),
+    include_str!("../../scenarios/f12.toml"),
+    include_str!("../../scenarios/f13.toml"),
+    include_str!("../../scenarios/f14.toml"),
+    include_str!("../../scenarios/f15.toml"),
+    include_str!("../../scenarios/f16.toml"),
+    include_str!("../../scenarios/f26.toml"),
+    include_str!("../../scenarios/f30.toml"),
+];
+
+/// A scenario.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// What it is called.
+    pub name: String,
+    /// What it does, in a sentence.
+    pub what: String,
+    /// For how long faults happen.
+    pub seconds: u32,
+    /// What happens.
+    #[serde(rename = "fault")]
+    pub faults: Vec<Planned>,
+}
+
+/// A fault that happens once or again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Planned {
+    /// What.
+    pub kind: Fault,
+    /// To whom; drawn anew each time.
+    #[serde(default)]
+    pub who: Who,
+    /// When first, in seconds.
+    #[serde(default)]
+    pub from: u32,
+    /// How often, in seconds; once if there is nothing.
+    pub every: Option<u32>,
+    /// How long it lasts, in seconds: drawn between the two.
+    #[serde(default)]
+    pub lasts: [u32; 2],
+    /// How many, where new nodes come.
+    #[serde(default = "one")]
+    pub count: u16,
+}
+
+const fn one() -> u16 {
+    1
+}
+
+/// One fault at its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) at: Duration,
+    pub(super) lasts: Duration,
+    /// Which of the scenario's.
+    pub(super) fault: usize,
+}
+
+impl Scenario {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] if it is none, or never ends.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        let wrong = |reason: String| Failure::new(Exit::Usage, format!("not a scenario: {reason}"));
+        let scenario: Self = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if scenario.name.is_empty() || !scenario.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+            return Err(wrong("its name must be letters, digits and \"-\"".to_owned()));
+        }
+        if !(1..=MAX_SECONDS).contains(&scenario.seconds) {
+            return Err(wrong(format!("seconds must be 1 to {MAX_SECONDS}")));
+        }
+        for fault in &scenario.faults {
+            if fault.every == Some(0) || fault.lasts[0] > fault.lasts[1] || fault.from >= scenario.seconds {
+                return Err(wrong(format!(
+                    "{:?}: \"every\" is at least 1, \"lasts\" goes from less to more, \"from\" lies within the run",
+                    fault.kind
+                )));
+            }
+        }
+        Ok(scenario)
+    }
+
+    /// Those that come with the program.
+    ///
+    /// # Errors
+    /// None that a test would not have found.
+    pub fn built_in() -> Result<Vec<Self>, Failure> {
+        BUILT_IN.iter().map(|text| Self::parse(text)).collect()
+    }
+
+    /// The built-in scenario of this name.
+    ///
+    /// # Errors
+    /// [`Exit::NotFound`] if there is none.
+    pub fn named(name: &str) -> Result<Self, Failure> {
+        Self::built_in()?.into_iter().find(|scenario| scenario.name == name).ok_or_else(|| {
+            Failure::new(Exit::NotFound, format!("no scenario {name:?}"))
+                .hint("sotto-testnet chaos list    # or name a file: ./mine.toml")
+        })
+    }
+
+    /// Whether a part of it can only be done by root.
+    #[must_use]
+    pub fn needs_root(&self) -> bool {
+        self.faults.iter().any(|fault| fault.kind.needs_root())
+    }
+
+    /// What happens when, in the order of time.
+    pub(super) fn schedule(&self, rng: &mut impl Rng) -> Vec<Step> {
+        let second = |seconds: u32| Duration::from_secs(seconds.into());
+        let mut steps = Vec::new();
+        for (fault, planned) in self.faults.iter().enumerate() {
+            let every = usize::try_from(planned.every.unwrap_or(MAX_SECONDS)).unwrap_or(usize::MAX).max(1);
+            for from in (planned.from..self.seconds).step_by(every).take(MAX_STEPS) {
+                let [least, most] = planned.lasts;
+                let more = rng.next_u64() % (u64::from(most - least) * 1000 + 1);
+                let lasts = second(least) + Duration::from_millis(more);
+                steps.push(Step { at: second(from), lasts, fault });
+            }
+        }
+        steps.sort_by_key(|step| step.at);
+        steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::bench::seeded;
+
+    const TEXT: &str = r#"
+        name = "mine"
+        what = "something"
+        seconds = 20
+
+        [[fault]]
+        kind = "kill"
+        who = "one-of-each-swarm"
+        from = 5
+        every = 6
+        lasts = [1, 3]
+
+        [[fault]]
+        kind = "chain-reorg"
+        from = 7
+    "#;
+
+    #[test]
+    fn a_schedule_follows_from_the_seed_and_faults_last_as_long_as_they_may() {
+        let scenario = Scenario::parse(TEXT).unwrap();
+        let schedule = |seed| scenario.schedule(&mut seeded(seed, "chaos", 0));
+        let steps = schedule(1);
+        assert_eq!(steps.iter().map(|step| step.at.as_secs()).collect::<Vec<_>>(), [5, 7, 11, 17]);
+        assert_eq!(steps[1].lasts, Duration::ZERO);
+        for step in steps.iter().filter(|step| step.fault == 0) {
+            assert!((1000..=3000).contains(&step.lasts.as_millis()), "{step:?}");
+        }
+        assert_eq!(schedule(1), steps);
+        assert_ne!(schedule(2), steps);
+    }
+
+    #[test]
+    fn what_is_no_scenario_is_refused() {
+        for (from, to) in [
+            ("seconds = 20", "seconds = 0"),
+            ("seconds = 20", "seconds = 99999"),
+            ("\"mine\"", "\"../mine\""),
+            ("every = 6", "every = 0"),
+            ("[1, 3]", "[3, 1]"),
+            ("from = 7", "from = 20"),
+            ("chain-reorg", "earthquake"),
+            ("what", "why"),
+        ] {
+            assert!(Scenario::parse(&TEXT.replace(from, to)).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn those_that_come_with_the_program_are_good_and_have_names_of_their_own() {
+        let all = Scenario::built_in().unwrap();
+        let names: BTreeSet<_> = all.iter().map(|scenario| scenario.name.clone()).collect();
+        assert_eq!(names.len(), all.len());
+        for scenario in &all {
+            assert!(!scenario.schedule(&mut seeded(1, "chaos", 0)).is_empty());
+            assert_eq!(&Scenario::named(&scenario.name).unwrap(), scenario);
+        }
+        assert!(Scenario::named("f99").is_err());
+    }
+}
