@@ -339,12 +339,15 @@ impl Messenger {
             return Ok(known.hash);
         }
         let mut last = None;
-        for lookup in lookups {
-            match lookup.header(anchor).await {
+        // All at once: one that has become silent meanwhile is not waited for.
+        let mut pending: FuturesUnordered<_> =
+            lookups.iter_mut().map(|lookup| async move { (lookup.node(), lookup.header(anchor).await) }).collect();
+        while let Some((node, answer)) = pending.next().await {
+            match answer {
                 Ok(header) if header.verify(&self.chain, &self.genesis.genesis.authority, &Ed25519) => {
                     return Ok(header.hash(&self.chain));
                 }
-                Ok(_) => tracing::debug!(node = lookup.node().short(), "a forged header"),
+                Ok(_) => tracing::debug!(node = node.short(), "a forged header"),
                 Err(error) => last = Some(error),
             }
         }
