@@ -47,8 +47,8 @@ pub(crate) enum Bug {
     StaleMap,
     /// Nobody is told that what can wait is on disk.
     ForgetTheHeld,
-    /// What another swarm owns now is not handed over.
-    NeverHandOver,
+    /// How long a record is to be kept is not what is written.
+    ForgetExpiry,
     /// One in eight answers of the disk is not passed on.
     LoseFound,
 }
@@ -73,7 +73,7 @@ impl Bug {
         Self::BlameTheHonest,
         Self::StaleMap,
         Self::ForgetTheHeld,
-        Self::NeverHandOver,
+        Self::ForgetExpiry,
         Self::LoseFound,
     ];
 
@@ -91,6 +91,13 @@ impl Bug {
             }
             (Self::ForgetTombstones, Output::Persist { batch, .. }) => {
                 batch.batch.writes.retain(|write| !matches!(write, Write::PutTombstone(_)));
+            }
+            (Self::ForgetExpiry, Output::Persist { batch, .. }) => {
+                for write in &mut batch.batch.writes {
+                    if let Write::PutRecord { entry, .. } = write {
+                        entry.ttl = LONG;
+                    }
+                }
             }
             (Self::ReuseArrivals, Output::Persist { batch, .. }) => {
                 batch.batch.writes.retain(|write| !matches!(write, Write::PutMeta(MetaKey::Arrivals, _)));
@@ -112,10 +119,6 @@ impl Bug {
             (
                 Self::NeverRepair,
                 Output::Send { message: Outgoing::Request { request: Request::Repair(_), .. }, .. },
-            )
-            | (
-                Self::NeverHandOver,
-                Output::Send { message: Outgoing::Request { request: Request::Offer(_), .. }, .. },
             ) => return Vec::new(),
             (
                 Self::RepeatPushes,
@@ -139,6 +142,9 @@ impl Bug {
         found
     }
 }
+
+/// Seconds that a record is kept whose time was forgotten.
+const LONG: u32 = 86_400;
 
 fn is_record_from(write: &Write, from: Source) -> bool {
     matches!(write, Write::PutRecord { entry, .. } if entry.source == from)
