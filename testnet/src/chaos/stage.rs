@@ -44,6 +44,8 @@ pub struct Stage {
     cuts: Cuts,
     /// Nodes under a fault.
     busy: BTreeSet<u16>,
+    /// Whether the producer was killed.
+    producer_is_down: bool,
     undone: Vec<(Instant, Undo)>,
     /// Swarms with their members, as they were last seen when everybody answered.
     swarms: BTreeMap<String, Vec<u16>>,
@@ -58,6 +60,7 @@ impl Stage {
             plan: plan.clone(),
             cuts: Cuts::new(plan),
             busy: BTreeSet::new(),
+            producer_is_down: false,
             undone: Vec::new(),
             swarms: BTreeMap::new(),
         }
@@ -75,6 +78,9 @@ impl Stage {
         rng: &mut impl Rng,
     ) -> Result<Option<String>, Failure> {
         if !fault.is_of_nodes() {
+            if self.producer_is_down && fault != Fault::Join {
+                return Ok(None);
+            }
             self.apply_to_chain(fault, count, until).await?;
             return Ok(Some(fault.to_string()));
         }
@@ -135,6 +141,7 @@ impl Stage {
             Fault::ChainKill => {
                 let request = Request::Act { action: Action::Kill, targets: vec![Target::Chain] };
                 let _done: Done = control::ask(&self.dir, &request).await?;
+                self.producer_is_down = true;
                 Undo::StartProducer
             }
             Fault::ChainSlow => {
@@ -209,8 +216,11 @@ impl Stage {
             Undo::StartProducer => {
                 let request = Request::Act { action: Action::Restart, targets: vec![Target::Chain] };
                 let _done: Done = control::ask(&self.dir, &request).await?;
+                self.producer_is_down = false;
                 Ok("producer started".to_owned())
             }
+            // It starts without a fault.
+            Undo::ClearChain if self.producer_is_down => Ok("blocks as usual, once there are any".to_owned()),
             Undo::ClearChain => {
                 self.chain(json!({ "kind": "clear" })).await?;
                 Ok("blocks as usual".to_owned())
