@@ -51,7 +51,8 @@ impl Said {
     fn hear(&mut self, output: &Output, moment: Moment) {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut last = None;
-        for line in text.lines() {
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            last = None;
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["queued", id, name] => {
                     self.queued.insert(id.to_owned(), name.to_owned());
@@ -64,7 +65,9 @@ impl Said {
                 _ => {}
             }
         }
-        if let (Moment::Showing, Some(last)) = (moment, last) {
+        // A death some time after members were asked may come as late as this, too.
+        let may_be_showing = matches!(moment, Moment::Showing | Moment::Passing(KillPoint::Asking));
+        if let Some(last) = last.filter(|_| may_be_showing) {
             *self.unsure.entry(last).or_default() += 1;
         }
     }
