@@ -62,6 +62,16 @@ impl Verdict {
         self.acked > 0 && broken == 0
     }
 
+    /// What was broken, in numbers, for people.
+    #[must_use]
+    pub fn found(&self) -> String {
+        let Self { lost, twice, strange, missing, mailboxes, stale, unread, .. } = self;
+        format!(
+            "{lost} lost, {twice} twice, {strange} strange, {missing} missing in {mailboxes} mailboxes read, {stale} stale, \
+             {unread} unread"
+        )
+    }
+
     fn name(&mut self, what: String) {
         if self.named.len() < NAMED {
             self.named.push(what);

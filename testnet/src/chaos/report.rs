@@ -159,16 +159,7 @@ impl Report {
                 "  messages    {} written, {} stored, {} unsent, {} attempts failed",
                 verdict.written, verdict.acked, verdict.unsent, verdict.failed_attempts
             ),
-            format!(
-                "  found       {} lost, {} twice, {} strange, {} missing in {} mailboxes read, {} stale, {} unread",
-                verdict.lost,
-                verdict.twice,
-                verdict.strange,
-                verdict.missing,
-                verdict.mailboxes,
-                verdict.stale,
-                verdict.unread
-            ),
+            format!("  found       {}", verdict.found()),
         ];
         for (name, times) in [("before", self.before), ("during", self.during), ("after", self.after)] {
             lines.push(format!(

@@ -275,18 +275,7 @@ async fn list(globals: &Globals, console: &Console) -> Result<(), Failure> {
 
 fn judge(history: &Path, console: &Console) -> Result<(), Failure> {
     let verdict: Verdict = chaos::judge(&chaos::read_history(history)?);
-    let mut lines = vec![format!(
-        "{} written, {} stored, {} lost, {} twice, {} strange, {} missing in {} mailboxes read, {} stale, {} unread",
-        verdict.written,
-        verdict.acked,
-        verdict.lost,
-        verdict.twice,
-        verdict.strange,
-        verdict.missing,
-        verdict.mailboxes,
-        verdict.stale,
-        verdict.unread
-    )];
+    let mut lines = vec![format!("{} written, {} stored, {}", verdict.written, verdict.acked, verdict.found())];
     lines.extend(verdict.named.iter().cloned());
     console.print(&lines.join("\n"), &json!({ "v": 1, "type": "testnet.chaos_verdict", "verdict": verdict }))?;
     if verdict.is_good() { Ok(()) } else { Err(Failure::new(Exit::Failed, "a promise was broken")) }
