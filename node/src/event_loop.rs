@@ -64,8 +64,6 @@ const STORED: usize = 64;
 
 /// Between two warnings of what peers do.
 const WARN_INTERVAL: Duration = Duration::from_secs(10);
-/// Without a block, how the node stands is looked at this often: a chain that is silent makes it unready.
-const STANDING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where a lot of blocks came from, to tell its source what became of it.
 #[derive(Debug)]
@@ -131,7 +129,8 @@ pub struct EventLoop {
     tip: Height,
     listening: Option<NodeAddr>,
     standing: Option<Standing>,
-    standing_noted_at: Instant,
+    /// When it is looked at next.
+    look_at: Instant,
     warned_at: Option<Instant>,
     /// Changes of the keys that the network was told of.
     key_changes: u64,
@@ -184,7 +183,7 @@ impl EventLoop {
             tip: Height::ZERO,
             listening: None,
             standing: None,
-            standing_noted_at: Instant::now(),
+            look_at: Instant::now(),
             warned_at: None,
             key_changes: 0,
             connected_at: BTreeMap::new(),
@@ -235,9 +234,6 @@ impl EventLoop {
                     return;
                 }
             }
-            if began.duration_since(self.standing_noted_at) >= STANDING_INTERVAL {
-                self.note_standing();
-            }
             metrics::loop_busy(began.elapsed());
         }
     }
@@ -253,13 +249,7 @@ impl EventLoop {
             }
         };
         let (alarm, held) = (until(self.alarm), until(self.held.due()));
-        let look_at = self.telling.as_ref().map(|telling| telling.look_at);
-        let look = async move {
-            match look_at {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
+        let look = tokio::time::sleep_until(self.look_at.into());
         tokio::select! {
             () = shutdown.cancelled() => Turn::Stop,
             event = self.parts.network.next() => Turn::Network(event),

@@ -34,7 +34,6 @@ pub(super) struct Standing {
 impl EventLoop {
     /// Logs how the node stands if that has changed, and counts it.
     pub(super) fn note_standing(&mut self) {
-        self.standing_noted_at = Instant::now();
         let report = self.parts.machine.report(self.parts.clock.now());
         let mail = self.parts.machine.mail();
         metrics::mail(mail.records(), mail.bytes(), mail.is_syncing(), &mail.counts());
