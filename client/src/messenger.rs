@@ -14,6 +14,7 @@ mod kill_point;
 mod receiving;
 mod refresh;
 mod sending;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -104,7 +105,7 @@ pub struct Messenger {
     clock: SharedClock,
     rng: ChaCha20Rng,
     /// The block that work was anchored at last.
-    anchor: Option<sending::Anchor>,
+    anchor: Option<terms::Anchor>,
     /// Scores of nodes as they are stored.
     kept_scores: Scores,
     /// How long one node may take.
