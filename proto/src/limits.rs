@@ -300,8 +300,8 @@ pub const TUNNEL_BURST: u32 = 200;
 pub const TUNNEL_AGE: Duration = Duration::from_secs(16 * 60);
 /// Answers that a node has waiting for one tunnel whose other end does not read; with more the tunnel is reset.
 pub const TUNNEL_ANSWERS: usize = 16;
-/// Bytes of answers that a node is sending in all tunnels; of more the oldest answer is given up. Sixteen of the largest,
-/// some hundred pages of mail.
+/// Bytes of answers that a node's tunnels have and have not sent; of more the oldest answer is given up. Sixteen of the
+/// largest, some hundred pages of mail.
 pub const ANSWERS_IN_FLIGHT: usize = 16 * MIB;
 /// How long a host that stops lets its paths say so.
 pub const DRAIN: Duration = Duration::from_secs(1);

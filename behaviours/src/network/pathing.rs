@@ -23,7 +23,6 @@ use crate::onion::replays::Replays;
 use crate::onion::stalls::Stalls;
 use crate::onion::streams::CreditBudget;
 use crate::tunnel::TunnelId;
-use crate::tunnel::flights::Flights;
 use crate::tunnel::server::{EVENTS, TunnelEvent, Tunnels};
 
 /// What a host needs for its own paths, and for those of others if it relays.
@@ -85,8 +84,7 @@ impl Paths {
                 rng: Mutex::new(rng().map_err(BuildError::Random)?),
                 metrics: metrics.clone(),
                 events,
-                tunnels: Tunnels::default(),
-                flights: Flights::new(caps.answer_bytes),
+                tunnels: Tunnels::new(caps.answer_bytes),
                 tasks: paths.tasks.clone(),
                 shutdown: paths.shutdown.clone(),
             });

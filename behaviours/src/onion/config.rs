@@ -117,7 +117,7 @@ pub struct Caps {
     pub tunnel_burst: u32,
     /// Bytes of first messages that are buffered before any key is checked.
     pub unauthenticated_bytes: usize,
-    /// Bytes of answers that are being sent; of more the oldest is given up.
+    /// Bytes of answers that tunnels have and have not sent; of more the oldest is given up.
     pub answer_bytes: usize,
 }
 

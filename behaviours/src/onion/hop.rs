@@ -12,7 +12,7 @@
 //! | paths of one client connection, of one neighbour | [`Caps::paths_per_client`], [`Caps::paths_per_neighbour`] |
 //! | pending builds of clients, of one neighbour | [`Caps::pending_client_builds`], [`Caps::pending_neighbour_builds`] |
 //! | builds of one client connection | a bucket for served ones, one for refusals; beyond both nothing is read |
-//! | answers that are being sent in tunnels | [`Caps::answer_bytes`] |
+//! | answers that tunnels have and have not sent | [`Caps::answer_bytes`] |
 //! | memory of a path | two buffers of one cell, of eight under bulk |
 //!
 //! [`Caps::answer_bytes`]: super::config::Caps::answer_bytes
@@ -53,7 +53,6 @@ use super::streams::CreditBudget;
 use crate::clock::Clock;
 use crate::line::Line;
 use crate::metrics::Metrics;
-use crate::tunnel::flights::Flights;
 use crate::tunnel::server::{self, TunnelEvent, Tunnels};
 
 /// What a node needs for other people's paths and tunnels; shared by all their tasks.
@@ -77,7 +76,6 @@ pub(crate) struct Hop {
     /// Requests that came through tunnels.
     pub(crate) events: mpsc::Sender<TunnelEvent>,
     pub(crate) tunnels: Tunnels,
-    pub(crate) flights: Flights,
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
 }

@@ -4,7 +4,7 @@
 //!  exit ─ frames ─▶ first record (≤ 16 MiB of all tunnels) ─ key, replay, Noise, minute ─▶ request ─┐
 //!                     later records ──────────────────────────────────────────────▶ request ─┤ events (256)
 //!                                                                                              ▼
-//!  exit ◀─ frames ◀─ sealed, padded ◀─ answers (16 a tunnel) ◀─────── Network::tunnel_answer ─ owner
+//!  exit ◀─ frames ◀─ sealed, padded ◀─ answers (16 a tunnel, ≤ 16 MiB of all) ◀─ Network::tunnel_answer ─ owner
 //! ```
 //!
 //! A tunnel carries one request after the other; the next is read while the last answer is awaited, and handed over
@@ -13,16 +13,17 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
 
 use futures::{AsyncRead as _, AsyncWriteExt as _};
 use sotto_proto::cell::{Frame, read_tunnel_frame};
 use sotto_proto::limits::{BODY_DATA, COALESCED_CELLS, FRAME, TUNNEL_ANSWERS};
 use sotto_proto::request::{Error, Message as _, SwarmRequest, SwarmResponse};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::flights::{Flight, Flights};
 use super::handshake::{FirstRecord, OpenedTunnel};
 use super::record::Inbound;
 use crate::onion::books::{Books, Counted, Kind};
@@ -66,52 +67,92 @@ pub(crate) enum TunnelEvent {
     },
 }
 
-/// An answer, and whether more follow.
+/// An answer, encoded, and whether more follow.
 #[derive(Debug)]
 struct Answer {
-    response: SwarmResponse,
+    bytes: Vec<u8>,
     more: bool,
+    sending: Flight,
 }
 
 /// The open tunnels. Clones share them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tunnels(Arc<Mutex<Open>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Tunnels {
+    open: Arc<Mutex<Open>>,
+    flights: Flights,
+}
 
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    answers: BTreeMap<TunnelId, mpsc::Sender<Answer>>,
+    tunnels: BTreeMap<TunnelId, Way>,
+}
+
+/// How answers get into a tunnel.
+#[derive(Debug)]
+struct Way {
+    answers: mpsc::Sender<Answer>,
+    given_up: Arc<Notify>,
+}
+
+/// A tunnel's own end of it.
+struct Inside {
+    tunnel: TunnelId,
+    answers: mpsc::Receiver<Answer>,
+    given_up: Arc<Notify>,
+    flights: Flights,
+}
+
+impl Inside {
+    /// An answer that the owner does not know of.
+    fn own_answer(&self, bytes: Vec<u8>) -> Answer {
+        let sending = self.flights.enter(bytes.len(), Arc::clone(&self.given_up));
+        Answer { bytes, more: false, sending }
+    }
 }
 
 impl Tunnels {
-    fn open(&self) -> (TunnelId, mpsc::Receiver<Answer>) {
+    /// None yet; their answers have `answer_bytes` bytes at most, from when they are given to when they are sent.
+    pub(crate) fn new(answer_bytes: usize) -> Self {
+        Self { open: Arc::default(), flights: Flights::new(answer_bytes) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self) -> Inside {
         let (sender, answers) = mpsc::channel(TUNNEL_ANSWERS);
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let given_up = Arc::new(Notify::new());
+        let mut open = self.lock();
         let tunnel = TunnelId(open.next);
         open.next = open.next.wrapping_add(1);
-        open.answers.insert(tunnel, sender);
-        (tunnel, answers)
+        open.tunnels.insert(tunnel, Way { answers: sender, given_up: Arc::clone(&given_up) });
+        Inside { tunnel, answers, given_up, flights: self.flights.clone() }
     }
 
     /// Ends a tunnel, after the answers it was given.
     pub(crate) fn close(&self, tunnel: TunnelId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).answers.remove(&tunnel);
+        self.lock().tunnels.remove(&tunnel);
     }
 
     /// Sends an answer; `false` if the tunnel has ended. One that has too many waiting ends.
     pub(crate) fn answer(&self, tunnel: TunnelId, response: SwarmResponse, more: bool) -> bool {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(answers) = open.answers.get(&tunnel) else { return false };
-        if answers.try_send(Answer { response, more }).is_err() {
-            open.answers.remove(&tunnel);
-            return false;
+        let mut open = self.lock();
+        let Some(way) = open.tunnels.get(&tunnel) else { return false };
+        let given = encode(response).is_ok_and(|bytes| {
+            let sending = self.flights.enter(bytes.len(), Arc::clone(&way.given_up));
+            way.answers.try_send(Answer { bytes, more, sending }).is_ok()
+        });
+        if !given {
+            open.tunnels.remove(&tunnel);
         }
-        true
+        given
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).answers.len()
+        self.lock().tunnels.len()
     }
 }
 
@@ -296,29 +337,33 @@ impl Drop for Place<'_> {
 
 /// Requests and answers.
 async fn converse(hop: &Hop, books: &Books, frames: &mut Frames, opened: OpenedTunnel) -> End {
-    let (tunnel, mut answers) = hop.tunnels.open();
-    let mut place = Place { hop, books, tunnel, known: false };
-    match exchange(&mut place, frames, &mut answers, opened).await {
-        Ok(never) => match never {},
-        Err(end) => end,
+    let mut inside = hop.tunnels.open();
+    let given_up = Arc::clone(&inside.given_up);
+    let mut place = Place { hop, books, tunnel: inside.tunnel, known: false };
+    tokio::select! {
+        biased;
+        ended = exchange(&mut place, frames, &mut inside, opened) => match ended {
+            Ok(never) => match never {},
+            Err(end) => end,
+        },
+        () = given_up.notified() => End::Stalled,
     }
 }
 
 async fn exchange(
     place: &mut Place<'_>,
     frames: &mut Frames,
-    answers: &mut mpsc::Receiver<Answer>,
+    inside: &mut Inside,
     opened: OpenedTunnel,
 ) -> Result<std::convert::Infallible, End> {
-    let (first, more) = match opened.request() {
-        [] => (Vec::new(), false),
+    let Answer { bytes: first, more, sending } = match opened.request() {
+        [] => inside.own_answer(Vec::new()),
         request => match SwarmRequest::decode(request) {
             Ok(request) => {
                 ask(place, request).await?;
-                let answer = answers.recv().await.ok_or(End::GivenUp)?;
-                (encode(answer.response)?, answer.more)
+                inside.answers.recv().await.ok_or(End::GivenUp)?
             }
-            Err(_) => (encode(SwarmResponse::Error(Error::Malformed))?, false),
+            Err(_) => inside.own_answer(encode(SwarmResponse::Error(Error::Malformed))?),
         },
     };
     let malformed = !opened.request().is_empty() && !place.known;
@@ -328,7 +373,8 @@ async fn exchange(
         opened.answer(&first, &mut *rng).map_err(|_| End::Malformed)?
     };
     drop(first);
-    send(place.hop, frames, &flight).await?;
+    send(place.hop, frames, &flight, sending).await?;
+    drop(flight);
     if malformed {
         return Err(End::Malformed);
     }
@@ -352,11 +398,12 @@ async fn exchange(
         }
         tokio::select! {
             biased;
-            answer = answers.recv() => {
-                let Answer { response, more } = answer.ok_or(End::GivenUp)?;
+            answer = inside.answers.recv() => {
+                let Answer { bytes, more, sending } = answer.ok_or(End::GivenUp)?;
                 (answering, subscribed) = (more, more);
-                let flight = outbound.answer(&encode(response)?).map_err(|_| End::Malformed)?;
-                send(place.hop, frames, &flight).await?;
+                let flight = outbound.answer(&bytes).map_err(|_| End::Malformed)?;
+                drop(bytes);
+                send(place.hop, frames, &flight, sending).await?;
                 if more {
                     invite(place).await?;
                 }
@@ -366,9 +413,10 @@ async fn exchange(
                 match receive(&mut inbound, data) {
                     Ok(request) => waiting = request,
                     Err(()) => {
-                        let answer = encode(SwarmResponse::Error(Error::Malformed))?;
-                        let flight = outbound.answer(&answer).map_err(|_| End::Malformed)?;
-                        send(place.hop, frames, &flight).await?;
+                        let Answer { bytes, sending, .. } =
+                            inside.own_answer(encode(SwarmResponse::Error(Error::Malformed))?);
+                        let flight = outbound.answer(&bytes).map_err(|_| End::Malformed)?;
+                        send(place.hop, frames, &flight, sending).await?;
                         return Err(End::Malformed);
                     }
                 }
@@ -403,17 +451,13 @@ fn encode(response: SwarmResponse) -> Result<Vec<u8>, End> {
     })
 }
 
-async fn send(hop: &Hop, frames: &mut Frames, flight: &[u8]) -> Result<(), End> {
+async fn send(hop: &Hop, frames: &mut Frames, flight: &[u8], sending: Flight) -> Result<(), End> {
     // As long as a path may stall for each window's worth of it.
     let patience = hop.deadlines.write_stall * u32::try_from(1 + flight.len() / (128 * FRAME)).unwrap_or(1);
-    let sending = hop.flights.enter(flight.len());
-    tokio::select! {
-        biased;
-        sent = timeout(patience, frames.write(flight, || sending.moved())) => match sent {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Closed),
-            Err(_) => Err(End::Stalled),
-        },
-        () = sending.given_up() => Err(End::Stalled),
+    sending.takes(flight.len());
+    match timeout(patience, frames.write(flight, || sending.moved())).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Closed),
+        Err(_) => Err(End::Stalled),
     }
 }
