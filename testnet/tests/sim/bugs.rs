@@ -54,6 +54,23 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
+    /// Those by which a single node lies to others, or is of no use to them: the others must come to no harm. (Who does
+    /// not follow the chain is found by the block numbers it says, and left.)
+    pub(crate) const LIES: [Self; 12] = [
+        Self::AcknowledgeBeforeWriting,
+        Self::AcknowledgeWithoutWriting,
+        Self::LoseRepairedRecords,
+        Self::KeepTheDeleted,
+        Self::ForgetTombstones,
+        Self::ServeDamage,
+        Self::OmitRecords,
+        Self::SkipRecords,
+        Self::RepeatPushes,
+        Self::ForgeReceipts,
+        Self::NeverRepair,
+        Self::BlameTheHonest,
+    ];
+
     pub(crate) const ALL: [Self; 20] = [
         Self::SkipTheSync,
         Self::AcknowledgeBeforeWriting,

@@ -225,10 +225,11 @@ impl World {
         let Some(task) = self.tasks.get_mut(&number) else { return };
         match response {
             SwarmResponse::Stored { receipt, signature } => {
-                let id = task.ids[0];
+                if !self.model.receipt(task.ids[0], (talk.node, disk, node), (&receipt, &signature), now) {
+                    return self.ask_next(number);
+                }
                 task.answers += 1;
                 task.done |= task.answers >= ENOUGH;
-                self.model.receipt(id, (talk.node, disk, node), (&receipt, &signature), now);
             }
             SwarmResponse::Deleted { unknown } => {
                 task.answers += 1;
@@ -297,6 +298,7 @@ impl World {
         match talk.purpose {
             Purpose::Task(number) => self.ask_next(number),
             Purpose::Subscribe(_) => self.clients[talk.client].subscription = None,
+            Purpose::Poll(_) if self.model.is_liar(talk.node) => {}
             Purpose::Poll(_) => self.model.ended(talk.asked, self.plan.healed, "poll", false),
             Purpose::Audit(..) => {
                 let what = format!("node {} does not answer after everything has healed", talk.node);
@@ -311,7 +313,8 @@ impl World {
         self.trace(|| format!("client {} hears of node {}: {}", talk.client, talk.node, label(&response)));
         if let (Purpose::Subscribe(stands), SwarmResponse::Records(records)) = (&talk.purpose, &response) {
             let first = records.records.first().filter(|_| records.epoch == stands.epoch);
-            if let Some(first) = first.filter(|first| first.seq <= stands.seq) {
+            let first = first.filter(|first| first.seq <= stands.seq && !self.model.is_liar(talk.node));
+            if let Some(first) = first {
                 let what = format!("node {} pushed number {} after {}", talk.node, first.seq, stands.seq);
                 self.model.violated("I11", what);
             }
@@ -342,6 +345,7 @@ impl World {
                 self.clients[talk.client].cursors.remove(&self.nodes[talk.node].id());
                 self.poll_at(talk.client, talk.node);
             }
+            (Purpose::Poll(_), _) if self.model.is_liar(talk.node) => {}
             (Purpose::Poll(_), response) => {
                 self.trace(|| format!("a poll failed: {}", label(&response)));
                 self.model.ended(talk.asked, self.plan.healed, "poll", false);
@@ -384,7 +388,7 @@ impl World {
         let at = self.place(talk);
         let mut last = 0;
         for stored in &records.records {
-            if stored.seq <= last {
+            if stored.seq <= last && !self.model.is_liar(talk.node) {
                 self.model.violated("I11", format!("node {} served number {} after {last}", talk.node, stored.seq));
             }
             last = stored.seq;

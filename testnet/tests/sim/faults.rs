@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sotto_proto::time::Monotonic;
 
+use super::bugs::Bug;
 use super::dice::Dice;
 
 /// Something goes wrong, or right again.
@@ -43,6 +44,8 @@ pub(crate) enum Fault {
     Leave(usize),
     /// The last blocks are replaced.
     Reorganisation(u64),
+    /// The producer shows another last block to the nodes whose bits are set, until its first branch is longer.
+    TwoHeads(u64),
 }
 
 /// One simulation.
@@ -63,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) last_polls: Monotonic,
     /// Members are read from the beginning.
     pub(crate) audit: Monotonic,
+    /// A node that lies all the time, and how.
+    pub(crate) liar: Option<(usize, Bug)>,
     /// Between two acts of a client.
     pub(crate) pause_ms: u64,
     pub(crate) faults: Vec<(Monotonic, Fault)>,
@@ -74,6 +79,9 @@ pub(crate) const SPARE: usize = usize::MAX;
 const MANY: usize = 28;
 /// One in so many simulations has swarms that change.
 const CHURN: u64 = 3;
+/// One in so many simulations has a member that lies; one in so many, a producer with two heads.
+const LIAR: u64 = 4;
+const TWO_HEADS: u64 = 5;
 /// From the last change of swarms to the end of faults: what is handed over has time until the calm, too.
 const SETTLED: Duration = Duration::from_secs(20);
 /// From the last fault to the end of a simulation: half a minute to compare and repair, a little to audit.
@@ -95,6 +103,7 @@ impl Plan {
             sends_until: Monotonic(length.0.saturating_sub(Duration::from_secs(18))),
             last_polls: Monotonic(length.0.saturating_sub(Duration::from_secs(8))),
             audit: Monotonic(length.0.saturating_sub(Duration::from_secs(6))),
+            liar: None,
             pause_ms: dice.between(300..1200),
             faults: Vec::new(),
         };
@@ -107,6 +116,7 @@ impl Plan {
         if plan.churns {
             plan.draw_changes(&mut dice);
         }
+        plan.draw_lies(seed);
         plan.heal();
         plan.faults.sort_by_key(|(at, _)| *at);
         plan
@@ -178,6 +188,24 @@ impl Plan {
                 if dice.permille(500) { joining.pop().map(Fault::Join) } else { leaving.pop().map(Fault::Leave) };
             self.faults.extend(fault.map(|fault| (at, fault)));
             at = at.plus(dice.millis(pauses.clone()));
+        }
+    }
+
+    /// From numbers of its own, so that all other simulations are as they were without.
+    fn draw_lies(&mut self, seed: u64) {
+        let mut dice = Dice::new(seed, 3);
+        if seed.is_multiple_of(LIAR) {
+            let members: Vec<_> = (0..self.nodes).filter(|node| self.swarm_of[*node] != SPARE).collect();
+            self.liar = dice.pick(&members).zip(dice.pick(&Bug::LIES));
+            // What a liar acknowledged is on one honest disk: none may be lost.
+            self.faults.retain(|(_, fault)| !matches!(fault, Fault::Wipe(_)));
+        }
+        if seed % TWO_HEADS == 2 {
+            let mut at = Monotonic(dice.millis(5_000..20_000));
+            while at < self.healed {
+                self.faults.push((at, Fault::TwoHeads(dice.number())));
+                at = at.plus(dice.millis(3_000..20_000));
+            }
         }
     }
 

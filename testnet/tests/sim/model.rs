@@ -83,6 +83,8 @@ pub(crate) struct Tally {
 
 pub(crate) struct Model {
     chain: ChainId,
+    /// A node of which nothing is expected.
+    liar: Option<usize>,
     pub(crate) messages: BTreeMap<RecordId, Message>,
     pub(crate) tally: Tally,
     pub(crate) violations: Vec<Violation>,
@@ -103,9 +105,14 @@ pub(crate) struct At {
 }
 
 impl Model {
-    pub(crate) const fn new(chain: ChainId) -> Self {
+    pub(crate) const fn new(chain: ChainId, liar: Option<usize>) -> Self {
         let tally = Tally { sent: 0, acknowledged: 0, deleted: 0, reads: 0, maps: 0, late: 0, late_failed: 0 };
-        Self { chain, messages: BTreeMap::new(), tally, violations: Vec::new() }
+        Self { chain, liar, messages: BTreeMap::new(), tally, violations: Vec::new() }
+    }
+
+    /// Whether nothing is expected of this node.
+    pub(crate) fn is_liar(&self, node: usize) -> bool {
+        self.liar == Some(node)
     }
 
     pub(crate) fn violated(&mut self, of: &'static str, what: String) {
@@ -135,28 +142,29 @@ impl Model {
         id
     }
 
-    /// A member says that it keeps a message.
+    /// A member says that it keeps a message; whether that can be believed.
     pub(crate) fn receipt(
         &mut self,
         id: RecordId,
         (index, disk, node): (usize, u32, NodeId),
         (receipt, signature): (&Receipt, &Signature),
         now: Monotonic,
-    ) {
-        if receipt.id != id || receipt.node != node || !receipt.verify(&self.chain, signature, &Ed25519) {
-            self.violated("I1", format!("{} gave a receipt that does not hold", node.short()));
-            return;
-        }
-        let Some(message) = self.messages.get_mut(&id) else { return };
-        if receipt.expiry != message.expiry {
-            self.violated("I1", format!("{} gave a receipt for another time", node.short()));
-            return;
+    ) -> bool {
+        let of_liar = self.is_liar(index);
+        let holds = receipt.id == id && receipt.node == node && receipt.verify(&self.chain, signature, &Ed25519);
+        let Some(message) = self.messages.get_mut(&id) else { return false };
+        if !holds || receipt.expiry != message.expiry {
+            if !of_liar {
+                self.violated("I1", format!("{} gave a receipt that does not hold", node.short()));
+            }
+            return false;
         }
         message.receipts.entry((index, disk)).or_insert(now);
         if message.receipts.len() >= ENOUGH && message.acknowledged.is_none() {
             message.acknowledged = Some(now);
             self.tally.acknowledged += 1;
         }
+        true
     }
 
     /// Its owner asks for messages to be erased.
@@ -183,7 +191,9 @@ impl Model {
     pub(crate) fn served(&mut self, owner: usize, bytes: &[u8], at: At) -> Option<RecordId> {
         self.tally.reads += 1;
         let Ok(record) = Record::decode(bytes) else {
-            self.violated("I3", format!("node {} served what is no record", at.node));
+            if !self.is_liar(at.node) {
+                self.violated("I3", format!("node {} served what is no record", at.node));
+            }
             return None;
         };
         let id = record.envelope().id(&self.chain);
@@ -198,6 +208,10 @@ impl Model {
             Some(_) => None,
         };
         if let Some(wrong) = wrong {
+            if self.is_liar(at.node) {
+                // It does not get past its owner.
+                return None;
+            }
             self.violated("I3", format!("node {} served {}, which {wrong}", at.node, id.short()));
             return None;
         }
@@ -217,6 +231,9 @@ impl Model {
         records: &BTreeSet<RecordId>,
         (since, time): (Monotonic, UnixSeconds),
     ) {
+        if self.is_liar(node) {
+            return;
+        }
         let lost: Vec<_> = (self.messages.iter())
             .filter(|(id, m)| {
                 m.receipts.get(&(node, disk)).is_some_and(|at| *at > since) && !m.delete_asked && !records.contains(id)

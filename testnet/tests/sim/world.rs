@@ -114,6 +114,8 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) chain: Chain,
     stalled: bool,
+    /// The producer's other branch, and the bits of the nodes that are shown it.
+    fork: Option<(u64, Chain)>,
     /// When the final map last changed, if it did.
     map_changed_at: Option<Monotonic>,
     /// The list as clients know it.
@@ -158,7 +160,8 @@ impl World {
         bug: Option<Bug>,
         tracing: bool,
     ) -> Self {
-        let machine = |(index, (number, _)): (usize, &(usize, _))| Machine::new(index, *number, &chain, bug);
+        let bug_of = |index| plan.liar.filter(|(liar, _)| *liar == index).map(|(_, lie)| lie).or(bug);
+        let machine = |(index, (number, _)): (usize, &(usize, _))| Machine::new(index, *number, &chain, bug_of(index));
         let nodes: Vec<_> = keys.iter().enumerate().map(machine).collect();
         let index_of = nodes.iter().map(|node| (node.id(), node.index)).collect();
         let clients = (0..plan.clients).map(Client::new).collect();
@@ -170,9 +173,10 @@ impl World {
             dice: Dice::new(seed, 2),
             disks: vec![0; nodes.len()],
             stalled: false,
+            fork: None,
             map_changed_at: None,
             client_view,
-            model: Model::new(chain.id()),
+            model: Model::new(chain.id(), plan.liar.map(|(liar, _)| liar)),
             chain,
             nodes,
             keys,
@@ -282,7 +286,9 @@ impl World {
             Event::Follow(node) => {
                 // Blocks come from the producer through others: whoever is cut off from most has none.
                 if !self.is_cut_off(node) {
-                    let wants = self.nodes[node].follow(&self.chain, self.now);
+                    let shown = self.fork.as_ref().filter(|(nodes, _)| (nodes >> node) & 1 == 1);
+                    let chain = shown.map_or(&self.chain, |(_, fork)| fork);
+                    let wants = self.nodes[node].follow(chain, self.now);
                     self.perform(node, wants);
                 }
             }
@@ -356,7 +362,7 @@ impl World {
             }
         }
         let waiting = self.nodes[node].disk.waiting();
-        if waiting > DISK_QUEUE {
+        if waiting > DISK_QUEUE && !self.model.is_liar(node) {
             self.model.violated("I7", format!("{waiting} jobs wait for node {node}'s disk"));
         }
     }
@@ -375,6 +381,8 @@ impl World {
             return;
         }
         self.chain.produce();
+        // Whoever is shown both branches goes by the longer one.
+        self.fork = self.fork.take().filter(|(_, fork)| fork.tip().height() >= self.chain.tip().height());
         self.spread_block();
     }
 

@@ -88,7 +88,14 @@ impl World {
             }
             Fault::Join(node) => self.chain.register(self.nodes[node].number),
             Fault::Leave(node) => self.chain.request_exit(self.nodes[node].number),
+            Fault::TwoHeads(nodes) => {
+                let mut fork = self.chain.clone();
+                fork.reorganise(1);
+                self.fork = Some((nodes, fork));
+                self.spread_block();
+            }
             Fault::Reorganisation(depth) => {
+                self.fork = None;
                 self.chain.reorganise(depth);
                 self.spread_block();
             }

@@ -11,7 +11,9 @@ impl World {
     /// Every member is read from the beginning, for every address of its swarm.
     pub(super) fn begin_audit(&mut self) {
         for client in 0..self.clients.len() {
-            for node in self.members_of(client) {
+            let mut members = self.members_of(client);
+            members.retain(|node| !self.model.is_liar(*node));
+            for node in members {
                 self.audits += 1;
                 self.audit(client, node, Cursor::default(), BTreeSet::new());
             }
@@ -53,6 +55,9 @@ impl World {
         for (swarm, members) in snapshot.current().swarms.iter() {
             let mut summaries = BTreeMap::new();
             for node in members.iter().filter_map(|node| self.index_of.get(node).copied()) {
+                if self.model.is_liar(node) {
+                    continue;
+                }
                 let Some(process) = &self.nodes[node].process else { continue };
                 let summary = process.machine.mail().summary(swarm, height, time);
                 summaries.insert(node, summary);

@@ -76,6 +76,7 @@ impl World {
         match verdict {
             Verdict::Accept => self.gossip(node, &message, Some(from)),
             Verdict::Ignore => self.trace(|| format!("node {node} ignores gossip of node {from}")),
+            Verdict::Reject if [node, from].into_iter().any(|node| self.model.is_liar(node)) => {}
             Verdict::Reject => {
                 self.model.violated("I9", format!("node {node} blames node {from} for what it gossiped"))
             }
