@@ -9,18 +9,18 @@ use sotto_behaviours::network::WallClock;
 use sotto_proto::account::test_seed;
 use sotto_proto::time::UnixMillis;
 
-use super::cuts::Cuts;
 use super::heal;
 use super::history::{Event, Recorder};
 use super::load::{Common, Load};
 use super::model::{self, judge};
+use super::needs::{missing, refused};
 use super::report::{Latency, Report, TYPE, VERSION};
 use super::scenario::Scenario;
 use super::stage::Stage;
 use super::watch::{Watch, deaths};
 use crate::bench::{Devices, Machine, MessageIds, Network, Person, commit, person_in, seeded, time_of};
 use crate::control::{self, Processes, Request};
-use crate::failure::{Context as _, Exit, Failure};
+use crate::failure::{Context as _, Failure};
 use crate::plan::Plan;
 use crate::supervisor::Report as Steps;
 
@@ -55,7 +55,7 @@ pub struct Options {
 /// names it. Whatever was done is undone at the end, also when the run fails; if it is given up, `stage` has to be undone.
 ///
 /// # Errors
-/// [`Exit::Network`] when no testnet runs or it does not answer. Broken promises are no error here: see
+/// [`Exit::Network`](crate::failure::Exit::Network) when no testnet runs or it does not answer. Broken promises are no error here: see
 /// [`Report::verdict`].
 pub async fn run(
     plan: &Plan,
@@ -68,9 +68,8 @@ pub async fn run(
         Some(seconds) => Scenario { seconds, ..scenario.clone() },
         None => scenario.clone(),
     };
-    if scenario.needs_root() && !Cuts::are_possible().await {
-        return Err(Failure::new(Exit::Failed, format!("{} needs root and nft", scenario.name))
-            .hint("as root: apt-get install nftables"));
+    if let Some(need) = missing(&scenario).await {
+        return Err(refused(&scenario.name, need));
     }
     fs::create_dir_all(out).context("create", out.display())?;
     let run = Run::set_up(plan, scenario, options, out, steps).await?;
@@ -147,7 +146,7 @@ impl<'a> Run<'a> {
         // Nodes may have come.
         let processes: Processes = control::ask(&self.plan.dir, &Request::Processes).await?;
         self.plan.settings.nodes = processes.nodes;
-        let agreed = heal::agreed(&self.plan).await;
+        let agreed = heal::agreed(&self.plan, stage.left()).await;
         let agreed_after = agreed.as_ref().ok().map(|at| at.saturating_duration_since(healed));
         self.steps.step(
             "agreed",
@@ -210,7 +209,7 @@ impl<'a> Run<'a> {
             while let Some(step) = next.next_if(|step| start + step.at <= now) {
                 let Some(planned) = self.scenario.faults.get(step.fault) else { continue };
                 let until = (Instant::now() + step.lasts).min(end);
-                if let Some(what) = stage.apply(planned.kind, (planned.who, planned.count), until, rng).await? {
+                if let Some(what) = stage.apply(planned, until, rng).await? {
                     applied += 1;
                     self.steps.step("fault", &what);
                     self.recorder.note(Event::Fault { what });

@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, Who};
 use crate::failure::{Exit, Failure};
+use crate::guise::Mode;
 
 /// The longest run.
 const MAX_SECONDS: u32 = 3600;
+/// The most that a clock is off: ten years.
+const MAX_AHEAD: i32 = 10 * 365 * 86_400;
 /// Faults of one run.
 const MAX_STEPS: usize = 10_000;
 
@@ -20,12 +23,18 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../scenarios/f3.toml"),
     include_str!("../../scenarios/f6.toml"),
     include_str!("../../scenarios/f8.toml"),
+    include_str!("../../scenarios/f9.toml"),
+    include_str!("../../scenarios/f10.toml"),
+    include_str!("../../scenarios/f11.toml"),
     include_str!("../../scenarios/f12.toml"),
     include_str!("../../scenarios/f13.toml"),
     include_str!("../../scenarios/f14.toml"),
     include_str!("../../scenarios/f15.toml"),
     include_str!("../../scenarios/f16.toml"),
+    include_str!("../../scenarios/f17.toml"),
+    include_str!("../../scenarios/f18.toml"),
     include_str!("../../scenarios/f26.toml"),
+    include_str!("../../scenarios/f28.toml"),
     include_str!("../../scenarios/f30.toml"),
 ];
 
@@ -64,10 +73,62 @@ pub struct Planned {
     /// How many, where new nodes come.
     #[serde(default = "one")]
     pub count: u16,
+    /// How far clocks are ahead, in seconds: drawn between the two, behind if it is negative.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead_seconds: Option<[i32; 2]>,
+    /// What misbehaving nodes do wrong; each draws one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modes: Vec<Mode>,
+    /// Where nodes leave: so many members of swarms stay.
+    #[serde(default)]
+    pub at_least: u16,
 }
 
 const fn one() -> u16 {
     1
+}
+
+impl Planned {
+    /// The fault happens to one node, once.
+    #[must_use]
+    pub const fn once(kind: Fault) -> Self {
+        Self {
+            kind,
+            who: Who::One,
+            from: 0,
+            every: None,
+            lasts: [0; 2],
+            count: 1,
+            ahead_seconds: None,
+            modes: Vec::new(),
+            at_least: 0,
+        }
+    }
+
+    /// Whether it makes sense.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] with what does not.
+    pub fn check(&self) -> Result<(), Failure> {
+        let kind = self.kind;
+        let wrong = |reason: &str| Err(Failure::new(Exit::Usage, format!("{kind:?}: {reason}")));
+        if self.every == Some(0) || self.lasts[0] > self.lasts[1] {
+            return wrong("\"every\" is at least 1, \"lasts\" goes from less to more");
+        }
+        if self.ahead_seconds.is_some_and(|[least, most]| least > most || least < -MAX_AHEAD || most > MAX_AHEAD) {
+            return wrong("\"ahead_seconds\" goes from less to more, ten years at most");
+        }
+        if self.ahead_seconds.is_some() != (kind == Fault::Clock) {
+            return wrong("\"ahead_seconds\" belongs to \"clock\"");
+        }
+        if self.modes.is_empty() == (kind == Fault::Misbehave) {
+            return wrong("\"modes\" belong to \"misbehave\"");
+        }
+        if self.at_least > 0 && kind != Fault::Leave {
+            return wrong("\"at_least\" belongs to \"leave\"");
+        }
+        Ok(())
+    }
 }
 
 /// One fault at its time.
@@ -94,11 +155,9 @@ impl Scenario {
             return Err(wrong(format!("seconds must be 1 to {MAX_SECONDS}")));
         }
         for fault in &scenario.faults {
-            if fault.every == Some(0) || fault.lasts[0] > fault.lasts[1] || fault.from >= scenario.seconds {
-                return Err(wrong(format!(
-                    "{:?}: \"every\" is at least 1, \"lasts\" goes from less to more, \"from\" lies within the run",
-                    fault.kind
-                )));
+            fault.check().map_err(|failure| wrong(failure.message))?;
+            if fault.from >= scenario.seconds {
+                return Err(wrong(format!("{:?}: \"from\" lies within the run", fault.kind)));
             }
         }
         Ok(scenario)
@@ -121,12 +180,6 @@ impl Scenario {
             Failure::new(Exit::NotFound, format!("no scenario {name:?}"))
                 .hint("sotto-testnet chaos list    # or name a file: ./mine.toml")
         })
-    }
-
-    /// Whether a part of it can only be done by root.
-    #[must_use]
-    pub fn needs_root(&self) -> bool {
-        self.faults.iter().any(|fault| fault.kind.needs_root())
     }
 
     /// What happens when, in the order of time.
@@ -198,6 +251,30 @@ mod tests {
             ("what", "why"),
         ] {
             assert!(Scenario::parse(&TEXT.replace(from, to)).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_one_kind_of_fault_is_wanted_there_and_refused_elsewhere() {
+        let with = |fault: &str| Scenario::parse(&format!("{TEXT}\n[[fault]]\n{fault}\n"));
+        let good = with("kind = \"clock\"\nahead_seconds = [-3600, 5]").unwrap();
+        assert_eq!(good.faults[2].ahead_seconds, Some([-3600, 5]));
+        let good = with("kind = \"misbehave\"\nmodes = [\"drop\", \"lie\"]").unwrap();
+        assert_eq!(good.faults[2].modes, [Mode::Drop, Mode::Lie]);
+        assert_eq!(with("kind = \"leave\"\nat_least = 24").unwrap().faults[2].at_least, 24);
+        let written = toml::to_string(&good).unwrap();
+        assert_eq!(Scenario::parse(&written).unwrap(), good);
+        for wrong in [
+            "kind = \"clock\"",
+            "kind = \"clock\"\nahead_seconds = [5, -5]",
+            "kind = \"clock\"\nahead_seconds = [0, 2000000000]",
+            "kind = \"kill\"\nahead_seconds = [1, 2]",
+            "kind = \"misbehave\"",
+            "kind = \"misbehave\"\nmodes = [\"sulk\"]",
+            "kind = \"kill\"\nmodes = [\"drop\"]",
+            "kind = \"kill\"\nat_least = 3",
+        ] {
+            assert!(with(wrong).is_err(), "{wrong}");
         }
     }
 
