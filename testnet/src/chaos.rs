@@ -14,6 +14,7 @@
 //! | `fault` | what can happen, and to whom |
 //! | `stage` | who is under which fault, and how it is undone |
 //! | `cuts` | links that are cut, by the kernel's packet filter |
+//! | `commands` | how the kernel is told |
 //! | `load` | users at work |
 //! | `history` | what they did, and what they were told |
 //! | `model` | what they should have been told |
@@ -21,6 +22,7 @@
 //! | `heal` | how long it takes until everybody agrees |
 //! | `run`, `report` | one run from beginning to end |
 
+mod commands;
 mod cuts;
 mod fault;
 mod heal;
