@@ -22,6 +22,10 @@ pub enum Fault {
     Cut,
     /// Nothing goes from these nodes to all others. Needs root and `nft`.
     CutOneWay,
+    /// A part of all packets to and from these nodes is lost. Needs root and `nft`.
+    Lossy,
+    /// Packets to and from these nodes wait for their turn. Needs root and `tc`.
+    Slow,
     /// New nodes come, and stay.
     Join,
     /// No blocks.
@@ -37,16 +41,26 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether it can only be done by root, with `nft`.
+    /// Whether it can only be done by root, with `nft` or `tc`.
     #[must_use]
     pub const fn needs_root(self) -> bool {
-        matches!(self, Self::Cut | Self::CutOneWay)
+        matches!(self, Self::Cut | Self::CutOneWay | Self::Lossy | Self::Slow)
     }
 
     /// Whether it happens to nodes.
     #[must_use]
     pub const fn is_of_nodes(self) -> bool {
-        matches!(self, Self::Kill | Self::Pause | Self::Wipe | Self::Cut | Self::CutOneWay)
+        matches!(self, Self::Kill | Self::Pause | Self::Wipe | Self::Cut | Self::CutOneWay | Self::Lossy | Self::Slow)
+    }
+
+    /// What it is measured in, if it can be more or less.
+    #[must_use]
+    pub const fn unit(self) -> Option<&'static str> {
+        match self {
+            Self::Lossy => Some("%"),
+            Self::Slow => Some("kbit/s"),
+            _ => None,
+        }
     }
 
     /// Whether the nodes' processes are not the same, or not at work, while it lasts.
@@ -64,6 +78,8 @@ impl fmt::Display for Fault {
             Self::Wipe => "killed, database removed",
             Self::Cut => "cut off",
             Self::CutOneWay => "cut off one way",
+            Self::Lossy => "lossy links",
+            Self::Slow => "slow links",
             Self::Join => "new nodes",
             Self::ChainStall => "no blocks",
             Self::ChainSlow => "slow blocks",

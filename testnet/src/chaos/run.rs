@@ -12,6 +12,7 @@ use sotto_proto::time::UnixMillis;
 use super::cuts::Cuts;
 use super::heal;
 use super::history::{Event, Recorder};
+use super::links::Links;
 use super::load::{Common, Load};
 use super::model::{self, judge};
 use super::report::{Latency, Report, TYPE, VERSION};
@@ -72,6 +73,7 @@ pub async fn run(
         return Err(Failure::new(Exit::Failed, format!("{} needs root and nft", scenario.name))
             .hint("as root: apt-get install nftables"));
     }
+    Links::check(plan, scenario.kinds()).await?;
     fs::create_dir_all(out).context("create", out.display())?;
     let run = Run::set_up(plan, scenario, options, out, steps).await?;
     let ended = Box::pin(run.play(stage)).await;
@@ -132,7 +134,7 @@ impl<'a> Run<'a> {
         load.write(&self.devices, &self.writers, &self.readers, self.options.rate)?;
         let (writers, readers, rate) = (self.writers.len(), self.readers.len(), self.options.rate);
         self.steps.step("users", format!("{writers} write and {readers} read, {rate} messages a second"));
-        let watch = Watch::begin(&self.plan.dir);
+        let watch = Watch::begin(&self.plan);
         tokio::time::sleep(CALM).await;
         let since = self.recorder.began().elapsed();
         let faults = self.faults(stage, &load).await;
@@ -190,6 +192,7 @@ impl<'a> Run<'a> {
             disagreement: agreed.err(),
             worst_rss_bytes: worst.rss_bytes,
             worst_fds: worst.fds,
+            decommissioned: worst.decommissioned,
             deaths,
             verdict,
         })
@@ -210,7 +213,7 @@ impl<'a> Run<'a> {
             while let Some(step) = next.next_if(|step| start + step.at <= now) {
                 let Some(planned) = self.scenario.faults.get(step.fault) else { continue };
                 let until = (Instant::now() + step.lasts).min(end);
-                if let Some(what) = stage.apply(planned.kind, (planned.who, planned.count), until, rng).await? {
+                if let Some(what) = stage.apply(planned.kind, (planned.who, step.amount), until, rng).await? {
                     applied += 1;
                     self.steps.step("fault", &what);
                     self.recorder.note(Event::Fault { what });

@@ -19,6 +19,7 @@ const BUILT_IN: &[&str] = &[
     include_str!("../../scenarios/f2.toml"),
     include_str!("../../scenarios/f3.toml"),
     include_str!("../../scenarios/f6.toml"),
+    include_str!("../../scenarios/f7.toml"),
     include_str!("../../scenarios/f8.toml"),
     include_str!("../../scenarios/f12.toml"),
     include_str!("../../scenarios/f13.toml"),
@@ -39,9 +40,22 @@ pub struct Scenario {
     pub what: String,
     /// For how long faults happen.
     pub seconds: u32,
+    /// What a run has to reach beyond what every run has to.
+    #[serde(default)]
+    pub pass: Pass,
     /// What happens.
     #[serde(rename = "fault")]
     pub faults: Vec<Planned>,
+}
+
+/// Goals of one scenario; where there is nothing there is no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pass {
+    /// While faults happen, 99 of 100 sends take no longer, in milliseconds.
+    pub p99_ms: Option<u32>,
+    /// No more nodes are decommissioned at once than were at the beginning, and so many.
+    pub decommissioned: Option<u64>,
 }
 
 /// A fault that happens once or again and again.
@@ -64,6 +78,23 @@ pub struct Planned {
     /// How many, where new nodes come.
     #[serde(default = "one")]
     pub count: u16,
+    /// How many of 100 packets are lost, where links are lossy: drawn between the two.
+    pub percent: Option<[u16; 2]>,
+    /// How much goes through, where links are slow, in kbit/s: drawn between the two.
+    pub kbit: Option<[u16; 2]>,
+}
+
+impl Planned {
+    /// Between which bounds it is drawn how much of it there is; nothing if that makes no sense.
+    fn amounts(&self) -> Option<[u16; 2]> {
+        let [least, most] = match (self.kind, self.percent, self.kbit) {
+            (Fault::Lossy, Some(percent), None) if percent.iter().all(|percent| (1..=99).contains(percent)) => percent,
+            (Fault::Slow, None, Some(kbit)) if !kbit.contains(&0) => kbit,
+            (Fault::Lossy | Fault::Slow, ..) | (_, Some(_), _) | (_, _, Some(_)) => return None,
+            _ => [self.count; 2],
+        };
+        (least <= most).then_some([least, most])
+    }
 }
 
 const fn one() -> u16 {
@@ -75,6 +106,8 @@ const fn one() -> u16 {
 pub(super) struct Step {
     pub(super) at: Duration,
     pub(super) lasts: Duration,
+    /// How many nodes come, or how bad it is.
+    pub(super) amount: u16,
     /// Which of the scenario's.
     pub(super) fault: usize,
 }
@@ -97,6 +130,12 @@ impl Scenario {
             if fault.every == Some(0) || fault.lasts[0] > fault.lasts[1] || fault.from >= scenario.seconds {
                 return Err(wrong(format!(
                     "{:?}: \"every\" is at least 1, \"lasts\" goes from less to more, \"from\" lies within the run",
+                    fault.kind
+                )));
+            }
+            if fault.amounts().is_none() {
+                return Err(wrong(format!(
+                    "{:?}: \"percent\" is for lossy links, 1 to 99, \"kbit\" for slow ones, both from less to more",
                     fault.kind
                 )));
             }
@@ -126,7 +165,12 @@ impl Scenario {
     /// Whether a part of it can only be done by root.
     #[must_use]
     pub fn needs_root(&self) -> bool {
-        self.faults.iter().any(|fault| fault.kind.needs_root())
+        self.kinds().any(Fault::needs_root)
+    }
+
+    /// What happens in it.
+    pub fn kinds(&self) -> impl Iterator<Item = Fault> {
+        self.faults.iter().map(|fault| fault.kind)
     }
 
     /// What happens when, in the order of time.
@@ -139,12 +183,22 @@ impl Scenario {
                 let [least, most] = planned.lasts;
                 let more = rng.next_u64() % (u64::from(most - least) * 1000 + 1);
                 let lasts = second(least) + Duration::from_millis(more);
-                steps.push(Step { at: second(from), lasts, fault });
+                let amount = between(planned.amounts().unwrap_or_default(), rng);
+                steps.push(Step { at: second(from), lasts, amount, fault });
             }
         }
         steps.sort_by_key(|step| step.at);
         steps
     }
+}
+
+/// Draws a number between two, both included. Nothing is drawn where there is no choice.
+fn between([least, most]: [u16; 2], rng: &mut impl Rng) -> u16 {
+    if least >= most {
+        return least;
+    }
+    let more = rng.next_u64() % (u64::from(most - least) + 1);
+    least.saturating_add(u16::try_from(more).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -169,6 +223,15 @@ mod tests {
         [[fault]]
         kind = "chain-reorg"
         from = 7
+
+        [[fault]]
+        kind = "lossy"
+        who = "tenth"
+        from = 9
+        percent = [5, 30]
+
+        [pass]
+        p99_ms = 5000
     "#;
 
     #[test]
@@ -176,11 +239,12 @@ mod tests {
         let scenario = Scenario::parse(TEXT).unwrap();
         let schedule = |seed| scenario.schedule(&mut seeded(seed, "chaos", 0));
         let steps = schedule(1);
-        assert_eq!(steps.iter().map(|step| step.at.as_secs()).collect::<Vec<_>>(), [5, 7, 11, 17]);
+        assert_eq!(steps.iter().map(|step| step.at.as_secs()).collect::<Vec<_>>(), [5, 7, 9, 11, 17]);
         assert_eq!(steps[1].lasts, Duration::ZERO);
         for step in steps.iter().filter(|step| step.fault == 0) {
             assert!((1000..=3000).contains(&step.lasts.as_millis()), "{step:?}");
         }
+        assert_eq!(steps.iter().filter(|step| step.fault != 2).map(|step| step.amount).collect::<Vec<_>>(), [1; 4]);
         assert_eq!(schedule(1), steps);
         assert_ne!(schedule(2), steps);
     }
@@ -196,9 +260,27 @@ mod tests {
             ("from = 7", "from = 20"),
             ("chain-reorg", "earthquake"),
             ("what", "why"),
+            ("[5, 30]", "[30, 5]"),
+            ("[5, 30]", "[0, 30]"),
+            ("[5, 30]", "[5, 100]"),
+            ("percent", "kbit"),
+            ("\"lossy\"", "\"slow\""),
+            ("\"lossy\"", "\"cut\""),
+            ("p99_ms", "p98_ms"),
         ] {
             assert!(Scenario::parse(&TEXT.replace(from, to)).is_err(), "{to}");
         }
+    }
+
+    #[test]
+    fn how_bad_links_are_is_drawn_anew_each_time_and_stays_within_its_bounds() {
+        let slow = TEXT.replace("lossy", "slow").replace("percent = [5, 30]", "every = 1\nkbit = [64, 67]");
+        let steps = Scenario::parse(&slow).unwrap().schedule(&mut seeded(1, "chaos", 0));
+        let drawn: BTreeSet<u16> = steps.iter().filter(|step| step.fault == 2).map(|step| step.amount).collect();
+        assert!(drawn.len() > 1 && drawn.iter().all(|kbit| (64..=67).contains(kbit)), "{drawn:?}");
+        let rng = &mut seeded(1, "between", 0);
+        let drawn: BTreeSet<u16> = (0..100).map(|_| between([5, 8], rng)).collect();
+        assert_eq!(drawn, (5..=8).collect());
     }
 
     #[test]

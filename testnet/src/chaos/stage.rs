@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::cuts::Cuts;
 use super::fault::{Fault, Who};
+use super::links::Links;
 use crate::agreement;
 use crate::control::{self, Action, Added, Done, Processes, Request};
 use crate::failure::{Context as _, Exit, Failure};
@@ -32,6 +33,7 @@ enum Undo {
     Start(BTreeSet<u16>),
     Resume(BTreeSet<u16>),
     Join(BTreeSet<(u16, u16)>),
+    Mend(Fault, u16, BTreeSet<u16>),
     StartProducer,
     ClearChain,
 }
@@ -42,6 +44,7 @@ pub struct Stage {
     dir: PathBuf,
     plan: Plan,
     cuts: Cuts,
+    links: Links,
     /// Nodes under a fault.
     busy: BTreeSet<u16>,
     /// Whether the producer was killed.
@@ -59,6 +62,7 @@ impl Stage {
             dir: plan.dir.clone(),
             plan: plan.clone(),
             cuts: Cuts::new(plan),
+            links: Links::new(plan),
             busy: BTreeSet::new(),
             producer_is_down: false,
             undone: Vec::new(),
@@ -66,14 +70,15 @@ impl Stage {
         }
     }
 
-    /// Does something; it ends at `until`. Returns what was done, for people; nothing if there was nobody to do it to.
+    /// Does something; it ends at `until`. `amount` is how many nodes come, or what the fault's [unit](Fault::unit) says.
+    /// Returns what was done, for people; nothing if there was nobody to do it to.
     ///
     /// # Errors
     /// [`Failure`] if it cannot be done.
     pub async fn apply(
         &mut self,
         fault: Fault,
-        (who, count): (Who, u16),
+        (who, amount): (Who, u16),
         until: Instant,
         rng: &mut impl Rng,
     ) -> Result<Option<String>, Failure> {
@@ -81,12 +86,12 @@ impl Stage {
             if self.producer_is_down && fault != Fault::Join {
                 return Ok(None);
             }
-            self.apply_to_chain(fault, count, until).await?;
+            self.apply_to_chain(fault, amount, until).await?;
             return Ok(Some(fault.to_string()));
         }
         self.look().await?;
         let nodes = who.draw(&self.swarms, &self.busy, rng);
-        self.apply_to(fault, nodes, until).await
+        self.apply_to((fault, amount), nodes, until).await
     }
 
     /// The same to these nodes.
@@ -95,19 +100,28 @@ impl Stage {
     /// [`Failure`] if it cannot be done.
     pub async fn apply_to(
         &mut self,
-        fault: Fault,
+        (fault, amount): (Fault, u16),
         nodes: BTreeSet<u16>,
         until: Instant,
     ) -> Result<Option<String>, Failure> {
         if nodes.is_empty() {
             return Ok(None);
         }
-        let text = format!("{fault}: {}", list(&nodes));
+        let text = match fault.unit() {
+            Some(unit) => format!("{fault}, {amount} {unit}: {}", list(&nodes)),
+            None => format!("{fault}: {}", list(&nodes)),
+        };
         let undo = match fault {
             Fault::Cut | Fault::CutOneWay => {
                 let links = self.cuts.around(&nodes, fault == Fault::CutOneWay);
                 self.cuts.cut(&links).await?;
                 Undo::Join(links)
+            }
+            Fault::Lossy | Fault::Slow => {
+                // Kept first: whoever gives up half-way leaves links that are bad.
+                self.undone.push((until, Undo::Mend(fault, amount, nodes.clone())));
+                self.links.worsen(fault, amount, &nodes).await?;
+                return Ok(Some(text));
             }
             Fault::Pause => {
                 self.act(Action::Pause, &nodes).await?;
@@ -212,6 +226,10 @@ impl Stage {
             Undo::Join(links) => {
                 self.cuts.join(links).await?;
                 Ok(format!("{} links joined", links.len()))
+            }
+            Undo::Mend(fault, amount, nodes) => {
+                self.links.mend(*fault, *amount, nodes).await?;
+                Ok(format!("no {fault} any more: {}", list(nodes)))
             }
             Undo::StartProducer => {
                 let request = Request::Act { action: Action::Restart, targets: vec![Target::Chain] };

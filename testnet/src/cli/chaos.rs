@@ -13,7 +13,7 @@ use super::Globals;
 use super::console::Console;
 use super::location::{Location, shown};
 use super::up::{finish, show};
-use crate::chaos::{self, Cuts, Fault, Options, Report, Scenario, Stage, Verdict};
+use crate::chaos::{self, BadLinks, Cuts, Fault, Links, Options, Report, Scenario, Stage, Verdict};
 use crate::control::{self, Action, Done, Processes, Request};
 use crate::failure::{Context as _, Exit, Failure};
 use crate::files;
@@ -38,8 +38,14 @@ pub(super) enum Verb {
         /// A node's number, several as 3,5 or 10-14, or "all"
         #[arg(value_name = "NODES")]
         nodes: Selection,
+        /// Of "lossy": how many of 100 packets are lost
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=99))]
+        percent: u16,
+        /// Of "slow": how much goes through, in kbit/s
+        #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
+        kbit: u16,
     },
-    /// Undo everything: nodes that were killed or stopped, links that were cut, faults of the chain
+    /// Undo everything: nodes that were killed or stopped, links that were cut or are bad, faults of the chain
     Clear,
     /// The scenarios there are, and the faults the testnet is under
     List,
@@ -62,6 +68,10 @@ pub(super) enum Applied {
     Cut,
     /// Nothing goes from them to all others; needs root and nft
     CutOneWay,
+    /// A part of all packets to and from them is lost; needs root and nft
+    Lossy,
+    /// Packets to and from them wait for their turn; needs root and tc
+    Slow,
 }
 
 impl From<Applied> for Fault {
@@ -71,6 +81,8 @@ impl From<Applied> for Fault {
             Applied::Pause => Self::Pause,
             Applied::Cut => Self::Cut,
             Applied::CutOneWay => Self::CutOneWay,
+            Applied::Lossy => Self::Lossy,
+            Applied::Slow => Self::Slow,
         }
     }
 }
@@ -108,7 +120,10 @@ pub(super) struct RunArguments {
 pub(super) async fn run(globals: &Globals, verb: Verb, console: &Console) -> Result<(), Failure> {
     match verb {
         Verb::Run(arguments) => Box::pin(run_all(globals, &arguments, console)).await,
-        Verb::Apply { fault, nodes } => apply(&Location::new(globals)?.plan()?, fault.into(), &nodes, console).await,
+        Verb::Apply { fault, nodes, percent, kbit } => {
+            let amount = if fault == Applied::Slow { kbit } else { percent };
+            apply(&Location::new(globals)?.plan()?, (fault.into(), amount), &nodes, console).await
+        }
         Verb::Clear => clear(&Location::new(globals)?.plan()?, console).await,
         Verb::List => list(globals, console).await,
         Verb::Judge { history } => judge(&history, console),
@@ -130,6 +145,13 @@ async fn run_all(globals: &Globals, arguments: &RunArguments, console: &Console)
         let plan = Location::new(globals)?.plan()?;
         if arguments.all && scenario.needs_root() && !Cuts::are_possible().await {
             console.note(&format!("{}: skipped: needs root and nft", scenario.name));
+            skipped.push(scenario.name.clone());
+            continue;
+        }
+        if arguments.all
+            && let Err(failure) = Links::check(&plan, scenario.kinds()).await
+        {
+            console.note(&format!("{}: skipped: {}", scenario.name, failure.message));
             skipped.push(scenario.name.clone());
             continue;
         }
@@ -198,7 +220,7 @@ fn write(report: &Report, out: &Path) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-async fn apply(plan: &Plan, fault: Fault, nodes: &Selection, console: &Console) -> Result<(), Failure> {
+async fn apply(plan: &Plan, fault: (Fault, u16), nodes: &Selection, console: &Console) -> Result<(), Failure> {
     let targets = nodes.resolve(plan.settings.nodes).map_err(|missing| {
         Failure::new(Exit::NotFound, format!("there is no {missing}: {} nodes", plan.settings.nodes))
     })?;
@@ -218,6 +240,12 @@ async fn apply(plan: &Plan, fault: Fault, nodes: &Selection, console: &Console) 
 }
 
 async fn clear(plan: &Plan, console: &Console) -> Result<(), Failure> {
+    // Links first: what is wrong with them outlives the testnet. A kernel that refuses is told of when the rest is done.
+    let cut = Cuts::count(plan).await.unwrap_or_default();
+    if cut > 0 {
+        Cuts::clear(plan).await?;
+    }
+    let mended = Links::clear(plan).await;
     let processes: Processes = control::ask(&plan.dir, &Request::Processes).await?;
     let in_state = |paused: bool| -> Vec<Target> {
         let chosen = processes.children.iter().filter(|child| child.state != "running");
@@ -229,14 +257,16 @@ async fn clear(plan: &Plan, console: &Console) -> Result<(), Failure> {
             let _done: Done = control::ask(&plan.dir, &Request::Act { action, targets: targets.clone() }).await?;
         }
     }
-    let cut = Cuts::count(plan).await.unwrap_or_default();
-    if cut > 0 {
-        Cuts::clear(plan).await?;
-    }
     chaos::clear_chain(plan).await?;
-    let text = format!("{} went on, {} started, {cut} links joined; blocks as usual", paused.len(), ended.len());
+    let bad = mended?;
+    let text = format!(
+        "{} went on, {} started, {cut} links joined, links of {} nodes mended; blocks as usual",
+        paused.len(),
+        ended.len(),
+        bad.nodes()
+    );
     let document = json!({ "v": 1, "type": "testnet.chaos_cleared", "resumed": paused.len(), "started": ended.len(),
-        "links_joined": cut });
+        "links_joined": cut, "links_mended": bad });
     console.print(&text, &document)
 }
 
@@ -259,17 +289,30 @@ async fn list(globals: &Globals, console: &Console) -> Result<(), Failure> {
         Some(plan) => Cuts::count(plan).await,
         None => Some(0),
     };
+    let bad = match &plan {
+        Some(plan) => Links::bad(plan).await,
+        None => Some(BadLinks::default()),
+    };
     lines.push("faults".to_owned());
     lines.extend(unwell.iter().map(|child| format!("  {}: {}", child.target, child.state)));
+    match &bad {
+        Some(bad) => {
+            lines.extend(bad.lossy.iter().map(|node| format!("  {}: lossy links", Target::Node(*node))));
+            lines.extend(bad.slow.iter().map(|node| format!("  {}: slow links", Target::Node(*node))));
+        }
+        None => lines.push("  bad links: not known without root, nft and tc".to_owned()),
+    }
     match cut {
-        Some(0) if unwell.is_empty() => lines.push("  none".to_owned()),
+        Some(0) if unwell.is_empty() && bad.as_ref().is_some_and(|bad| bad.nodes() == 0) => {
+            lines.push("  none".to_owned());
+        }
         Some(0) => {}
         Some(links) => lines.push(format!("  {links} links are cut")),
         None => lines.push("  cut links: not known without root and nft".to_owned()),
     }
     let faults: Vec<_> = unwell.iter().map(|child| json!({ "target": child.target, "state": child.state })).collect();
     let document = json!({ "v": 1, "type": "testnet.chaos", "scenarios": scenarios, "faults": faults,
-        "links_cut": cut });
+        "links_cut": cut, "links_bad": bad });
     console.print(&lines.join("\n"), &document)
 }
 
@@ -300,12 +343,24 @@ mod tests {
         assert!(matches!(parsed("sotto-testnet chaos run f1 ./mine.toml --seed 7").unwrap(),
             Verb::Run(RunArguments { scenarios, seed: 7, .. }) if scenarios == ["f1", "./mine.toml"]));
         assert!(matches!(parsed("sotto-testnet chaos run --all").unwrap(), Verb::Run(RunArguments { all: true, .. })));
-        for wrong in ["run", "run --all f1", "run f1 --rate 0", "run f1 --seconds 0", "apply burn 3", "apply cut"] {
+        for wrong in [
+            "run",
+            "run --all f1",
+            "run f1 --rate 0",
+            "run f1 --seconds 0",
+            "apply burn 3",
+            "apply cut",
+            "apply lossy 3 --percent 100",
+        ] {
             assert!(parsed(&format!("sotto-testnet chaos {wrong}")).is_err(), "{wrong}");
         }
         assert!(matches!(
             parsed("sotto-testnet chaos apply cut-one-way 3-5").unwrap(),
             Verb::Apply { fault: Applied::CutOneWay, .. }
+        ));
+        assert!(matches!(
+            parsed("sotto-testnet chaos apply slow 3 --kbit 64").unwrap(),
+            Verb::Apply { fault: Applied::Slow, kbit: 64, .. }
         ));
     }
 }
