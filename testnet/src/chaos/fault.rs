@@ -45,6 +45,10 @@ pub enum Fault {
     Cut,
     /// Nothing goes from these nodes to all others. Needs root and `nft`.
     CutOneWay,
+    /// A part of all packets to and from these nodes is lost. Needs root and `nft`.
+    Lossy,
+    /// Packets to and from these nodes wait for their turn. Needs root and `tc`.
+    Slow,
     /// New nodes come, and stay.
     Join,
     /// No blocks.
@@ -64,7 +68,8 @@ impl Fault {
     #[must_use]
     pub const fn needs(self) -> Option<Need> {
         match self {
-            Self::Cut | Self::CutOneWay => Some(Need::PacketFilter),
+            Self::Cut | Self::CutOneWay | Self::Lossy => Some(Need::PacketFilter),
+            Self::Slow => Some(Need::TrafficControl),
             Self::DiskFull => Some(Need::Mounts),
             Self::FsyncError => Some(Need::Strace),
             Self::Memory | Self::Cpu => Some(Need::Groups),
@@ -80,10 +85,20 @@ impl Fault {
         self.is_of_links() || self.is_of_processes() || matches!(self, Self::Leave)
     }
 
+    /// What it is measured in, if it can be more or less.
+    #[must_use]
+    pub const fn unit(self) -> Option<&'static str> {
+        match self {
+            Self::Lossy => Some("%"),
+            Self::Slow => Some("kbit/s"),
+            _ => None,
+        }
+    }
+
     /// Whether it happens to what nodes are connected by.
     #[must_use]
     pub const fn is_of_links(self) -> bool {
-        matches!(self, Self::Cut | Self::CutOneWay)
+        matches!(self, Self::Cut | Self::CutOneWay | Self::Lossy | Self::Slow)
     }
 
     /// Whether the nodes' processes are not the same, or not at work as they should be, while it lasts.
@@ -133,6 +148,8 @@ impl fmt::Display for Fault {
             Self::Misbehave => "misbehaving",
             Self::Cut => "cut off",
             Self::CutOneWay => "cut off one way",
+            Self::Lossy => "lossy links",
+            Self::Slow => "slow links",
             Self::Join => "new nodes",
             Self::ChainStall => "no blocks",
             Self::ChainSlow => "slow blocks",

@@ -7,7 +7,7 @@ use super::cuts::Cuts;
 use super::fault::Fault;
 use super::groups::Groups;
 use super::scenario::Scenario;
-use super::{mounts, straces};
+use super::{mounts, rates, straces};
 use crate::binaries::Binaries;
 use crate::failure::{Exit, Failure};
 use crate::guise;
@@ -17,6 +17,8 @@ use crate::guise;
 pub enum Need {
     /// Root and `nft`.
     PacketFilter,
+    /// Root and `tc`.
+    TrafficControl,
     /// Root: file systems are mounted.
     Mounts,
     /// Root and `strace`.
@@ -34,6 +36,7 @@ impl Need {
     pub async fn is_met(self) -> bool {
         match self {
             Self::PacketFilter => Cuts::are_possible().await,
+            Self::TrafficControl => rates::are_possible().await,
             Self::Mounts => mounts::are_possible(),
             Self::Strace => straces::are_possible().await,
             Self::Groups => Groups::are_possible(),
@@ -46,6 +49,7 @@ impl Need {
     const fn hint(self) -> &'static str {
         match self {
             Self::PacketFilter => "as root: apt-get install nftables",
+            Self::TrafficControl => "as root: apt-get install iproute2",
             Self::Mounts => "as root",
             Self::Strace => "as root: apt-get install strace",
             Self::Groups => "as root, outside of containers",
@@ -59,6 +63,7 @@ impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::PacketFilter => "root and nft",
+            Self::TrafficControl => "root and tc",
             Self::Mounts => "root",
             Self::Strace => "root and strace",
             Self::Groups => "root and control groups",

@@ -11,6 +11,7 @@ use sotto_proto::time::UnixMillis;
 
 use super::heal;
 use super::history::{Event, Recorder};
+use super::links::Links;
 use super::load::{Common, Load};
 use super::model::{self, judge};
 use super::needs::{missing, refused};
@@ -71,6 +72,7 @@ pub async fn run(
     if let Some(need) = missing(&scenario).await {
         return Err(refused(&scenario.name, need));
     }
+    Links::check(plan, scenario.kinds()).await?;
     fs::create_dir_all(out).context("create", out.display())?;
     let run = Run::set_up(plan, scenario, options, out, steps).await?;
     let ended = Box::pin(run.play(stage)).await;
@@ -131,7 +133,7 @@ impl<'a> Run<'a> {
         load.write(&self.devices, &self.writers, &self.readers, self.options.rate)?;
         let (writers, readers, rate) = (self.writers.len(), self.readers.len(), self.options.rate);
         self.steps.step("users", format!("{writers} write and {readers} read, {rate} messages a second"));
-        let watch = Watch::begin(&self.plan.dir);
+        let watch = Watch::begin(&self.plan);
         tokio::time::sleep(CALM).await;
         let since = self.recorder.began().elapsed();
         let faults = self.faults(stage, &load).await;
@@ -189,6 +191,7 @@ impl<'a> Run<'a> {
             disagreement: agreed.err(),
             worst_rss_bytes: worst.rss_bytes,
             worst_fds: worst.fds,
+            decommissioned: worst.decommissioned,
             deaths,
             verdict,
         })
@@ -209,7 +212,7 @@ impl<'a> Run<'a> {
             while let Some(step) = next.next_if(|step| start + step.at <= now) {
                 let Some(planned) = self.scenario.faults.get(step.fault) else { continue };
                 let until = (Instant::now() + step.lasts).min(end);
-                if let Some(what) = stage.apply(planned, until, rng).await? {
+                if let Some(what) = stage.apply(planned, step.amount, until, rng).await? {
                     applied += 1;
                     self.steps.step("fault", &what);
                     self.recorder.note(Event::Fault { what });

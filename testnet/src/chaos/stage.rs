@@ -15,6 +15,7 @@ use rand_core::Rng;
 use super::cuts::Cuts;
 use super::fault::Fault;
 use super::groups::Groups;
+use super::links::Links;
 use super::scenario::Planned;
 use crate::agreement;
 use crate::control::{self, Added, Processes, Request};
@@ -31,6 +32,7 @@ enum Undo {
     /// What this fault did to the processes of these.
     Nodes(Fault, BTreeSet<u16>),
     Join(BTreeSet<(u16, u16)>),
+    Mend(Fault, u16, BTreeSet<u16>),
     StartProducer,
     ClearChain,
 }
@@ -41,6 +43,7 @@ pub struct Stage {
     dir: PathBuf,
     plan: Plan,
     cuts: Cuts,
+    links: Links,
     groups: Groups,
     /// Nodes under a fault.
     busy: BTreeSet<u16>,
@@ -61,6 +64,7 @@ impl Stage {
             dir: plan.dir.clone(),
             plan: plan.clone(),
             cuts: Cuts::new(plan),
+            links: Links::new(plan),
             groups: Groups::of(plan),
             busy: BTreeSet::new(),
             left: BTreeSet::new(),
@@ -75,18 +79,20 @@ impl Stage {
         &self.left
     }
 
-    /// Does something; it ends at `until`. Returns what was done, for people; nothing if there was nobody to do it to.
+    /// Does something; it ends at `until`. `amount` is how many nodes come, or what the fault's [unit](Fault::unit) says.
+    /// Returns what was done, for people; nothing if there was nobody to do it to.
     ///
     /// # Errors
     /// [`Failure`] if it cannot be done.
     pub async fn apply(
         &mut self,
         planned: &Planned,
+        amount: u16,
         until: Instant,
         rng: &mut impl Rng,
     ) -> Result<Option<String>, Failure> {
         if planned.kind == Fault::Join {
-            let _added: Added = control::ask(&self.dir, &Request::Add { count: planned.count }).await?;
+            let _added: Added = control::ask(&self.dir, &Request::Add { count: amount }).await?;
             return Ok(Some(planned.kind.to_string()));
         }
         if !planned.kind.is_of_nodes() {
@@ -105,7 +111,7 @@ impl Stage {
             let members: usize = self.swarms.values().map(Vec::len).sum();
             nodes = nodes.into_iter().take(members.saturating_sub(planned.at_least.into())).collect();
         }
-        self.apply_to(planned, nodes, until, rng).await
+        self.apply_to((planned, amount), nodes, until, rng).await
     }
 
     /// The same to these nodes.
@@ -114,7 +120,7 @@ impl Stage {
     /// [`Failure`] if it cannot be done; what was done of it has to be undone.
     pub async fn apply_to(
         &mut self,
-        planned: &Planned,
+        (planned, amount): (&Planned, u16),
         nodes: BTreeSet<u16>,
         until: Instant,
         rng: &mut impl Rng,
@@ -123,7 +129,16 @@ impl Stage {
             return Ok(None);
         }
         let fault = planned.kind;
-        let text = format!("{fault}: {}", list(&nodes));
+        let text = match fault.unit() {
+            Some(unit) => format!("{fault}, {amount} {unit}: {}", list(&nodes)),
+            None => format!("{fault}: {}", list(&nodes)),
+        };
+        if matches!(fault, Fault::Lossy | Fault::Slow) {
+            // Kept first: whoever gives up half-way leaves links that are bad.
+            self.undone.push((until, Undo::Mend(fault, amount, nodes.clone())));
+            self.links.worsen(fault, amount, &nodes).await?;
+            return Ok(Some(text));
+        }
         if fault.is_of_links() {
             let links = self.cuts.around(&nodes, fault == Fault::CutOneWay);
             self.cuts.cut(&links).await?;
@@ -184,6 +199,10 @@ impl Stage {
             Undo::Join(links) => {
                 self.cuts.join(links).await?;
                 Ok(format!("{} links joined", links.len()))
+            }
+            Undo::Mend(fault, amount, nodes) => {
+                self.links.mend(*fault, *amount, nodes).await?;
+                Ok(format!("no {fault} any more: {}", list(nodes)))
             }
             Undo::StartProducer => self.start_producer().await,
             Undo::ClearChain => self.end_on_chain().await,

@@ -8,7 +8,7 @@ use serde_json::json;
 use sotto_behaviours::network::WallClock;
 
 use crate::bench::seeded;
-use crate::chaos::{self, Cuts, Fault, Leftover, Planned, Scenario, Stage};
+use crate::chaos::{self, BadLinks, Cuts, Fault, Leftover, Links, Planned, Scenario, Stage};
 use crate::cli::Globals;
 use crate::cli::console::Console;
 use crate::cli::location::Location;
@@ -30,6 +30,12 @@ pub(in crate::cli) struct ApplyArguments {
     /// A node's number, several as 3,5 or 10-14, or "all"
     #[arg(value_name = "NODES")]
     nodes: Selection,
+    /// With lossy: how many of 100 packets are lost [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=99))]
+    percent: Option<u16>,
+    /// With slow: how much goes through, in kbit/s [default: 128]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    kbit: Option<u16>,
     /// With clock: how far ahead; behind if it is negative
     #[arg(long, value_name = "N", allow_negative_numbers = true, required_if_eq("fault", "clock"))]
     ahead_seconds: Option<i32>,
@@ -49,6 +55,10 @@ enum Applied {
     Cut,
     /// Nothing goes from them to all others; needs root and nft
     CutOneWay,
+    /// A part of all packets to and from them is lost; needs root and nft
+    Lossy,
+    /// Packets to and from them wait for their turn; needs root and tc
+    Slow,
     /// Kill them and flip some bits in their databases
     FlipBits,
     /// Kill them and cut a file of each database short
@@ -80,6 +90,8 @@ impl From<Applied> for Fault {
             Applied::Pause => Self::Pause,
             Applied::Cut => Self::Cut,
             Applied::CutOneWay => Self::CutOneWay,
+            Applied::Lossy => Self::Lossy,
+            Applied::Slow => Self::Slow,
             Applied::FlipBits => Self::FlipBits,
             Applied::Truncate => Self::Truncate,
             Applied::OldCopy => Self::OldCopy,
@@ -98,10 +110,14 @@ impl From<Applied> for Fault {
 impl ApplyArguments {
     /// The fault with its amounts.
     fn planned(&self) -> Result<Planned, Failure> {
+        let fault = Fault::from(self.fault);
+        let amount = |given: Option<u16>, of, default| given.or((fault == of).then_some(default));
         let planned = Planned {
+            percent: amount(self.percent, Fault::Lossy, 20).map(|percent| [percent; 2]),
+            kbit: amount(self.kbit, Fault::Slow, 128).map(|kbit| [kbit; 2]),
             ahead_seconds: self.ahead_seconds.map(|seconds| [seconds, seconds]),
             modes: self.mode.into_iter().collect(),
-            ..Planned::once(self.fault.into())
+            ..Planned::once(fault)
         };
         planned.check()?;
         Ok(planned)
@@ -125,9 +141,11 @@ pub(super) async fn apply(plan: &Plan, arguments: ApplyArguments, console: &Cons
         Failure::new(Exit::Usage, "the block producer has faults of its own").hint("sotto-testnet chain --help")
     })?;
     chaos::check_possible(planned.kind).await?;
+    Links::check(plan, std::iter::once(planned.kind)).await?;
     let rng = &mut seeded(WallClock::system().now().0, "chaos by hand", 0);
+    let amount = planned.amount(rng);
     let mut stage = Stage::new(plan);
-    let applied = match stage.apply_to(&planned, nodes, Instant::now() + UNTIL_CLEARED, rng).await {
+    let applied = match stage.apply_to((&planned, amount), nodes, Instant::now() + UNTIL_CLEARED, rng).await {
         Ok(applied) => applied,
         Err(failure) => {
             // What failed is told, not what could not be undone after it.
@@ -142,23 +160,28 @@ pub(super) async fn apply(plan: &Plan, arguments: ApplyArguments, console: &Cons
 
 /// Ends all faults.
 pub(super) async fn clear(plan: &Plan, console: &Console) -> Result<(), Failure> {
-    let processes: Processes = control::ask(&plan.dir, &Request::Processes).await?;
-    let leftovers = chaos::leftovers(plan, &processes);
-    chaos::clear_leftovers(&Stage::new(plan), &leftovers).await?;
+    // Links first: what is wrong with them outlives the testnet. A kernel that refuses is told of when the rest is done.
     let cut = Cuts::count(plan).await.unwrap_or_default();
     if cut > 0 {
         Cuts::clear(plan).await?;
     }
+    let mended = Links::clear(plan).await;
+    let processes: Processes = control::ask(&plan.dir, &Request::Processes).await?;
+    let leftovers = chaos::leftovers(plan, &processes);
+    chaos::clear_leftovers(&Stage::new(plan), &leftovers).await?;
     chaos::clear_chain(plan).await?;
+    let bad = mended?;
     let count = |wanted: fn(&Leftover) -> bool| leftovers.iter().filter(|leftover| wanted(leftover)).count();
     let resumed = count(|leftover| leftover.fault == Fault::Pause);
     let started = count(|leftover| leftover.fault == Fault::Kill);
     let others = leftovers.len() - resumed - started;
     let text = format!(
-        "{resumed} went on, {started} started, {others} other faults ended, {cut} links joined; blocks as usual"
+        "{resumed} went on, {started} started, {others} other faults ended, {cut} links joined, links of {} nodes mended; \
+         blocks as usual",
+        bad.nodes()
     );
     let document = json!({ "v": 1, "type": "testnet.chaos_cleared", "resumed": resumed, "started": started,
-        "others": others, "links_joined": cut });
+        "others": others, "links_joined": cut, "links_mended": bad });
     console.print(&text, &document)
 }
 
@@ -187,10 +210,23 @@ pub(super) async fn list(globals: &Globals, console: &Console) -> Result<(), Fai
         Some(plan) => Cuts::count(plan).await,
         None => Some(0),
     };
+    let bad = match &plan {
+        Some(plan) => Links::bad(plan).await,
+        None => Some(BadLinks::default()),
+    };
     lines.push("faults".to_owned());
     lines.extend(leftovers.iter().map(|leftover| format!("  {}: {}", leftover.target, leftover.what)));
+    match &bad {
+        Some(bad) => {
+            lines.extend(bad.lossy.iter().map(|node| format!("  {}: lossy links", Target::Node(*node))));
+            lines.extend(bad.slow.iter().map(|node| format!("  {}: slow links", Target::Node(*node))));
+        }
+        None => lines.push("  bad links: not known without root, nft and tc".to_owned()),
+    }
     match cut {
-        Some(0) if leftovers.is_empty() => lines.push("  none".to_owned()),
+        Some(0) if leftovers.is_empty() && bad.as_ref().is_some_and(|bad| bad.nodes() == 0) => {
+            lines.push("  none".to_owned())
+        }
         Some(0) => {}
         Some(links) => lines.push(format!("  {links} links are cut")),
         None => lines.push("  cut links: not known without root and nft".to_owned()),
@@ -199,7 +235,7 @@ pub(super) async fn list(globals: &Globals, console: &Console) -> Result<(), Fai
         |leftover: &Leftover| json!({ "target": leftover.target, "kind": leftover.fault, "state": leftover.what });
     let faults: Vec<_> = leftovers.iter().map(fault).collect();
     let document = json!({ "v": 1, "type": "testnet.chaos", "scenarios": scenarios, "missing": missing,
-        "faults": faults, "links_cut": cut });
+        "faults": faults, "links_cut": cut, "links_bad": bad });
     console.print(&lines.join("\n"), &document)
 }
 
@@ -222,11 +258,22 @@ mod tests {
         assert_eq!(parsed("cut-one-way 3-5").unwrap().fault, Applied::CutOneWay);
         let clock = parsed("clock 3 --ahead-seconds -60").unwrap().planned().unwrap();
         assert_eq!((clock.kind, clock.ahead_seconds), (Fault::Clock, Some([-60, -60])));
+        let slow = parsed("slow 3").unwrap().planned().unwrap();
+        assert_eq!((slow.kbit, slow.percent), (Some([128; 2]), None));
+        assert_eq!(parsed("lossy 3 --percent 7").unwrap().planned().unwrap().percent, Some([7; 2]));
         assert_eq!(parsed("misbehave 3 --mode drop").unwrap().planned().unwrap().modes, [Mode::Drop]);
-        for wrong in ["burn 3", "cut", "clock 3", "misbehave 3", "misbehave 3 --mode sulk"] {
+        for wrong in [
+            "burn 3",
+            "cut",
+            "lossy 3 --percent 100",
+            "slow 3 --kbit 0",
+            "clock 3",
+            "misbehave 3",
+            "misbehave 3 --mode sulk",
+        ] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }
-        for wrong in ["kill 3 --ahead-seconds 5", "clock 3 --ahead-seconds 5 --mode lie"] {
+        for wrong in ["kill 3 --ahead-seconds 5", "slow 3 --percent 5", "clock 3 --ahead-seconds 5 --mode lie"] {
             assert_eq!(parsed(wrong).unwrap().planned().unwrap_err().exit, Exit::Usage, "{wrong}");
         }
         for applied in Applied::value_variants() {
