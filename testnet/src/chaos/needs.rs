@@ -19,7 +19,7 @@ pub enum Need {
     PacketFilter,
     /// Root and `tc`.
     TrafficControl,
-    /// Root: file systems are mounted.
+    /// Root that may mount file systems.
     Mounts,
     /// Root and `strace`.
     Strace,
@@ -50,7 +50,7 @@ impl Need {
         match self {
             Self::PacketFilter => "as root: apt-get install nftables",
             Self::TrafficControl => "as root: apt-get install iproute2",
-            Self::Mounts => "as root",
+            Self::Mounts => "as root, outside of containers",
             Self::Strace => "as root: apt-get install strace",
             Self::Groups => "as root, outside of containers",
             Self::FakeTime => "apt-get install faketime",
@@ -64,7 +64,7 @@ impl fmt::Display for Need {
         f.write_str(match self {
             Self::PacketFilter => "root and nft",
             Self::TrafficControl => "root and tc",
-            Self::Mounts => "root",
+            Self::Mounts => "root that may mount",
             Self::Strace => "root and strace",
             Self::Groups => "root and control groups",
             Self::FakeTime => "libfaketime",

@@ -225,7 +225,7 @@ pub(super) async fn list(globals: &Globals, console: &Console) -> Result<(), Fai
     }
     match cut {
         Some(0) if leftovers.is_empty() && bad.as_ref().is_some_and(|bad| bad.nodes() == 0) => {
-            lines.push("  none".to_owned())
+            lines.push("  none".to_owned());
         }
         Some(0) => {}
         Some(links) => lines.push(format!("  {links} links are cut")),
