@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::failure::{Exit, Failure};
+use crate::guise::{self, Guise};
 use crate::plan::{Place, Plan};
 
 /// Names the directory of the programs, when they are not beside this one.
 pub const DIRECTORY_VARIABLE: &str = "SOTTO_BIN_DIR";
+/// A node that does not do what it should.
+const MISBEHAVING: &str = "sotto-misbehaving";
 
 /// Where the programs are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct Binaries {
     node: PathBuf,
     chain: PathBuf,
     client: PathBuf,
+    /// Only some faults need it.
+    misbehaving: PathBuf,
 }
 
 impl Binaries {
@@ -39,14 +44,20 @@ impl Binaries {
             Err(Failure::new(Exit::NotFound, format!("no {name} in {}", directory.display()))
                 .hint("cargo build --release --bins"))
         };
-        Ok(Self { node: find("sotto-node")?, chain: find("sotto-chain")?, client: find("sotto")? })
+        let misbehaving = directory.join(MISBEHAVING);
+        Ok(Self { node: find("sotto-node")?, chain: find("sotto-chain")?, client: find("sotto")?, misbehaving })
     }
 
     /// The programs as they would be in `directory`.
     #[cfg(test)]
     pub(crate) fn in_directory(directory: &Path) -> Self {
         let program = |name: &str| directory.join(name);
-        Self { node: program("sotto-node"), chain: program("sotto-chain"), client: program("sotto") }
+        Self {
+            node: program("sotto-node"),
+            chain: program("sotto-chain"),
+            client: program("sotto"),
+            misbehaving: program(MISBEHAVING),
+        }
     }
 
     /// Runs `sotto` as the user `name`; its verb is still to be added.
@@ -101,20 +112,62 @@ impl Binaries {
     /// Runs the block producer.
     #[must_use]
     pub fn run_producer(&self, plan: &Plan) -> Command {
-        run(&self.chain, plan, &plan.producer())
+        run(Command::new(&self.chain), plan, &plan.producer())
     }
 
     /// Runs a node, which registers itself when it is not registered yet.
-    #[must_use]
-    pub fn run_node(&self, plan: &Plan, place: &Place) -> Command {
-        let mut command = run(&self.node, plan, place);
+    ///
+    /// # Errors
+    /// [`Exit::NotFound`] if what this guise needs is not there.
+    pub fn run_node(&self, plan: &Plan, place: &Place, guise: &Guise) -> Result<Command, Failure> {
+        let program = match guise {
+            Guise::Plain => Command::new(&self.node),
+            Guise::Clock { ahead_seconds } => {
+                let library = guise::fake_time().ok_or_else(|| {
+                    Failure::new(Exit::NotFound, "no libfaketime is installed").hint("apt-get install faketime")
+                })?;
+                let mut program = Command::new(&self.node);
+                program
+                    .env("LD_PRELOAD", library)
+                    .env("FAKETIME", format!("{ahead_seconds:+}"))
+                    // Timeouts are no part of the fault. The second name is that of older versions.
+                    .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+                    .env("DONT_FAKE_MONOTONIC", "1");
+                program
+            }
+            Guise::Misbehaving { mode } => {
+                if !self.can_misbehave() {
+                    let message = format!("there is no {}", self.misbehaving.display());
+                    return Err(Failure::new(Exit::NotFound, message).hint("cargo build --release --bins"));
+                }
+                let mut program = Command::new(&self.misbehaving);
+                program.args(["--mode", mode.argument()]);
+                program
+            }
+        };
+        let mut command = run(program, plan, place);
         command.arg("--register");
+        Ok(command)
+    }
+
+    /// Whether the program that misbehaves is there.
+    #[must_use]
+    pub fn can_misbehave(&self) -> bool {
+        self.misbehaving.is_file()
+    }
+
+    /// Takes the running node at `place` out of the network, by the chain; ends when the chain shows it.
+    #[must_use]
+    pub fn exit(&self, place: &Place) -> Command {
+        let mut command = Command::new(&self.node);
+        command.args(["exit", "--yes", "--datadir"]).arg(&place.datadir);
+        without_settings(&mut command);
         command
     }
 }
 
-fn run(program: &Path, plan: &Plan, place: &Place) -> Command {
-    let mut command = Command::new(program);
+/// `program` with the arguments of a process of the testnet.
+fn run(mut command: Command, plan: &Plan, place: &Place) -> Command {
     command
         .args(["run", "--exit-on-stdin-eof"])
         .arg("--datadir")
@@ -135,6 +188,38 @@ fn without_settings(command: &mut Command) {
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("SOTTO_") {
             command.env_remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::guise::Mode;
+    use crate::plan::Settings;
+
+    #[test]
+    fn a_guise_comes_before_the_command_line_of_a_node_and_is_refused_without_its_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let binaries = Binaries::in_directory(dir.path());
+        let settings = Settings::new("dev", 42, 5, Duration::from_secs(1), 27_000).unwrap();
+        let plan = Plan::new(settings, dir.path().to_owned());
+        let arguments = |guise: &Guise| -> Result<Vec<String>, Failure> {
+            let command = binaries.run_node(&plan, &plan.node(3), guise)?;
+            Ok(command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect())
+        };
+        let plain = arguments(&Guise::Plain).unwrap();
+        let drops = Guise::Misbehaving { mode: Mode::Drop };
+        assert_eq!(arguments(&drops).unwrap_err().exit, Exit::NotFound);
+        std::fs::write(dir.path().join(MISBEHAVING), "").unwrap();
+        let mut expected = vec!["--mode".to_owned(), "drop".to_owned()];
+        expected.extend(plain.clone());
+        assert_eq!(arguments(&drops).unwrap(), expected);
+        match arguments(&Guise::Clock { ahead_seconds: 5 }) {
+            Ok(arguments) => assert_eq!(arguments, plain),
+            Err(failure) => assert_eq!(failure.hint.unwrap(), "apt-get install faketime"),
         }
     }
 }

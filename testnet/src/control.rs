@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Context, Exit, Failure};
 use crate::files;
+use crate::guise::Guise;
 use crate::http;
 use crate::progress::Progress;
 use crate::target::Target;
@@ -51,6 +52,13 @@ pub enum Request {
         /// To whom.
         targets: Vec<Target>,
     },
+    /// End some nodes in order if they run, and start them in another guise; answers [`Done`].
+    Disguise {
+        /// Until they are started again.
+        guise: Guise,
+        /// Their numbers.
+        nodes: Vec<u16>,
+    },
     /// Write the manifest anew, with all nodes there are.
     Manifest,
     /// End everything; answered before it happens.
@@ -67,7 +75,7 @@ pub enum Action {
     Pause,
     /// SIGCONT.
     Resume,
-    /// End it in order if it runs, then start it.
+    /// End it in order if it runs, then start it as it is.
     Restart,
 }
 
@@ -91,6 +99,9 @@ pub struct ChildState {
     pub pid: u32,
     /// `running`, `paused` or how it ended.
     pub state: String,
+    /// How it was started.
+    #[serde(default, skip_serializing_if = "Guise::is_plain")]
+    pub guise: Guise,
 }
 
 /// New nodes.
@@ -297,6 +308,7 @@ mod tests {
             Request::Progress,
             Request::Add { count: 2 },
             Request::Act { action: Action::Kill, targets: vec![Target::Chain, Target::Node(3)] },
+            Request::Disguise { guise: Guise::Clock { ahead_seconds: 60 }, nodes: vec![3] },
             Request::Down,
         ];
         for request in requests {

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`plan`], [`files`] | which process lives where: addresses, ports, directories |
 //! | [`supervisor`], [`process`], [`lock`] | starts, watches and ends the processes |
-//! | [`control`], [`target`] | commands to a running supervisor |
+//! | [`control`], [`target`], [`guise`] | commands to a running supervisor, and how it starts a node |
 //! | [`status`], [`agreement`] | asks the nodes how they are, and whether they agree |
 //! | [`users`], [`demo`] | accounts to try out, and the first messages |
 //! | [`bench`](mod@bench) | messages at a rate, and what they cost |
@@ -25,6 +25,7 @@ pub mod demo;
 pub mod failure;
 pub mod figures;
 pub mod files;
+pub mod guise;
 pub mod http;
 pub mod lock;
 pub mod logs;

@@ -92,6 +92,16 @@ pub async fn producer_tip(address: SocketAddrV4) -> Result<u64, HttpError> {
         .ok_or(HttpError::Unreadable("not a producer's status"))
 }
 
+/// Asks the block producer how many nodes are decommissioned.
+///
+/// # Errors
+/// [`HttpError`] when it does not answer, or without that number.
+pub async fn decommissioned(address: SocketAddrV4) -> Result<u64, HttpError> {
+    let answer = http::get(address, "/status").await?;
+    let number = answer.get("nodes").and_then(|nodes| nodes.get("decommissioned")).and_then(Value::as_u64);
+    number.ok_or(HttpError::Unreadable("not a producer's status"))
+}
+
 /// Asks all at once; the answers come in the order of the addresses, `None` from those who gave none.
 pub async fn ask_all(addresses: impl IntoIterator<Item = SocketAddrV4>) -> Vec<Option<NodeStatus>> {
     let mut tasks: JoinSet<(usize, Option<NodeStatus>)> = JoinSet::new();

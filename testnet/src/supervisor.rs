@@ -15,12 +15,14 @@ mod start;
 pub use prepare::remove_data;
 pub use serve::write_settings;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::binaries::Binaries;
+use crate::guise::Guise;
 use crate::plan::Plan;
 use crate::process::{Exit, Process, State};
 use crate::progress::{Current, Outcome, Progress, Step};
@@ -98,6 +100,8 @@ pub struct Supervisor {
     binaries: Binaries,
     producer: Process,
     nodes: Vec<Process>,
+    /// Of the nodes that are not started as they are.
+    guises: BTreeMap<u16, Guise>,
     exits: mpsc::Receiver<Exit>,
     exit_sender: mpsc::Sender<Exit>,
     ready: Duration,
@@ -124,9 +128,13 @@ impl Supervisor {
 
     /// Ends all children in order, the stubborn ones by force. Returns when the last is gone.
     pub async fn shutdown(self) {
+        let (_, pids) = self.pids();
         let mut children = self.nodes;
         children.push(self.producer);
         stop_all(children).await;
+        for (node, pid) in (0..).zip(pids) {
+            self.guises.get(&node).unwrap_or(&Guise::Plain).clean_up(pid);
+        }
     }
 
     async fn ask_all(&self) -> Vec<Option<NodeStatus>> {

@@ -215,11 +215,12 @@ fn changed(before: &Processes, now: &Processes) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::control::ChildState;
+    use crate::guise::Guise;
     use crate::target::Target;
 
     #[test]
     fn who_is_another_process_or_none_has_died() {
-        let child = |target, pid, state: &str| ChildState { target, pid, state: state.to_owned() };
+        let child = |target, pid, state: &str| ChildState { target, pid, state: state.to_owned(), guise: Guise::Plain };
         let processes = |children| Processes { supervisor: 1, nodes: 2, children };
         let node = Target::Node;
         let before = processes(vec![

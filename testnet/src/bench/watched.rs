@@ -31,9 +31,10 @@ pub(super) fn watched(processes: &Processes) -> Result<Vec<Watched>, Failure> {
 mod tests {
     use super::*;
     use crate::control::ChildState;
+    use crate::guise::Guise;
 
     fn processes(state: &str) -> Processes {
-        let child = |target, pid| ChildState { target, pid, state: "running".to_owned() };
+        let child = |target, pid| ChildState { target, pid, state: "running".to_owned(), guise: Guise::Plain };
         let last = ChildState { state: state.to_owned(), ..child(Target::Node(3), 9) };
         Processes { supervisor: 1, nodes: 2, children: vec![child(Target::Chain, 7), child(Target::Node(0), 8), last] }
     }

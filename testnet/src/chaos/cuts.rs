@@ -6,12 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::process::Stdio;
 
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
-
-use crate::failure::{Context as _, Exit, Failure};
+use super::commands::nft;
+use crate::failure::Failure;
 use crate::plan::Plan;
 
 /// Pairs that are handed to the packet filter at a time.
@@ -131,24 +128,6 @@ fn table(plan: &Plan) -> String {
 fn addresses(plan: &Plan) -> Vec<Ipv4Addr> {
     let most = plan.settings.founders.saturating_add(crate::plan::SPARE_OPERATORS).min(crate::plan::MAX_NODES);
     (0..most).map(|index| *plan.node(index).listen.ip()).collect()
-}
-
-/// Runs commands of the packet filter; returns what it says.
-async fn nft(commands: &str) -> Result<String, Failure> {
-    let mut command = Command::new("nft");
-    command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let missing = "apt-get install nftables    # and as root";
-    let mut child = command.spawn().context("run", "nft").map_err(|failure| failure.hint(missing))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(commands.as_bytes()).await.context("tell", "nft")?;
-    }
-    let output = child.wait_with_output().await.context("hear from", "nft")?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let first = said.lines().next().unwrap_or("no reason given").to_owned();
-    Err(Failure::new(Exit::Failed, format!("the packet filter refuses: {first}")).hint(missing))
 }
 
 #[cfg(test)]

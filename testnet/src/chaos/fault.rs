@@ -6,6 +6,7 @@ use std::fmt;
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::needs::Need;
 use crate::bench::shuffle;
 
 /// What happens.
@@ -18,10 +19,36 @@ pub enum Fault {
     Pause,
     /// Killed, and started again without its database: all it kept is gone.
     Wipe,
+    /// Killed, some bits of its database flipped, and started again afterwards.
+    FlipBits,
+    /// Killed, a file of its database cut short, and started again afterwards.
+    Truncate,
+    /// Goes on for a while, and then has its database as it was at the beginning: restored from an old backup.
+    OldCopy,
+    /// Has its data on a small file system on which nothing is left. Needs root.
+    DiskFull,
+    /// Its syncs fail. Needs root and `strace`.
+    FsyncError,
+    /// Started again with its clock off. Needs `libfaketime`.
+    Clock,
+    /// Started again with little memory. Needs root and control groups.
+    Memory,
+    /// Has little of a processor. Needs root and control groups.
+    Cpu,
+    /// May open few files.
+    FewFiles,
+    /// Leaves the network by the chain. It goes on running, and does not come back while its stake is locked.
+    Leave,
+    /// Started again as a program that does not do what it should.
+    Misbehave,
     /// Nothing goes between these nodes and all others. Needs root and `nft`.
     Cut,
     /// Nothing goes from these nodes to all others. Needs root and `nft`.
     CutOneWay,
+    /// A part of all packets to and from these nodes is lost. Needs root and `nft`.
+    Lossy,
+    /// Packets to and from these nodes wait for their turn. Needs root and `tc`.
+    Slow,
     /// New nodes come, and stay.
     Join,
     /// No blocks.
@@ -37,22 +64,68 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether it can only be done by root, with `nft`.
+    /// What it needs that is not everywhere.
     #[must_use]
-    pub const fn needs_root(self) -> bool {
-        matches!(self, Self::Cut | Self::CutOneWay)
+    pub const fn needs(self) -> Option<Need> {
+        match self {
+            Self::Cut | Self::CutOneWay | Self::Lossy => Some(Need::PacketFilter),
+            Self::Slow => Some(Need::TrafficControl),
+            Self::DiskFull => Some(Need::Mounts),
+            Self::FsyncError => Some(Need::Strace),
+            Self::Memory | Self::Cpu => Some(Need::Groups),
+            Self::Clock => Some(Need::FakeTime),
+            Self::Misbehave => Some(Need::Misbehaving),
+            _ => None,
+        }
     }
 
     /// Whether it happens to nodes.
     #[must_use]
     pub const fn is_of_nodes(self) -> bool {
-        matches!(self, Self::Kill | Self::Pause | Self::Wipe | Self::Cut | Self::CutOneWay)
+        self.is_of_links() || self.is_of_processes() || matches!(self, Self::Leave)
     }
 
-    /// Whether the nodes' processes are not the same, or not at work, while it lasts.
+    /// What it is measured in, if it can be more or less.
+    #[must_use]
+    pub const fn unit(self) -> Option<&'static str> {
+        match self {
+            Self::Lossy => Some("%"),
+            Self::Slow => Some("kbit/s"),
+            _ => None,
+        }
+    }
+
+    /// Whether it happens to what nodes are connected by.
+    #[must_use]
+    pub const fn is_of_links(self) -> bool {
+        matches!(self, Self::Cut | Self::CutOneWay | Self::Lossy | Self::Slow)
+    }
+
+    /// Whether the nodes' processes are not the same, or not at work as they should be, while it lasts.
     #[must_use]
     pub const fn is_of_processes(self) -> bool {
-        matches!(self, Self::Kill | Self::Pause | Self::Wipe)
+        matches!(
+            self,
+            Self::Kill
+                | Self::Pause
+                | Self::Wipe
+                | Self::FlipBits
+                | Self::Truncate
+                | Self::OldCopy
+                | Self::DiskFull
+                | Self::FsyncError
+                | Self::Clock
+                | Self::Memory
+                | Self::Cpu
+                | Self::FewFiles
+                | Self::Misbehave
+        )
+    }
+
+    /// Whether it has an end; others happen once.
+    #[must_use]
+    pub const fn ends(self) -> bool {
+        !matches!(self, Self::Leave | Self::Join | Self::ChainReorg | Self::ChainTwoHeads)
     }
 }
 
@@ -62,8 +135,21 @@ impl fmt::Display for Fault {
             Self::Kill => "killed",
             Self::Pause => "stopped",
             Self::Wipe => "killed, database removed",
+            Self::FlipBits => "killed, bits flipped",
+            Self::Truncate => "killed, a file cut short",
+            Self::OldCopy => "an old copy of the database, to come back",
+            Self::DiskFull => "no space left",
+            Self::FsyncError => "syncs fail",
+            Self::Clock => "clock off",
+            Self::Memory => "little memory",
+            Self::Cpu => "little of a processor",
+            Self::FewFiles => "few open files",
+            Self::Leave => "out of the network",
+            Self::Misbehave => "misbehaving",
             Self::Cut => "cut off",
             Self::CutOneWay => "cut off one way",
+            Self::Lossy => "lossy links",
+            Self::Slow => "slow links",
             Self::Join => "new nodes",
             Self::ChainStall => "no blocks",
             Self::ChainSlow => "slow blocks",

@@ -20,12 +20,13 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long it may take before a run is given up.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Waits until all nodes and all members agree. Returns when they did, or what they do not agree on.
-pub(super) async fn agreed(plan: &Plan) -> Result<Instant, String> {
+/// Waits until all nodes and all members agree, and those who `left` are members no more. Returns when they did, or what
+/// they do not agree on.
+pub(super) async fn agreed(plan: &Plan, left: &BTreeSet<u16>) -> Result<Instant, String> {
     let until = Instant::now() + PATIENCE;
     loop {
         let answers = status::ask_all(plan.nodes().map(|place| place.http)).await;
-        let reason = match disagreement(&answers) {
+        let reason = match disagreement(&answers, left) {
             None => return Ok(Instant::now()),
             Some(reason) => reason,
         };
@@ -37,7 +38,7 @@ pub(super) async fn agreed(plan: &Plan) -> Result<Instant, String> {
 }
 
 /// What keeps these from being alike.
-fn disagreement(answers: &[Option<NodeStatus>]) -> Option<String> {
+fn disagreement(answers: &[Option<NodeStatus>], left: &BTreeSet<u16>) -> Option<String> {
     match agreement::newest(answers) {
         Agreement::Agreed(_) => {}
         Agreement::NotYet(reason) => return Some(reason),
@@ -47,6 +48,13 @@ fn disagreement(answers: &[Option<NodeStatus>]) -> Option<String> {
     }
     if let Some(late) = answers.iter().position(|answer| answer.as_ref().is_some_and(|status| !status.synced)) {
         return Some(format!("node{late:02} has not caught up"));
+    }
+    let still = left.iter().find(|node| {
+        let answer = answers.get(usize::from(**node)).and_then(Option::as_ref);
+        answer.is_some_and(|status| status.swarm.is_some())
+    });
+    if let Some(node) = still {
+        return Some(format!("node{node:02} has left and is still in a swarm"));
     }
     let mut sets: BTreeMap<&str, BTreeSet<(u64, &str)>> = BTreeMap::new();
     for status in answers.iter().flatten() {
@@ -111,11 +119,21 @@ mod tests {
     #[test]
     fn members_must_have_the_same_and_all_nodes_must_answer() {
         let good = [status("a", "1"), status("a", "1"), status("b", "2")];
+        let disagreement = |answers: &[_]| disagreement(answers, &BTreeSet::new());
         assert_eq!(disagreement(&good), None);
         assert!(disagreement(&[status("a", "1"), status("a", "2")]).unwrap().contains("2 different sets"));
         assert!(disagreement(&[status("a", "1"), None]).unwrap().contains("not answer"));
         let mut syncing = status("a", "1");
         syncing.as_mut().unwrap().mail_syncing = true;
         assert!(disagreement(&[syncing]).unwrap().contains("taking over"));
+    }
+
+    #[test]
+    fn who_has_left_need_not_have_the_records_but_must_be_out() {
+        let mut out = status("a", "old");
+        out.as_mut().unwrap().swarm = None;
+        let answers = [status("a", "1"), out, status("a", "1")];
+        assert_eq!(disagreement(&answers, &[1].into()), None);
+        assert!(disagreement(&answers, &[2].into()).unwrap().contains("node02 has left"));
     }
 }

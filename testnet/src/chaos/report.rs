@@ -88,6 +88,8 @@ pub struct Report {
     pub worst_rss_bytes: u64,
     /// The most open files of any node.
     pub worst_fds: u64,
+    /// The most nodes that were decommissioned at once, beyond those that were at the beginning.
+    pub decommissioned: u64,
     /// Processes that did not run at the end, or panicked.
     pub deaths: Vec<String>,
     /// What users were told.
@@ -126,6 +128,13 @@ impl Report {
         }
         if self.worst_fds > FDS {
             missed.push(format!("{} open files, at most {FDS}", self.worst_fds));
+        }
+        let pass = &self.scenario.pass;
+        if let Some(most) = pass.p99_ms.filter(|most| self.during.p99_ms > f64::from(*most)) {
+            missed.push(format!("p99 of a whole send {:.0} ms during faults, at most {most}", self.during.p99_ms));
+        }
+        if let Some(most) = pass.decommissioned.filter(|most| self.decommissioned > *most) {
+            missed.push(format!("{} honest nodes decommissioned, at most {most}", self.decommissioned));
         }
         missed.extend(self.deaths.iter().map(|death| format!("died: {death}")));
         missed
@@ -168,10 +177,11 @@ impl Report {
             ));
         }
         lines.push(format!(
-            "  processes   {:.0} MiB and {} files at most; {} died",
+            "  processes   {:.0} MiB and {} files at most; {} died, {} decommissioned",
             mib(self.worst_rss_bytes),
             self.worst_fds,
-            self.deaths.len()
+            self.deaths.len(),
+            self.decommissioned
         ));
         lines.extend(verdict.named.iter().map(|what| format!("  broken      {what}")));
         let missed = self.missed();
@@ -186,10 +196,14 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scenario::Pass;
     use super::*;
 
+    const fn good() -> Latency {
+        Latency { worked: 100, failed: 0, p50_ms: 50.0, p99_ms: 90.0 }
+    }
+
     fn report() -> Report {
-        let good = Latency { worked: 100, failed: 0, p50_ms: 50.0, p99_ms: 90.0 };
         Report {
             v: VERSION,
             r#type: TYPE.to_owned(),
@@ -198,21 +212,36 @@ mod tests {
             commit: None,
             machine: Machine::default(),
             nodes: 24,
-            scenario: Scenario { name: "mine".to_owned(), what: "x".to_owned(), seconds: 1, faults: Vec::new() },
+            scenario: Scenario {
+                name: "mine".to_owned(),
+                what: "x".to_owned(),
+                seconds: 1,
+                pass: Pass { p99_ms: Some(5000), decommissioned: Some(0) },
+                faults: Vec::new(),
+            },
             seed: 7,
             rate: 10,
             faults: 3,
             history: PathBuf::from("history"),
-            before: good,
-            during: good,
-            after: good,
+            before: good(),
+            during: good(),
+            after: good(),
             agreed_after_ms: Some(12_000),
             disagreement: None,
             worst_rss_bytes: 30 << 20,
             worst_fds: 100,
+            decommissioned: 0,
             deaths: Vec::new(),
             verdict: Verdict { acked: 300, written: 300, shown: 300, ..Verdict::default() },
         }
+    }
+
+    #[test]
+    fn a_scenario_without_goals_of_its_own_has_no_bounds_beyond_those_of_all() {
+        let mut slow = Report { during: Latency { p99_ms: 60_000.0, ..good() }, decommissioned: 3, ..report() };
+        assert_eq!(slow.missed().len(), 2);
+        slow.scenario.pass = Pass::default();
+        assert_eq!(slow.missed(), Vec::<String>::new());
     }
 
     #[test]
@@ -225,6 +254,8 @@ mod tests {
             (Report { agreed_after_ms: None, disagreement: Some("two sets".to_owned()), ..report() }, "two sets"),
             (Report { after: failed, ..report() }, "90.0 %"),
             (Report { worst_rss_bytes: 200 << 20, ..report() }, "200"),
+            (Report { during: Latency { p99_ms: 5001.0, ..good() }, ..report() }, "5001 ms"),
+            (Report { decommissioned: 2, ..report() }, "2 honest nodes"),
             (Report { deaths: vec!["node03: killed".to_owned()], ..report() }, "node03"),
             (Report { verdict: Verdict { lost: 2, ..report().verdict }, ..report() }, "2 stored messages"),
             (Report { verdict: Verdict::default(), ..report() }, "nothing was stored"),

@@ -9,18 +9,19 @@ use sotto_behaviours::network::WallClock;
 use sotto_proto::account::test_seed;
 use sotto_proto::time::UnixMillis;
 
-use super::cuts::Cuts;
 use super::heal;
 use super::history::{Event, Recorder};
+use super::links::Links;
 use super::load::{Common, Load};
 use super::model::{self, judge};
+use super::needs::{missing, refused};
 use super::report::{Latency, Report, TYPE, VERSION};
 use super::scenario::Scenario;
 use super::stage::Stage;
 use super::watch::{Watch, deaths};
 use crate::bench::{Devices, Machine, MessageIds, Network, Person, commit, person_in, seeded, time_of};
 use crate::control::{self, Processes, Request};
-use crate::failure::{Context as _, Exit, Failure};
+use crate::failure::{Context as _, Failure};
 use crate::plan::Plan;
 use crate::supervisor::Report as Steps;
 
@@ -55,7 +56,7 @@ pub struct Options {
 /// names it. Whatever was done is undone at the end, also when the run fails; if it is given up, `stage` has to be undone.
 ///
 /// # Errors
-/// [`Exit::Network`] when no testnet runs or it does not answer. Broken promises are no error here: see
+/// [`Exit::Network`](crate::failure::Exit::Network) when no testnet runs or it does not answer. Broken promises are no error here: see
 /// [`Report::verdict`].
 pub async fn run(
     plan: &Plan,
@@ -68,10 +69,10 @@ pub async fn run(
         Some(seconds) => Scenario { seconds, ..scenario.clone() },
         None => scenario.clone(),
     };
-    if scenario.needs_root() && !Cuts::are_possible().await {
-        return Err(Failure::new(Exit::Failed, format!("{} needs root and nft", scenario.name))
-            .hint("as root: apt-get install nftables"));
+    if let Some(need) = missing(&scenario).await {
+        return Err(refused(&scenario.name, need));
     }
+    Links::check(plan, scenario.kinds()).await?;
     fs::create_dir_all(out).context("create", out.display())?;
     let run = Run::set_up(plan, scenario, options, out, steps).await?;
     let ended = Box::pin(run.play(stage)).await;
@@ -132,7 +133,7 @@ impl<'a> Run<'a> {
         load.write(&self.devices, &self.writers, &self.readers, self.options.rate)?;
         let (writers, readers, rate) = (self.writers.len(), self.readers.len(), self.options.rate);
         self.steps.step("users", format!("{writers} write and {readers} read, {rate} messages a second"));
-        let watch = Watch::begin(&self.plan.dir);
+        let watch = Watch::begin(&self.plan);
         tokio::time::sleep(CALM).await;
         let since = self.recorder.began().elapsed();
         let faults = self.faults(stage, &load).await;
@@ -147,7 +148,7 @@ impl<'a> Run<'a> {
         // Nodes may have come.
         let processes: Processes = control::ask(&self.plan.dir, &Request::Processes).await?;
         self.plan.settings.nodes = processes.nodes;
-        let agreed = heal::agreed(&self.plan).await;
+        let agreed = heal::agreed(&self.plan, stage.left()).await;
         let agreed_after = agreed.as_ref().ok().map(|at| at.saturating_duration_since(healed));
         self.steps.step(
             "agreed",
@@ -190,6 +191,7 @@ impl<'a> Run<'a> {
             disagreement: agreed.err(),
             worst_rss_bytes: worst.rss_bytes,
             worst_fds: worst.fds,
+            decommissioned: worst.decommissioned,
             deaths,
             verdict,
         })
@@ -210,7 +212,7 @@ impl<'a> Run<'a> {
             while let Some(step) = next.next_if(|step| start + step.at <= now) {
                 let Some(planned) = self.scenario.faults.get(step.fault) else { continue };
                 let until = (Instant::now() + step.lasts).min(end);
-                if let Some(what) = stage.apply(planned.kind, (planned.who, planned.count), until, rng).await? {
+                if let Some(what) = stage.apply(planned, step.amount, until, rng).await? {
                     applied += 1;
                     self.steps.step("fault", &what);
                     self.recorder.note(Event::Fault { what });

@@ -1,37 +1,38 @@
 //! Who is under which fault, and how it is undone.
 
+mod acts;
+mod chain;
+
+pub(super) use self::acts::has_ended;
+pub use self::chain::clear_chain;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rand_core::Rng;
-use serde_json::{Value, json};
 
 use super::cuts::Cuts;
-use super::fault::{Fault, Who};
+use super::fault::Fault;
+use super::groups::Groups;
+use super::links::Links;
+use super::scenario::Planned;
 use crate::agreement;
-use crate::control::{self, Action, Added, Done, Processes, Request};
-use crate::failure::{Context as _, Exit, Failure};
-use crate::http;
+use crate::control::{self, Added, Processes, Request};
+use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::status;
-use crate::target::Target;
 
-/// The producer's socket for commands, in its data directory.
-const ADMIN_SOCKET: &str = "admin.sock";
-/// The directory of a node's database, in its data directory.
-const DATABASE: &str = "db";
 /// How long a node may take to say which swarm it is in.
 const LOOK: Duration = Duration::from_secs(1);
-/// Blocks that a reorganisation replaces: nodes follow up to three.
-const REORG_DEPTH: u64 = 2;
 
 /// How a fault is undone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Undo {
-    Start(BTreeSet<u16>),
-    Resume(BTreeSet<u16>),
+    /// What this fault did to the processes of these.
+    Nodes(Fault, BTreeSet<u16>),
     Join(BTreeSet<(u16, u16)>),
+    Mend(Fault, u16, BTreeSet<u16>),
     StartProducer,
     ClearChain,
 }
@@ -42,8 +43,12 @@ pub struct Stage {
     dir: PathBuf,
     plan: Plan,
     cuts: Cuts,
+    links: Links,
+    groups: Groups,
     /// Nodes under a fault.
     busy: BTreeSet<u16>,
+    /// Nodes that were taken out of the network.
+    left: BTreeSet<u16>,
     /// Whether the producer was killed.
     producer_is_down: bool,
     undone: Vec<(Instant, Undo)>,
@@ -59,103 +64,94 @@ impl Stage {
             dir: plan.dir.clone(),
             plan: plan.clone(),
             cuts: Cuts::new(plan),
+            links: Links::new(plan),
+            groups: Groups::of(plan),
             busy: BTreeSet::new(),
+            left: BTreeSet::new(),
             producer_is_down: false,
             undone: Vec::new(),
             swarms: BTreeMap::new(),
         }
     }
 
-    /// Does something; it ends at `until`. Returns what was done, for people; nothing if there was nobody to do it to.
+    /// Nodes that were taken out of the network: they run, and are members of no swarm.
+    pub(super) const fn left(&self) -> &BTreeSet<u16> {
+        &self.left
+    }
+
+    /// Does something; it ends at `until`. `amount` is how many nodes come, or what the fault's [unit](Fault::unit) says.
+    /// Returns what was done, for people; nothing if there was nobody to do it to.
     ///
     /// # Errors
     /// [`Failure`] if it cannot be done.
     pub async fn apply(
         &mut self,
-        fault: Fault,
-        (who, count): (Who, u16),
+        planned: &Planned,
+        amount: u16,
         until: Instant,
         rng: &mut impl Rng,
     ) -> Result<Option<String>, Failure> {
-        if !fault.is_of_nodes() {
-            if self.producer_is_down && fault != Fault::Join {
+        if planned.kind == Fault::Join {
+            let _added: Added = control::ask(&self.dir, &Request::Add { count: amount }).await?;
+            return Ok(Some(planned.kind.to_string()));
+        }
+        if !planned.kind.is_of_nodes() {
+            if self.producer_is_down {
                 return Ok(None);
             }
-            self.apply_to_chain(fault, count, until).await?;
-            return Ok(Some(fault.to_string()));
+            if let Some(undo) = self.apply_to_chain(planned.kind).await? {
+                self.undone.push((until, undo));
+            }
+            return Ok(Some(planned.kind.to_string()));
         }
         self.look().await?;
-        let nodes = who.draw(&self.swarms, &self.busy, rng);
-        self.apply_to(fault, nodes, until).await
+        let taken: BTreeSet<u16> = self.busy.union(&self.left).copied().collect();
+        let mut nodes = planned.who.draw(&self.swarms, &taken, rng);
+        if planned.kind == Fault::Leave {
+            let members: usize = self.swarms.values().map(Vec::len).sum();
+            nodes = nodes.into_iter().take(members.saturating_sub(planned.at_least.into())).collect();
+        }
+        self.apply_to((planned, amount), nodes, until, rng).await
     }
 
     /// The same to these nodes.
     ///
     /// # Errors
-    /// [`Failure`] if it cannot be done.
+    /// [`Failure`] if it cannot be done; what was done of it has to be undone.
     pub async fn apply_to(
         &mut self,
-        fault: Fault,
+        (planned, amount): (&Planned, u16),
         nodes: BTreeSet<u16>,
         until: Instant,
+        rng: &mut impl Rng,
     ) -> Result<Option<String>, Failure> {
         if nodes.is_empty() {
             return Ok(None);
         }
-        let text = format!("{fault}: {}", list(&nodes));
-        let undo = match fault {
-            Fault::Cut | Fault::CutOneWay => {
-                let links = self.cuts.around(&nodes, fault == Fault::CutOneWay);
-                self.cuts.cut(&links).await?;
-                Undo::Join(links)
-            }
-            Fault::Pause => {
-                self.act(Action::Pause, &nodes).await?;
-                Undo::Resume(nodes.clone())
-            }
-            _ => {
-                self.act(Action::Kill, &nodes).await?;
-                if fault == Fault::Wipe {
-                    self.remove_databases(&nodes)?;
-                }
-                Undo::Start(nodes.clone())
-            }
+        let fault = planned.kind;
+        let text = match fault.unit() {
+            Some(unit) => format!("{fault}, {amount} {unit}: {}", list(&nodes)),
+            None => format!("{fault}: {}", list(&nodes)),
         };
+        if matches!(fault, Fault::Lossy | Fault::Slow) {
+            // Kept first: whoever gives up half-way leaves links that are bad.
+            self.undone.push((until, Undo::Mend(fault, amount, nodes.clone())));
+            self.links.worsen(fault, amount, &nodes).await?;
+            return Ok(Some(text));
+        }
+        if fault.is_of_links() {
+            let links = self.cuts.around(&nodes, fault == Fault::CutOneWay);
+            self.cuts.cut(&links).await?;
+            self.undone.push((until, Undo::Join(links)));
+            return Ok(Some(text));
+        }
         if fault.is_of_processes() {
             self.busy.extend(&nodes);
+            // Also if it fails: a part of it may be done.
+            self.undone.push((until, Undo::Nodes(fault, nodes.clone())));
         }
-        self.undone.push((until, undo));
-        Ok(Some(text))
-    }
-
-    async fn apply_to_chain(&mut self, fault: Fault, count: u16, until: Instant) -> Result<(), Failure> {
-        let undo = match fault {
-            Fault::Join => {
-                let _added: Added = control::ask(&self.dir, &Request::Add { count }).await?;
-                return Ok(());
-            }
-            Fault::ChainReorg => {
-                return self.chain(json!({ "kind": "reorg", "depth": REORG_DEPTH, "deep": false })).await;
-            }
-            Fault::ChainTwoHeads => return self.chain(json!({ "kind": "two_heads", "blocks": 1 })).await,
-            Fault::ChainKill => {
-                let request = Request::Act { action: Action::Kill, targets: vec![Target::Chain] };
-                let _done: Done = control::ask(&self.dir, &request).await?;
-                self.producer_is_down = true;
-                Undo::StartProducer
-            }
-            Fault::ChainSlow => {
-                let every = self.plan.settings.block_time_ms.saturating_mul(3);
-                self.chain(json!({ "kind": "slow", "every_ms": every })).await?;
-                Undo::ClearChain
-            }
-            _ => {
-                self.chain(json!({ "kind": "stall" })).await?;
-                Undo::ClearChain
-            }
-        };
-        self.undone.push((until, undo));
-        Ok(())
+        let details = self.begin(planned, &nodes, rng).await?;
+        Ok(Some(if details.is_empty() { text } else { format!("{text} ({})", details.join("; ")) }))
     }
 
     /// When the next fault ends.
@@ -171,14 +167,10 @@ impl Stage {
     pub async fn undo_due(&mut self, now: Instant) -> Result<Vec<String>, Failure> {
         let mut told = Vec::new();
         while let Some(place) = self.undone.iter().position(|(until, _)| *until <= now) {
-            let (until, undo) = self.undone.swap_remove(place);
-            match self.undo(&undo).await {
-                Ok(text) => told.push(text),
-                Err(failure) => {
-                    self.undone.push((until, undo));
-                    return Err(failure);
-                }
-            }
+            let Some((_, undo)) = self.undone.get(place).cloned() else { break };
+            told.push(self.undo(&undo).await?);
+            // Only now: this may have been given up before it was done.
+            self.undone.swap_remove(place);
         }
         Ok(told)
     }
@@ -199,50 +191,22 @@ impl Stage {
 
     async fn undo(&mut self, undo: &Undo) -> Result<String, Failure> {
         match undo {
-            Undo::Start(nodes) => {
-                self.act(Action::Restart, nodes).await?;
+            Undo::Nodes(fault, nodes) => {
+                let what = self.end(*fault, nodes).await?;
                 self.busy.retain(|node| !nodes.contains(node));
-                Ok(format!("started: {}", list(nodes)))
-            }
-            Undo::Resume(nodes) => {
-                self.act(Action::Resume, nodes).await?;
-                self.busy.retain(|node| !nodes.contains(node));
-                Ok(format!("going on: {}", list(nodes)))
+                Ok(format!("{what}: {}", list(nodes)))
             }
             Undo::Join(links) => {
                 self.cuts.join(links).await?;
                 Ok(format!("{} links joined", links.len()))
             }
-            Undo::StartProducer => {
-                let request = Request::Act { action: Action::Restart, targets: vec![Target::Chain] };
-                let _done: Done = control::ask(&self.dir, &request).await?;
-                self.producer_is_down = false;
-                Ok("producer started".to_owned())
+            Undo::Mend(fault, amount, nodes) => {
+                self.links.mend(*fault, *amount, nodes).await?;
+                Ok(format!("no {fault} any more: {}", list(nodes)))
             }
-            // It starts without a fault.
-            Undo::ClearChain if self.producer_is_down => Ok("blocks as usual, once there are any".to_owned()),
-            Undo::ClearChain => {
-                self.chain(json!({ "kind": "clear" })).await?;
-                Ok("blocks as usual".to_owned())
-            }
+            Undo::StartProducer => self.start_producer().await,
+            Undo::ClearChain => self.end_on_chain().await,
         }
-    }
-
-    async fn act(&self, action: Action, nodes: &BTreeSet<u16>) -> Result<(), Failure> {
-        let targets = nodes.iter().copied().map(Target::Node).collect();
-        control::ask::<Done>(&self.dir, &Request::Act { action, targets }).await.map(drop)
-    }
-
-    fn remove_databases(&self, nodes: &BTreeSet<u16>) -> Result<(), Failure> {
-        for node in nodes {
-            let database = self.plan.node(*node).datadir.join(DATABASE);
-            std::fs::remove_dir_all(&database).context("remove", database.display())?;
-        }
-        Ok(())
-    }
-
-    async fn chain(&self, body: Value) -> Result<(), Failure> {
-        ask_chain(&self.plan, &body).await
     }
 
     /// Looks who is in which swarm; who does not answer stays where it was last seen.
@@ -257,30 +221,20 @@ impl Stage {
         };
         let answers = futures::future::join_all((0..processes.nodes).map(ask)).await;
         let seen = agreement::swarms(&answers);
-        let placed: BTreeSet<u16> = seen.values().flatten().copied().collect();
+        // Who answers and is in no swarm has left it.
+        let known: BTreeSet<u16> =
+            (0..).zip(&answers).filter_map(|(node, answer)| answer.is_some().then_some(node)).collect();
         let before = std::mem::take(&mut self.swarms);
         self.swarms = seen.into_iter().collect();
         for (swarm, nodes) in before {
-            let silent = nodes.into_iter().filter(|node| !placed.contains(node));
-            self.swarms.entry(swarm).or_default().extend(silent);
+            let silent: Vec<u16> = nodes.into_iter().filter(|node| !known.contains(node)).collect();
+            if !silent.is_empty() {
+                self.swarms.entry(swarm).or_default().extend(silent);
+            }
         }
         self.swarms.values_mut().for_each(|nodes| nodes.sort_unstable());
         Ok(())
     }
-}
-
-/// Has the producer make blocks as usual again.
-///
-/// # Errors
-/// [`Exit::Network`] if it does not answer.
-pub async fn clear_chain(plan: &Plan) -> Result<(), Failure> {
-    ask_chain(plan, &json!({ "kind": "clear" })).await
-}
-
-async fn ask_chain(plan: &Plan, body: &Value) -> Result<(), Failure> {
-    let socket = plan.producer().datadir.join(ADMIN_SOCKET);
-    let asked = http::post(&socket, "/fault", body).await;
-    asked.map(drop).map_err(|error| Failure::new(Exit::Network, format!("the block producer: {error}")))
 }
 
 /// `nodes 03 07 and 20 more`.

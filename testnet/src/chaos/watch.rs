@@ -1,7 +1,7 @@
-//! The memory and open files of all processes, while a run lasts.
+//! The memory and open files of all processes, and how many nodes the chain has decommissioned, while a run lasts.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -11,18 +11,20 @@ use crate::control::{self, Processes, Request};
 use crate::failure::{Exit, Failure};
 use crate::plan::Plan;
 use crate::target::Target;
-use crate::{files, procfs};
+use crate::{files, procfs, status};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
 /// How much of a log is searched for panics, from its end.
 const LOG_BYTES: u64 = 4 << 20;
 
-/// The most that any node had.
+/// The most that any node had, and the most nodes that were decommissioned at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Worst {
     pub(super) rss_bytes: u64,
     pub(super) fds: u64,
+    /// Beyond those that were at the beginning.
+    pub(super) decommissioned: u64,
 }
 
 /// Looks until it is told to end.
@@ -32,10 +34,10 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn begin(dir: &Path) -> Self {
-        let (stop, dir) = (CancellationToken::new(), dir.to_owned());
+    pub(super) fn begin(plan: &Plan) -> Self {
+        let (stop, plan) = (CancellationToken::new(), plan.clone());
         let stopped = stop.clone();
-        let task = tokio::spawn(async move { look(dir, stopped).await });
+        let task = tokio::spawn(async move { look(plan, stopped).await });
         Self { stop: stop.drop_guard(), task }
     }
 
@@ -45,10 +47,15 @@ impl Watch {
     }
 }
 
-async fn look(dir: PathBuf, stop: CancellationToken) -> Worst {
-    let mut worst = Worst::default();
+async fn look(plan: Plan, stop: CancellationToken) -> Worst {
+    let (mut worst, mut at_first) = (Worst::default(), None);
     while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
-        let Ok(processes) = control::ask::<Processes>(&dir, &Request::Processes).await else { continue };
+        // Nobody answers while the producer is killed.
+        if let Ok(now) = status::decommissioned(plan.producer().http).await {
+            let more = now.saturating_sub(*at_first.get_or_insert(now));
+            worst.decommissioned = worst.decommissioned.max(more);
+        }
+        let Ok(processes) = control::ask::<Processes>(&plan.dir, &Request::Processes).await else { continue };
         for child in processes.children.iter().filter(|child| child.target != Target::Chain) {
             let fds = fs::read_dir(format!("/proc/{}/fd", child.pid)).map_or(0, Iterator::count) as u64;
             worst.rss_bytes = worst.rss_bytes.max(procfs::resident_bytes(child.pid).unwrap_or_default());

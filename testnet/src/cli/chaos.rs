@@ -1,29 +1,25 @@
 //! `sotto-testnet chaos`: faults on the running testnet while users write and read, and what came of their messages.
 
-use std::collections::BTreeSet;
+mod by_hand;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio::signal::ctrl_c;
 
+use self::by_hand::{ApplyArguments, apply, clear, list};
 use super::Globals;
 use super::console::Console;
 use super::location::{Location, shown};
 use super::up::{finish, show};
-use crate::chaos::{self, Cuts, Fault, Options, Report, Scenario, Stage, Verdict};
-use crate::control::{self, Action, Done, Processes, Request};
+use crate::chaos::{self, Options, Report, Scenario, Stage, Verdict};
 use crate::failure::{Context as _, Exit, Failure};
 use crate::files;
 use crate::plan::Plan;
 use crate::progress::{Display, Outcome};
 use crate::supervisor::Report as Steps;
-use crate::target::{Selection, Target};
-
-/// A fault that is applied by hand lasts until it is cleared.
-const UNTIL_CLEARED: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// What can be done.
 #[derive(Clone, Debug, Subcommand)]
@@ -31,15 +27,8 @@ pub(super) enum Verb {
     /// Run scenarios, and check every message
     Run(RunArguments),
     /// Do something to nodes until "clear"
-    Apply {
-        /// What
-        #[arg(value_enum)]
-        fault: Applied,
-        /// A node's number, several as 3,5 or 10-14, or "all"
-        #[arg(value_name = "NODES")]
-        nodes: Selection,
-    },
-    /// Undo everything: nodes that were killed or stopped, links that were cut, faults of the chain
+    Apply(ApplyArguments),
+    /// Undo everything that was done to nodes, links and the chain, also by a run that was killed
     Clear,
     /// The scenarios there are, and the faults the testnet is under
     List,
@@ -49,30 +38,6 @@ pub(super) enum Verb {
         #[arg(value_name = "FILE")]
         history: PathBuf,
     },
-}
-
-/// What can be applied by hand; for the chain see `sotto-testnet chain`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Applied {
-    /// Kill them without warning
-    Kill,
-    /// Stop them: they keep their connections and answer nobody
-    Pause,
-    /// Cut them off from all others; needs root and nft
-    Cut,
-    /// Nothing goes from them to all others; needs root and nft
-    CutOneWay,
-}
-
-impl From<Applied> for Fault {
-    fn from(applied: Applied) -> Self {
-        match applied {
-            Applied::Kill => Self::Kill,
-            Applied::Pause => Self::Pause,
-            Applied::Cut => Self::Cut,
-            Applied::CutOneWay => Self::CutOneWay,
-        }
-    }
 }
 
 /// Options of `chaos run`.
@@ -108,8 +73,8 @@ pub(super) struct RunArguments {
 pub(super) async fn run(globals: &Globals, verb: Verb, console: &Console) -> Result<(), Failure> {
     match verb {
         Verb::Run(arguments) => Box::pin(run_all(globals, &arguments, console)).await,
-        Verb::Apply { fault, nodes } => apply(&Location::new(globals)?.plan()?, fault.into(), &nodes, console).await,
-        Verb::Clear => clear(&Location::new(globals)?.plan()?, console).await,
+        Verb::Apply(arguments) => Box::pin(apply(&Location::new(globals)?.plan()?, arguments, console)).await,
+        Verb::Clear => Box::pin(clear(&Location::new(globals)?.plan()?, console)).await,
         Verb::List => list(globals, console).await,
         Verb::Judge { history } => judge(&history, console),
     }
@@ -128,8 +93,10 @@ async fn run_all(globals: &Globals, arguments: &RunArguments, console: &Console)
     for scenario in &scenarios {
         // Nodes may have come in the run before.
         let plan = Location::new(globals)?.plan()?;
-        if arguments.all && scenario.needs_root() && !Cuts::are_possible().await {
-            console.note(&format!("{}: skipped: needs root and nft", scenario.name));
+        if arguments.all
+            && let Some(need) = chaos::missing(scenario).await
+        {
+            console.note(&format!("{}: skipped: needs {need}", scenario.name));
             skipped.push(scenario.name.clone());
             continue;
         }
@@ -142,7 +109,7 @@ async fn run_all(globals: &Globals, arguments: &RunArguments, console: &Console)
     }
     let acked: u64 = reports.iter().map(|report| report.verdict.acked).sum();
     let text = format!(
-        "{} runs, {acked} messages stored, {} with a broken promise, {} skipped: needs root",
+        "{} runs, {acked} messages stored, {} with a broken promise, {} skipped",
         reports.len(),
         missed.len(),
         skipped.len()
@@ -198,81 +165,6 @@ fn write(report: &Report, out: &Path) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-async fn apply(plan: &Plan, fault: Fault, nodes: &Selection, console: &Console) -> Result<(), Failure> {
-    let targets = nodes.resolve(plan.settings.nodes).map_err(|missing| {
-        Failure::new(Exit::NotFound, format!("there is no {missing}: {} nodes", plan.settings.nodes))
-    })?;
-    let nodes: Option<BTreeSet<u16>> = targets
-        .into_iter()
-        .map(|target| match target {
-            Target::Node(index) => Some(index),
-            Target::Chain => None,
-        })
-        .collect();
-    let nodes = nodes.ok_or_else(|| {
-        Failure::new(Exit::Usage, "the block producer has faults of its own").hint("sotto-testnet chain --help")
-    })?;
-    let applied = Stage::new(plan).apply_to(fault, nodes, Instant::now() + UNTIL_CLEARED).await?;
-    let text = format!("{}; until: sotto-testnet chaos clear", applied.as_deref().unwrap_or("nobody"));
-    console.print(&text, &json!({ "v": 1, "type": "testnet.chaos_applied", "applied": applied }))
-}
-
-async fn clear(plan: &Plan, console: &Console) -> Result<(), Failure> {
-    let processes: Processes = control::ask(&plan.dir, &Request::Processes).await?;
-    let in_state = |paused: bool| -> Vec<Target> {
-        let chosen = processes.children.iter().filter(|child| child.state != "running");
-        chosen.filter(|child| (child.state == "paused") == paused).map(|child| child.target).collect()
-    };
-    let (paused, ended) = (in_state(true), in_state(false));
-    for (action, targets) in [(Action::Resume, &paused), (Action::Restart, &ended)] {
-        if !targets.is_empty() {
-            let _done: Done = control::ask(&plan.dir, &Request::Act { action, targets: targets.clone() }).await?;
-        }
-    }
-    let cut = Cuts::count(plan).await.unwrap_or_default();
-    if cut > 0 {
-        Cuts::clear(plan).await?;
-    }
-    chaos::clear_chain(plan).await?;
-    let text = format!("{} went on, {} started, {cut} links joined; blocks as usual", paused.len(), ended.len());
-    let document = json!({ "v": 1, "type": "testnet.chaos_cleared", "resumed": paused.len(), "started": ended.len(),
-        "links_joined": cut });
-    console.print(&text, &document)
-}
-
-async fn list(globals: &Globals, console: &Console) -> Result<(), Failure> {
-    let scenarios = Scenario::built_in()?;
-    let mut lines = vec!["scenarios".to_owned()];
-    for scenario in &scenarios {
-        let root = if scenario.needs_root() { " (needs root and nft)" } else { "" };
-        lines.push(format!("  {:4}  {:>3} s  {}{root}", scenario.name, scenario.seconds, scenario.what));
-    }
-    // Without a testnet there are no faults.
-    let plan = Location::new(globals)?.plan().ok();
-    let processes = match &plan {
-        Some(plan) => control::ask::<Processes>(&plan.dir, &Request::Processes).await.ok(),
-        None => None,
-    };
-    let children = processes.map(|processes| processes.children).unwrap_or_default();
-    let unwell: Vec<_> = children.into_iter().filter(|child| child.state != "running").collect();
-    let cut = match &plan {
-        Some(plan) => Cuts::count(plan).await,
-        None => Some(0),
-    };
-    lines.push("faults".to_owned());
-    lines.extend(unwell.iter().map(|child| format!("  {}: {}", child.target, child.state)));
-    match cut {
-        Some(0) if unwell.is_empty() => lines.push("  none".to_owned()),
-        Some(0) => {}
-        Some(links) => lines.push(format!("  {links} links are cut")),
-        None => lines.push("  cut links: not known without root and nft".to_owned()),
-    }
-    let faults: Vec<_> = unwell.iter().map(|child| json!({ "target": child.target, "state": child.state })).collect();
-    let document = json!({ "v": 1, "type": "testnet.chaos", "scenarios": scenarios, "faults": faults,
-        "links_cut": cut });
-    console.print(&lines.join("\n"), &document)
-}
-
 fn judge(history: &Path, console: &Console) -> Result<(), Failure> {
     let verdict: Verdict = chaos::judge(&chaos::read_history(history)?);
     let mut lines = vec![format!("{} written, {} stored, {}", verdict.written, verdict.acked, verdict.found())];
@@ -300,12 +192,8 @@ mod tests {
         assert!(matches!(parsed("sotto-testnet chaos run f1 ./mine.toml --seed 7").unwrap(),
             Verb::Run(RunArguments { scenarios, seed: 7, .. }) if scenarios == ["f1", "./mine.toml"]));
         assert!(matches!(parsed("sotto-testnet chaos run --all").unwrap(), Verb::Run(RunArguments { all: true, .. })));
-        for wrong in ["run", "run --all f1", "run f1 --rate 0", "run f1 --seconds 0", "apply burn 3", "apply cut"] {
+        for wrong in ["run", "run --all f1", "run f1 --rate 0", "run f1 --seconds 0"] {
             assert!(parsed(&format!("sotto-testnet chaos {wrong}")).is_err(), "{wrong}");
         }
-        assert!(matches!(
-            parsed("sotto-testnet chaos apply cut-one-way 3-5").unwrap(),
-            Verb::Apply { fault: Applied::CutOneWay, .. }
-        ));
     }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Globals;
 use super::console::Console;
 use super::location::{DATA, Location, shown};
+use crate::chaos;
 use crate::failure::{Context, Exit, Failure};
 use crate::files;
 use crate::lock::Lock;
@@ -63,6 +64,7 @@ fn every_testnet() -> Result<Vec<PathBuf>, Failure> {
 
 fn remove(dir: &PathBuf) -> Result<(), Failure> {
     let lock = Lock::take(dir).map_err(|error| Failure::new(Exit::InUse, error.to_string()))?;
+    chaos::give_all_back(dir)?;
     remove_data(dir)?;
     let log = dir.join(files::SUPERVISOR_LOG);
     if log.exists() {

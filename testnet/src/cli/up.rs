@@ -17,6 +17,7 @@ use super::console::Console;
 use super::location::{Location, shown};
 use super::{Globals, banner, signals};
 use crate::binaries::Binaries;
+use crate::chaos;
 use crate::control::{Server, WAITING_REQUESTS, Waiting};
 use crate::demo;
 use crate::failure::{Context, Exit, Failure};
@@ -75,6 +76,8 @@ pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Cons
     let location = Location::with_default(globals, if arguments.exit { "exit" } else { "dev" })?;
     fs::create_dir_all(&location.dir).context("create", location.dir.display())?;
     let lock = Lock::take(&location.dir).map_err(|error| in_use(&error))?;
+    // Faults of a testnet that was killed.
+    chaos::give_all_back(&location.dir)?;
     if arguments.fresh || arguments.exit {
         remove_data(&location.dir)?;
     }
@@ -92,12 +95,14 @@ pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Cons
     if arguments.exit_on_stdin_eof {
         signals::stop_at_stdin_eof(&stop);
     }
-    let result = supervise(globals, plan, arguments, console, &stop).await;
+    let result = supervise(globals, plan.clone(), arguments, console, &stop).await;
+    // Whoever has begun a fault and not ended it: nothing must stay mounted.
+    let left = chaos::give_all_back(&location.dir).and_then(|()| chaos::remove_groups(&plan));
     drop(lock);
     // Only when a refused start left it empty.
     let _holds_data: Result<_, _> = fs::remove_dir(&location.dir);
     let signal = *signalled.borrow();
-    match (result, signal) {
+    match (result.and_then(|ended| left.map(|()| ended)), signal) {
         // Stopping was what the user wanted; a testnet that was up has ended well.
         (Ok(Ended::Up), Some(Exit::Interrupted)) | (Ok(_), None) => Ok(()),
         (Ok(_), Some(exit)) => Err(Failure::new(exit, "stopped")),

@@ -1,5 +1,7 @@
 //! Commands to a running testnet.
 
+use std::process::Command;
+
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -7,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Report, Supervisor, describe, prepare, stop_all};
 use crate::control::{self, Action, Added, ChildState, Done, Processes, Request, Waiting};
 use crate::failure::{Context, Exit, Failure};
-use crate::plan::{PlanError, Settings};
+use crate::guise::Guise;
+use crate::plan::{Place, PlanError, Settings};
 use crate::process::{Process, State};
 use crate::target::Target;
 use crate::{files, ports};
@@ -41,6 +44,7 @@ impl Supervisor {
             Request::Processes => control::to_value(&self.processes()),
             Request::Add { count } => control::to_value(&self.add(count).await?),
             Request::Act { action, targets } => control::to_value(&self.act(action, &targets).await?),
+            Request::Disguise { guise, nodes } => control::to_value(&self.disguise(&guise, &nodes).await?),
             Request::Manifest => self.write_manifest().await.map(|()| Value::Null),
             Request::Progress | Request::Down => Ok(Value::Null),
         }
@@ -52,10 +56,9 @@ impl Supervisor {
 
     fn processes(&self) -> Processes {
         let targets = std::iter::once(Target::Chain).chain((0..).map(Target::Node));
-        let children = std::iter::once(&self.producer)
-            .chain(&self.nodes)
-            .zip(targets)
-            .map(|(process, target)| ChildState { target, pid: process.pid(), state: describe(process.state()) });
+        let children = std::iter::once(&self.producer).chain(&self.nodes).zip(targets).map(|(process, target)| {
+            ChildState { target, pid: process.pid(), state: describe(process.state()), guise: self.guise(target) }
+        });
         Processes { supervisor: std::process::id(), nodes: self.count(), children: children.collect() }
     }
 
@@ -71,7 +74,8 @@ impl Supervisor {
         write_settings(&plan.settings, &plan.dir)?;
         self.plan = plan;
         for index in &indices {
-            let node = self.spawn_node(*index)?;
+            let place = self.plan.node(*index);
+            let node = self.spawn(&place, self.binaries.run_node(&self.plan, &place, &Guise::Plain)?)?;
             self.nodes.push(node);
         }
         Ok(Added { indices, nodes: self.count() })
@@ -108,10 +112,36 @@ impl Supervisor {
         let stopped_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if action == Action::Restart {
             for target in targets {
-                self.start_again(*target)?;
+                self.start_again(*target, &Guise::Plain)?;
             }
         }
         Ok(Done { stopped_ms, nodes: self.count() })
+    }
+
+    /// Ends some nodes in order if they run, and starts them in another guise.
+    ///
+    /// # Errors
+    /// [`Failure`] when one of them is not there, or the guise is not possible here; nothing is ended then.
+    async fn disguise(&mut self, guise: &Guise, nodes: &[u16]) -> Result<Done, Failure> {
+        for node in nodes {
+            self.binaries.run_node(&self.plan, &self.plan.node(*node), guise)?;
+        }
+        let targets = || nodes.iter().copied().map(Target::Node);
+        let children: Vec<Process> = targets().map(|target| self.child(target).cloned()).collect::<Result<_, _>>()?;
+        let started = tokio::time::Instant::now();
+        stop_all(children).await;
+        let stopped_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        for target in targets() {
+            self.start_again(target, guise)?;
+        }
+        Ok(Done { stopped_ms, nodes: self.count() })
+    }
+
+    fn guise(&self, target: Target) -> Guise {
+        match target {
+            Target::Chain => Guise::Plain,
+            Target::Node(index) => self.guises.get(&index).cloned().unwrap_or_default(),
+        }
     }
 
     fn child(&self, target: Target) -> Result<&Process, Failure> {
@@ -123,17 +153,20 @@ impl Supervisor {
         }
     }
 
-    fn start_again(&mut self, target: Target) -> Result<(), Failure> {
+    fn start_again(&mut self, target: Target, guise: &Guise) -> Result<(), Failure> {
         match target {
             Target::Chain => {
-                let place = self.plan.producer();
-                let command = self.binaries.run_producer(&self.plan);
-                self.producer = Process::spawn(&place.label, command, &place.output, self.exit_sender.clone())
-                    .context("start", &place.label)?;
+                self.producer = self.spawn(&self.plan.producer(), self.binaries.run_producer(&self.plan))?;
             }
             Target::Node(index) => {
-                let node = self.spawn_node(index)?;
+                let place = self.plan.node(index);
+                let node = self.spawn(&place, self.binaries.run_node(&self.plan, &place, guise)?)?;
+                let before = self.guises.remove(&index).unwrap_or_default();
+                if !guise.is_plain() {
+                    self.guises.insert(index, guise.clone());
+                }
                 if let Some(slot) = self.nodes.get_mut(usize::from(index)) {
+                    before.clean_up(slot.pid());
                     *slot = node;
                 }
             }
@@ -141,9 +174,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn spawn_node(&self, index: u16) -> Result<Process, Failure> {
-        let place = self.plan.node(index);
-        let command = self.binaries.run_node(&self.plan, &place);
+    fn spawn(&self, place: &Place, command: Command) -> Result<Process, Failure> {
         Process::spawn(&place.label, command, &place.output, self.exit_sender.clone()).context("start", &place.label)
     }
 }

@@ -1,5 +1,6 @@
 //! From an empty directory, or from one left by an earlier run, to a testnet in which all agree.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::{Report, Supervisor, WAITING_EXITS, write_settings};
 use crate::agreement::{self, Agreed, Agreement};
 use crate::binaries::Binaries;
 use crate::failure::{Context, Exit as ExitCode, Failure};
+use crate::guise::Guise;
 use crate::manifest::{self, Manifest};
 use crate::plan::{Place, Plan};
 use crate::process::{Exit, Process};
@@ -60,9 +62,10 @@ impl Supervisor {
         let place = plan.producer();
         fs::create_dir_all(&place.datadir).context("create", place.datadir.display())?;
         let producer = spawn(&place, binaries.run_producer(&plan))?;
-        let nodes = plan.nodes().map(|place| spawn(&place, binaries.run_node(&plan, &place)));
+        let nodes = plan.nodes().map(|place| spawn(&place, binaries.run_node(&plan, &place, &Guise::Plain)?));
         let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { plan, binaries, producer, nodes, exits, exit_sender, ready: Duration::ZERO, height: 0 })
+        let guises = BTreeMap::new();
+        Ok(Self { plan, binaries, producer, nodes, guises, exits, exit_sender, ready: Duration::ZERO, height: 0 })
     }
 
     /// Polls until all nodes are well and agree.

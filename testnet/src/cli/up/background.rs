@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::announce;
+use crate::chaos;
 use crate::cli::console::Console;
 use crate::cli::location::{Location, shown};
 use crate::cli::{Globals, signals};
@@ -73,6 +74,9 @@ pub(in crate::cli) async fn down(globals: &Globals, console: &Console) -> Result
     let document =
         |was_running: bool| serde_json::json!({ "v": 1, "type": "testnet.down", "was_running": was_running });
     if Lock::holder(&plan.dir).is_none() {
+        // Faults of a testnet that was killed.
+        chaos::give_all_back(&plan.dir)?;
+        chaos::remove_groups(&plan)?;
         return console.print(&format!("not running: {}", shown(&plan.dir)), &document(false));
     }
     end(&plan, globals.timeout.unwrap_or(DOWN_DEADLINE)).await?;

@@ -13,14 +13,10 @@ const RATE: &str = "30";
 
 pub(super) fn slice(testnet: &Testnet) -> Figure {
     let listed = testnet.json("chaos list");
-    let is_possible = !listed["links_cut"].is_null();
-    let mut names = vec!["f1", "f3", "f8", "f12", "f14", "f30"];
-    if is_possible {
-        names.push("f6");
-    } else {
-        // The last of them cuts links, too.
-        names.retain(|name| *name != "f30");
-    }
+    let mut names = vec!["f1", "f3", "f8", "f12", "f14", "f30", "f6"];
+    let all = names.len();
+    // Only root can cut links.
+    names.retain(|name| listed["missing"][name].is_null());
     let (mut stored, mut faults, mut slowest) = (0, 0, Duration::ZERO);
     for name in &names {
         let mut run = testnet.command("chaos run --json --seed 5");
@@ -31,7 +27,10 @@ pub(super) fn slice(testnet: &Testnet) -> Figure {
         faults += run["faults"].as_u64().unwrap();
         slowest = slowest.max(Duration::from_millis(run["agreed_after_ms"].as_u64().unwrap()));
     }
-    let skipped = if is_possible { "" } else { "; 2 skipped: need root and nft" };
+    let skipped = match all - names.len() {
+        0 => String::new(),
+        skipped => format!("; {skipped} skipped: need root and nft"),
+    };
     Figure(format!(
         "{} runs, {faults} faults, {stored} messages stored, 0 lost; all agreed {:.1} s after the last fault at the \
          latest{skipped}",
@@ -43,12 +42,27 @@ pub(super) fn slice(testnet: &Testnet) -> Figure {
 pub(super) fn cleared(testnet: &Testnet) -> Figure {
     testnet.run("chaos apply kill 3").ok();
     testnet.run("chaos apply pause 4").ok();
-    let faults = testnet.json("chaos list")["faults"].as_array().unwrap().len();
-    assert_eq!(faults, 2);
+    testnet.run("chaos apply flip-bits 5").ok();
+    testnet.run("chaos apply truncate 6").ok();
+    testnet.run("chaos apply old-copy 7").ok();
+    testnet.run("chaos apply few-files 8").ok();
+    let (mut expected, mut others) = (6, 2);
+    for (scenario, fault) in [("f10", "clock 9 --ahead-seconds 60"), ("f17", "misbehave 10 --mode withhold")] {
+        // Where its library or program is.
+        if testnet.json("chaos list")["missing"][scenario].is_null() {
+            testnet.run(&format!("chaos apply {fault}")).ok();
+            (expected, others) = (expected + 1, others + 1);
+        }
+    }
+    let faults = testnet.json("chaos list")["faults"].clone();
+    assert_eq!(faults.as_array().unwrap().len(), expected, "{faults:#}");
+    let wrong = testnet.run("chaos apply kill 3 --ahead-seconds 5").failed_with(2);
+    assert!(wrong.contains("belongs to"), "{wrong}");
     let refused = testnet.run("chaos apply pause chain").failed_with(2);
     assert!(refused.contains("chain --help"), "{refused}");
     let cleared = testnet.json("chaos clear");
-    assert_eq!((cleared["resumed"].as_u64(), cleared["started"].as_u64()), (Some(1), Some(1)));
+    assert_eq!((cleared["resumed"].as_u64(), cleared["started"].as_u64()), (Some(1), Some(3)));
+    assert_eq!(cleared["others"].as_u64(), Some(others));
     testnet.run("wait --until ready --timeout 60s").ok();
     assert_eq!(testnet.json("chaos list")["faults"].as_array().unwrap().len(), 0);
     Figure::from(())

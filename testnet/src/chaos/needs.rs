@@ -1,0 +1,101 @@
+//! What faults need of the machine that is not everywhere.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::cuts::Cuts;
+use super::fault::Fault;
+use super::groups::Groups;
+use super::scenario::Scenario;
+use super::{mounts, rates, straces};
+use crate::binaries::Binaries;
+use crate::failure::{Exit, Failure};
+use crate::guise;
+
+/// What a fault needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Root and `nft`.
+    PacketFilter,
+    /// Root and `tc`.
+    TrafficControl,
+    /// Root that may mount file systems.
+    Mounts,
+    /// Root and `strace`.
+    Strace,
+    /// Root and control groups.
+    Groups,
+    /// `libfaketime`.
+    FakeTime,
+    /// The program that misbehaves.
+    Misbehaving,
+}
+
+impl Need {
+    /// Whether it is there.
+    pub async fn is_met(self) -> bool {
+        match self {
+            Self::PacketFilter => Cuts::are_possible().await,
+            Self::TrafficControl => rates::are_possible().await,
+            Self::Mounts => mounts::are_possible(),
+            Self::Strace => straces::are_possible().await,
+            Self::Groups => Groups::are_possible(),
+            Self::FakeTime => guise::fake_time().is_some(),
+            Self::Misbehaving => Binaries::locate().is_ok_and(|binaries| binaries.can_misbehave()),
+        }
+    }
+
+    /// How it comes to be there.
+    const fn hint(self) -> &'static str {
+        match self {
+            Self::PacketFilter => "as root: apt-get install nftables",
+            Self::TrafficControl => "as root: apt-get install iproute2",
+            Self::Mounts => "as root, outside of containers",
+            Self::Strace => "as root: apt-get install strace",
+            Self::Groups => "as root, outside of containers",
+            Self::FakeTime => "apt-get install faketime",
+            Self::Misbehaving => "cargo build --release --bins",
+        }
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PacketFilter => "root and nft",
+            Self::TrafficControl => "root and tc",
+            Self::Mounts => "root that may mount",
+            Self::Strace => "root and strace",
+            Self::Groups => "root and control groups",
+            Self::FakeTime => "libfaketime",
+            Self::Misbehaving => "sotto-misbehaving",
+        })
+    }
+}
+
+/// The first thing that a scenario needs and that is not here.
+pub async fn missing(scenario: &Scenario) -> Option<Need> {
+    let needs: BTreeSet<Need> = scenario.faults.iter().filter_map(|planned| planned.kind.needs()).collect();
+    for need in needs {
+        if !need.is_met().await {
+            return Some(need);
+        }
+    }
+    None
+}
+
+/// Whether a fault can be done here.
+///
+/// # Errors
+/// [`Failure`] with what it needs.
+pub async fn check_possible(fault: Fault) -> Result<(), Failure> {
+    match fault.needs() {
+        Some(need) if !need.is_met().await => Err(refused(&format!("\"{fault}\""), need)),
+        _ => Ok(()),
+    }
+}
+
+/// That `who` cannot be done here.
+pub(super) fn refused(who: &str, need: Need) -> Failure {
+    Failure::new(Exit::Failed, format!("{who} needs {need}")).hint(need.hint())
+}

@@ -1,0 +1,285 @@
+//! Faults that are begun by hand, listed, and ended.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use sotto_behaviours::network::WallClock;
+
+use crate::bench::seeded;
+use crate::chaos::{self, BadLinks, Cuts, Fault, Leftover, Links, Planned, Scenario, Stage};
+use crate::cli::Globals;
+use crate::cli::console::Console;
+use crate::cli::location::Location;
+use crate::control::{self, Processes, Request};
+use crate::failure::{Exit, Failure};
+use crate::guise::Mode;
+use crate::plan::Plan;
+use crate::target::{Selection, Target};
+
+/// A fault that is applied by hand lasts until it is cleared.
+const UNTIL_CLEARED: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Options of `chaos apply`.
+#[derive(Clone, Debug, Args)]
+pub(in crate::cli) struct ApplyArguments {
+    /// What
+    #[arg(value_enum)]
+    fault: Applied,
+    /// A node's number, several as 3,5 or 10-14, or "all"
+    #[arg(value_name = "NODES")]
+    nodes: Selection,
+    /// With lossy: how many of 100 packets are lost [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=99))]
+    percent: Option<u16>,
+    /// With slow: how much goes through, in kbit/s [default: 128]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    kbit: Option<u16>,
+    /// With clock: how far ahead; behind if it is negative
+    #[arg(long, value_name = "N", allow_negative_numbers = true, required_if_eq("fault", "clock"))]
+    ahead_seconds: Option<i32>,
+    /// With misbehave: what they do wrong
+    #[arg(long, value_enum, required_if_eq("fault", "misbehave"))]
+    mode: Option<Mode>,
+}
+
+/// What can be applied by hand; for the chain see `sotto-testnet chain`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Applied {
+    /// Kill them without warning
+    Kill,
+    /// Stop them: they keep their connections and answer nobody
+    Pause,
+    /// Cut them off from all others; needs root and nft
+    Cut,
+    /// Nothing goes from them to all others; needs root and nft
+    CutOneWay,
+    /// A part of all packets to and from them is lost; needs root and nft
+    Lossy,
+    /// Packets to and from them wait for their turn; needs root and tc
+    Slow,
+    /// Kill them and flip some bits in their databases
+    FlipBits,
+    /// Kill them and cut a file of each database short
+    Truncate,
+    /// Keep copies of their databases, which "clear" puts back
+    OldCopy,
+    /// Leave no space for their data; needs root
+    DiskFull,
+    /// Have their syncs fail; needs root and strace
+    FsyncError,
+    /// Start them again with their clocks off; needs libfaketime
+    Clock,
+    /// Start them again with 96 MiB of memory each; needs root
+    Memory,
+    /// Leave them 2 to 5 % of a processor each; needs root
+    Cpu,
+    /// Let them open 256 files each
+    FewFiles,
+    /// Take them out of the network; they come back when their stake is free
+    Leave,
+    /// Start them again as nodes that misbehave
+    Misbehave,
+}
+
+impl From<Applied> for Fault {
+    fn from(applied: Applied) -> Self {
+        match applied {
+            Applied::Kill => Self::Kill,
+            Applied::Pause => Self::Pause,
+            Applied::Cut => Self::Cut,
+            Applied::CutOneWay => Self::CutOneWay,
+            Applied::Lossy => Self::Lossy,
+            Applied::Slow => Self::Slow,
+            Applied::FlipBits => Self::FlipBits,
+            Applied::Truncate => Self::Truncate,
+            Applied::OldCopy => Self::OldCopy,
+            Applied::DiskFull => Self::DiskFull,
+            Applied::FsyncError => Self::FsyncError,
+            Applied::Clock => Self::Clock,
+            Applied::Memory => Self::Memory,
+            Applied::Cpu => Self::Cpu,
+            Applied::FewFiles => Self::FewFiles,
+            Applied::Leave => Self::Leave,
+            Applied::Misbehave => Self::Misbehave,
+        }
+    }
+}
+
+impl ApplyArguments {
+    /// The fault with its amounts.
+    fn planned(&self) -> Result<Planned, Failure> {
+        let fault = Fault::from(self.fault);
+        let amount = |given: Option<u16>, of, default| given.or((fault == of).then_some(default));
+        let planned = Planned {
+            percent: amount(self.percent, Fault::Lossy, 20).map(|percent| [percent; 2]),
+            kbit: amount(self.kbit, Fault::Slow, 128).map(|kbit| [kbit; 2]),
+            ahead_seconds: self.ahead_seconds.map(|seconds| [seconds, seconds]),
+            modes: self.mode.into_iter().collect(),
+            ..Planned::once(fault)
+        };
+        planned.check()?;
+        Ok(planned)
+    }
+}
+
+/// Begins a fault.
+pub(super) async fn apply(plan: &Plan, arguments: ApplyArguments, console: &Console) -> Result<(), Failure> {
+    let planned = arguments.planned()?;
+    let targets = arguments.nodes.resolve(plan.settings.nodes).map_err(|missing| {
+        Failure::new(Exit::NotFound, format!("there is no {missing}: {} nodes", plan.settings.nodes))
+    })?;
+    let nodes: Option<BTreeSet<u16>> = targets
+        .into_iter()
+        .map(|target| match target {
+            Target::Node(index) => Some(index),
+            Target::Chain => None,
+        })
+        .collect();
+    let nodes = nodes.ok_or_else(|| {
+        Failure::new(Exit::Usage, "the block producer has faults of its own").hint("sotto-testnet chain --help")
+    })?;
+    chaos::check_possible(planned.kind).await?;
+    Links::check(plan, std::iter::once(planned.kind)).await?;
+    let rng = &mut seeded(WallClock::system().now().0, "chaos by hand", 0);
+    let amount = planned.amount(rng);
+    let mut stage = Stage::new(plan);
+    let applied = match stage.apply_to((&planned, amount), nodes, Instant::now() + UNTIL_CLEARED, rng).await {
+        Ok(applied) => applied,
+        Err(failure) => {
+            // What failed is told, not what could not be undone after it.
+            let _told: Result<_, _> = stage.undo_all().await;
+            return Err(failure);
+        }
+    };
+    let until = if planned.kind.ends() { "; until: sotto-testnet chaos clear" } else { "" };
+    let text = format!("{}{until}", applied.as_deref().unwrap_or("nobody"));
+    console.print(&text, &json!({ "v": 1, "type": "testnet.chaos_applied", "applied": applied }))
+}
+
+/// Ends all faults.
+pub(super) async fn clear(plan: &Plan, console: &Console) -> Result<(), Failure> {
+    // Links first: what is wrong with them outlives the testnet. A kernel that refuses is told of when the rest is done.
+    let cut = Cuts::count(plan).await.unwrap_or_default();
+    if cut > 0 {
+        Cuts::clear(plan).await?;
+    }
+    let mended = Links::clear(plan).await;
+    let processes: Processes = control::ask(&plan.dir, &Request::Processes).await?;
+    let leftovers = chaos::leftovers(plan, &processes);
+    chaos::clear_leftovers(&Stage::new(plan), &leftovers).await?;
+    chaos::clear_chain(plan).await?;
+    let bad = mended?;
+    let count = |wanted: fn(&Leftover) -> bool| leftovers.iter().filter(|leftover| wanted(leftover)).count();
+    let resumed = count(|leftover| leftover.fault == Fault::Pause);
+    let started = count(|leftover| leftover.fault == Fault::Kill);
+    let others = leftovers.len() - resumed - started;
+    let text = format!(
+        "{resumed} went on, {started} started, {others} other faults ended, {cut} links joined, links of {} nodes mended; \
+         blocks as usual",
+        bad.nodes()
+    );
+    let document = json!({ "v": 1, "type": "testnet.chaos_cleared", "resumed": resumed, "started": started,
+        "others": others, "links_joined": cut, "links_mended": bad });
+    console.print(&text, &document)
+}
+
+/// Says which scenarios there are, and which faults.
+pub(super) async fn list(globals: &Globals, console: &Console) -> Result<(), Failure> {
+    let scenarios = Scenario::built_in()?;
+    let mut lines = vec!["scenarios".to_owned()];
+    let mut missing = serde_json::Map::new();
+    for scenario in &scenarios {
+        let need = chaos::missing(scenario).await;
+        let text = need.map(|need| format!(" (needs {need})")).unwrap_or_default();
+        lines.push(format!("  {:4}  {:>3} s  {}{text}", scenario.name, scenario.seconds, scenario.what));
+        missing.extend(need.map(|need| (scenario.name.clone(), need.to_string().into())));
+    }
+    // Without a testnet there are no faults.
+    let plan = Location::new(globals)?.plan().ok();
+    let processes = match &plan {
+        Some(plan) => control::ask::<Processes>(&plan.dir, &Request::Processes).await.ok(),
+        None => None,
+    };
+    let leftovers = match (&plan, &processes) {
+        (Some(plan), Some(processes)) => chaos::leftovers(plan, processes),
+        _ => Vec::new(),
+    };
+    let cut = match &plan {
+        Some(plan) => Cuts::count(plan).await,
+        None => Some(0),
+    };
+    let bad = match &plan {
+        Some(plan) => Links::bad(plan).await,
+        None => Some(BadLinks::default()),
+    };
+    lines.push("faults".to_owned());
+    lines.extend(leftovers.iter().map(|leftover| format!("  {}: {}", leftover.target, leftover.what)));
+    match &bad {
+        Some(bad) => {
+            lines.extend(bad.lossy.iter().map(|node| format!("  {}: lossy links", Target::Node(*node))));
+            lines.extend(bad.slow.iter().map(|node| format!("  {}: slow links", Target::Node(*node))));
+        }
+        None => lines.push("  bad links: not known without root, nft and tc".to_owned()),
+    }
+    match cut {
+        Some(0) if leftovers.is_empty() && bad.as_ref().is_some_and(|bad| bad.nodes() == 0) => {
+            lines.push("  none".to_owned());
+        }
+        Some(0) => {}
+        Some(links) => lines.push(format!("  {links} links are cut")),
+        None => lines.push("  cut links: not known without root and nft".to_owned()),
+    }
+    let fault =
+        |leftover: &Leftover| json!({ "target": leftover.target, "kind": leftover.fault, "state": leftover.what });
+    let faults: Vec<_> = leftovers.iter().map(fault).collect();
+    let document = json!({ "v": 1, "type": "testnet.chaos", "scenarios": scenarios, "missing": missing,
+        "faults": faults, "links_cut": cut, "links_bad": bad });
+    console.print(&lines.join("\n"), &document)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Verb as Any, chaos::Verb};
+
+    fn parsed(line: &str) -> Result<ApplyArguments, clap::Error> {
+        match Cli::try_parse_from(format!("sotto-testnet chaos apply {line}").split(' '))?.verb {
+            Any::Chaos(Verb::Apply(arguments)) => Ok(arguments),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_fault_of_nodes_has_its_amounts_and_no_others() {
+        assert_eq!(parsed("cut-one-way 3-5").unwrap().fault, Applied::CutOneWay);
+        let clock = parsed("clock 3 --ahead-seconds -60").unwrap().planned().unwrap();
+        assert_eq!((clock.kind, clock.ahead_seconds), (Fault::Clock, Some([-60, -60])));
+        let slow = parsed("slow 3").unwrap().planned().unwrap();
+        assert_eq!((slow.kbit, slow.percent), (Some([128; 2]), None));
+        assert_eq!(parsed("lossy 3 --percent 7").unwrap().planned().unwrap().percent, Some([7; 2]));
+        assert_eq!(parsed("misbehave 3 --mode drop").unwrap().planned().unwrap().modes, [Mode::Drop]);
+        for wrong in [
+            "burn 3",
+            "cut",
+            "lossy 3 --percent 100",
+            "slow 3 --kbit 0",
+            "clock 3",
+            "misbehave 3",
+            "misbehave 3 --mode sulk",
+        ] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["kill 3 --ahead-seconds 5", "slow 3 --percent 5", "clock 3 --ahead-seconds 5 --mode lie"] {
+            assert_eq!(parsed(wrong).unwrap().planned().unwrap_err().exit, Exit::Usage, "{wrong}");
+        }
+        for applied in Applied::value_variants() {
+            let name = applied.to_possible_value().unwrap();
+            let fault = serde_json::to_value(Fault::from(*applied)).unwrap();
+            assert_eq!(fault, name.get_name(), "the same in scenarios and by hand");
+        }
+    }
+}
