@@ -19,8 +19,8 @@
 //! | `lying` | `lie` | false heights, clocks, headers, lists, prices |
 //! | `equivocating` | `equivocate` | says one thing to one and another thing to the next, signed |
 //!
-//! What it cannot do from here: whatever never comes out of the machine is as in production. The network answers pings,
-//! relays cells, gossips blocks, asks neighbours for their clocks and passes transactions on by itself.
+//! What it cannot do from here: whatever never comes out of the machine is as in production. By itself the network
+//! relays cells, passes blocks and transactions on, compares clocks with neighbours, answers pings.
 
 mod answers;
 mod delaying;

@@ -56,10 +56,6 @@ impl Misbehaviour for Lying {
                 let turn = self.turns.next();
                 (*height, *hash) = (elsewhere(*height, turn), BlockHash::new(flipped(hash.as_bytes(), turn)));
             }
-            Some(Answer::Peer(Response::Status(status))) => {
-                let turn = self.turns.next();
-                (status.time, status.final_height) = (wrong(status.time, turn), elsewhere(status.final_height, turn));
-            }
             _ => {}
         }
         Some(output)
@@ -145,7 +141,6 @@ fn wrong(time: UnixMillis, turn: usize) -> UnixMillis {
 
 #[cfg(test)]
 mod tests {
-    use sotto_proto::request::StatusResponse;
     use sotto_proto::sign::Ed25519;
 
     use super::*;
@@ -176,13 +171,6 @@ mod tests {
         let clocks: Vec<_> = said.iter().map(|info| info.time.0 as i64 - right.time.0 as i64).collect();
         assert_eq!(clocks, [0, 0, CLOCK_MS as i64, -(CLOCK_MS as i64)]);
         assert!(right.state.is_some() && said[3].state.is_none());
-    }
-
-    #[test]
-    fn clock_and_height_are_wrong_among_neighbours() {
-        let right = StatusResponse { time: UnixMillis(CLOCK_MS * 10), final_height: Height(5000) };
-        let Response::Status(status) = said(&mut Lying::default(), Response::Status(right)) else { panic!() };
-        assert!(status.time != right.time && status.final_height != right.final_height);
     }
 
     #[test]
@@ -243,7 +231,6 @@ mod tests {
                                 Response::List(
                                     ListResponse::Info(_) | ListResponse::Buckets { .. } | ListResponse::Hashes { .. }
                                 ) | Response::Chain(ChainResponse::Tip { .. })
-                                    | Response::Status(_)
                             )
                     )
                 );

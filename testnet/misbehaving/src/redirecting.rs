@@ -37,8 +37,7 @@ impl Misbehaviour for Redirecting {
             Some(Answer::Peer(Response::Repair(response))) => *response = RepairResponse::Error(self.elsewhere()),
             Some(Answer::Peer(Response::Offer(response))) => *response = OfferResponse::Error(self.elsewhere()),
             Some(Answer::Peer(Response::List(ListResponse::Info(info)))) => self.height = info.final_height,
-            Some(Answer::Peer(Response::Status(status))) => self.height = status.final_height,
-            Some(Answer::Peer(Response::List(_) | Response::Chain(_))) => {}
+            Some(Answer::Peer(_)) => {}
         }
         Some(output)
     }

@@ -16,7 +16,7 @@ use sotto_proto::id::{BlockHash, ChainId, Hash, Height, NodeId, RecordId, SwarmI
 use sotto_proto::pow::Nonce;
 use sotto_proto::request::{
     ChainRequest, ChainResponse, Error, Fingerprint, Info, Item, Line, ListResponse, OfferResponse, Receipt, Records,
-    RepairRequest, RepairResponse, Scope, StatusResponse, StoredRecord, Summary, SwarmResponse, Wanted,
+    RepairRequest, RepairResponse, Scope, StoredRecord, Summary, SwarmResponse, Wanted,
 };
 use sotto_proto::sign::{Signature, SigningKey};
 use sotto_proto::time::{Monotonic, UnixMillis, UnixSeconds};
@@ -125,7 +125,6 @@ pub(crate) fn peer_answers(number: u8) -> Vec<Response> {
         Response::Chain(ChainResponse::Tip { height, hash: BlockHash::new([number; 32]) }),
         Response::Chain(ChainResponse::Blocks { blocks: Vec::new(), tip: height }),
         Response::Chain(ChainResponse::Error(Error::Busy)),
-        Response::Status(StatusResponse { time: UnixMillis(MADE.0 * 1000), final_height: height }),
         Response::Repair(RepairResponse::Summary { equal: number.is_multiple_of(2) }),
         Response::Repair(RepairResponse::Reconcile { message: vec![number; 50] }),
         Response::Repair(RepairResponse::Items { items: vec![item], more: false }),
