@@ -32,6 +32,7 @@ pub use self::error::{CliError, Exit};
 use self::output::{ColorWhen, Format, Output};
 use self::setting_args::{GlobalSettings, NodeSettings};
 use crate::config::{self, Config, Settings};
+use crate::run::MakeOutlet;
 
 /// The highest instance.
 const INSTANCES: i64 = 200;
@@ -147,6 +148,11 @@ struct Context {
 
 /// Runs the command line `args` (the first is the program's name) and says with which code to end.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    main_with(args, None)
+}
+
+/// The same, for a program whose node is to misbehave: all that the machine of a running node says goes through `outlet`.
+pub fn main_with(args: impl IntoIterator<Item = OsString>, outlet: Option<MakeOutlet>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -169,7 +175,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.verb {
         Verb::Init(verb) => verb.run(&mut context),
-        Verb::Run(verb) => verb.run(&context),
+        Verb::Run(verb) => verb.run(&context, outlet),
         Verb::Status(verb) => verb.run(&mut context),
         Verb::Wait(verb) => verb.run(&mut context),
         Verb::Swarm(verb) => verb.run(&context),

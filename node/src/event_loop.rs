@@ -16,6 +16,7 @@
 
 mod kill_point;
 mod mail;
+mod outlet;
 pub mod persisting;
 mod questions;
 mod serving;
@@ -40,6 +41,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::kill_point::{KillPoint, Probe};
+pub use self::outlet::Outlet;
 use self::persisting::Held;
 use self::serving::{Asker, Reads, Served};
 pub use self::status::About;
@@ -143,6 +145,8 @@ pub struct EventLoop {
     telling: Option<Telling>,
     /// For tests.
     probe: Probe,
+    /// For nodes that are to misbehave.
+    outlet: Option<Outlet>,
 }
 
 impl std::fmt::Debug for EventLoop {
@@ -191,6 +195,7 @@ impl EventLoop {
             evidence_logged_at: None,
             telling: None,
             probe: Box::new(|_| {}),
+            outlet: None,
         }
     }
 
@@ -424,7 +429,8 @@ impl EventLoop {
     fn tell_all(&mut self, inputs: impl IntoIterator<Item = Input>) {
         let mut inputs: VecDeque<_> = inputs.into_iter().collect();
         while let Some(input) = inputs.pop_front() {
-            for output in self.parts.machine.handle(input, self.parts.clock.now()) {
+            let outputs = self.parts.machine.handle(input, self.parts.clock.now());
+            for output in self.let_out(outputs) {
                 inputs.extend(self.perform(output));
             }
         }

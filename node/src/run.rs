@@ -30,7 +30,7 @@ use zeroize::Zeroizing;
 use crate::chain_thread::restore::{self, RestoreError};
 use crate::chain_thread::{ChainThread, Retention, Spawned};
 use crate::config::{Bootstrap, Config};
-use crate::event_loop::{About, EventLoop, Parts};
+use crate::event_loop::{About, EventLoop, Outlet, Parts};
 use crate::http::serve::{ServeLimits, serve};
 use crate::http::{self, Control};
 use crate::keys::{KeyDirectory, KeyError, Slot};
@@ -61,6 +61,9 @@ pub struct Start {
     /// Whether to stop when standard input ends: whoever started it has died.
     pub exit_on_stdin_eof: bool,
 }
+
+/// Makes the outlet of a node that is to misbehave, once its keys are known to be good.
+pub type MakeOutlet = Box<dyn FnOnce(&Start) -> Result<Outlet, KeyError>>;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -110,11 +113,12 @@ pub enum RunError {
     System(#[from] io::Error),
 }
 
-/// Runs a node until it is told to stop: by signal, over the admin socket, or by the end of standard input.
+/// Runs a node until it is told to stop: by signal, over the admin socket, or by the end of standard input. Without an
+/// `outlet` it does what its machine says.
 ///
 /// # Errors
 /// [`RunError`] if it does not start.
-pub fn run(start: &Start) -> Result<(), RunError> {
+pub fn run(start: &Start, outlet: Option<MakeOutlet>) -> Result<(), RunError> {
     let started = Instant::now();
     let lock = Lock::acquire(&start.datadir)?;
     process::forbid_core_dumps();
@@ -124,7 +128,7 @@ pub fn run(start: &Start) -> Result<(), RunError> {
     tracing::info!(version = VERSION, chain = chain.short(), datadir = %start.datadir.display(), "starting");
 
     let (disk, storage_thread) = Disk::open(start)?;
-    let result = run_on(disk, start, started);
+    let result = run_on(disk, start, started, outlet);
     // Whether the node ran or could not start: a process that ends while a thread closes the database takes RocksDB's
     // globals away under it, and aborts.
     join(storage_thread);
@@ -134,9 +138,10 @@ pub fn run(start: &Start) -> Result<(), RunError> {
 }
 
 /// Runs the node on its opened disk. Whatever happens, nothing uses the storage thread any more afterwards.
-fn run_on(disk: Disk, start: &Start, started: Instant) -> Result<(), RunError> {
+fn run_on(disk: Disk, start: &Start, started: Instant, outlet: Option<MakeOutlet>) -> Result<(), RunError> {
     let clock = Clock::start();
     let machine = disk.machine(start, &clock)?;
+    let outlet = outlet.map(|make| make(start)).transpose()?;
     let node_seed = Zeroizing::new(*disk.keys.read(Slot::Node)?.expose());
 
     let runtime = runtime(start.config.threads.get())?;
@@ -159,6 +164,9 @@ fn run_on(disk: Disk, start: &Start, started: Instant) -> Result<(), RunError> {
         let parts =
             Parts { network, machine, clock, about, chain, chain_events, store: disk.handle, questions, secrets };
         let mut event_loop = EventLoop::new(parts).with_evidence(evidence);
+        if let Some(outlet) = outlet {
+            event_loop = event_loop.with_outlet(outlet);
+        }
         if let Some(command) = &start.config.on_event {
             event_loop = event_loop.with_alerts(Alerts::new(command.clone(), shutdown.clone()));
         }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{CliError, Context, Exit, NodeSettings};
-use crate::run::{self, Start};
+use crate::run::{self, MakeOutlet, Start};
 use crate::{log, process};
 
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
+    pub(super) fn run(self, context: &Context, outlet: Option<MakeOutlet>) -> Result<Exit, CliError> {
         let config = context.config(&self.settings)?;
         let genesis = context.genesis(&config)?;
         log::init(&config.log, context.out.color)
@@ -35,7 +35,7 @@ impl Run {
         if !crate::keys::KeyDirectory::of(&start.datadir).path(crate::keys::Slot::Node).exists() {
             return Err(CliError::not_set_up(&start.datadir));
         }
-        run::run(&start)?;
+        run::run(&start, outlet)?;
         Ok(Exit::Done)
     }
 }
