@@ -12,15 +12,12 @@ use super::fault::{Fault, Who};
 use crate::agreement;
 use crate::control::{self, Action, Added, Done, Processes, Request};
 use crate::failure::{Context as _, Exit, Failure};
+use crate::files;
 use crate::http;
 use crate::plan::Plan;
 use crate::status;
 use crate::target::Target;
 
-/// The producer's socket for commands, in its data directory.
-const ADMIN_SOCKET: &str = "admin.sock";
-/// The directory of a node's database, in its data directory.
-const DATABASE: &str = "db";
 /// How long a node may take to say which swarm it is in.
 const LOOK: Duration = Duration::from_secs(1);
 /// Blocks that a reorganisation replaces: nodes follow up to three.
@@ -235,7 +232,7 @@ impl Stage {
 
     fn remove_databases(&self, nodes: &BTreeSet<u16>) -> Result<(), Failure> {
         for node in nodes {
-            let database = self.plan.node(*node).datadir.join(DATABASE);
+            let database = self.plan.node(*node).datadir.join(files::DATABASE);
             std::fs::remove_dir_all(&database).context("remove", database.display())?;
         }
         Ok(())
@@ -278,7 +275,7 @@ pub async fn clear_chain(plan: &Plan) -> Result<(), Failure> {
 }
 
 async fn ask_chain(plan: &Plan, body: &Value) -> Result<(), Failure> {
-    let socket = plan.producer().datadir.join(ADMIN_SOCKET);
+    let socket = plan.producer().datadir.join(files::ADMIN_SOCKET);
     let asked = http::post(&socket, "/fault", body).await;
     asked.map(drop).map_err(|error| Failure::new(Exit::Network, format!("the block producer: {error}")))
 }
