@@ -48,7 +48,7 @@ pub struct Split {
     pub hand_over_s: f64,
     /// Questions for mail before nodes came.
     pub reads_before: Reads,
-    /// From their start until everybody had what is theirs.
+    /// From their start until everybody had what is theirs and readers had all that was written.
     pub reads: Reads,
     /// Messages that users stored in all.
     pub stored: u64,
@@ -91,6 +91,7 @@ pub(super) async fn measure(
     let found = until_settled(plan, &known, steps).await?;
     tokio::time::sleep(AFTER).await;
     let done = Box::pin(users.end()).await?;
+    let ended = Instant::now();
     control::ask::<()>(&plan.dir, &Request::Manifest).await?;
     let moved = filler.moved(&Network::fetch(plan).await?);
     let split = Split {
@@ -103,7 +104,7 @@ pub(super) async fn measure(
         born_s: found.born.saturating_duration_since(came).as_secs_f64(),
         hand_over_s: found.settled.saturating_duration_since(found.born).as_secs_f64(),
         reads_before: done.reads(calm, came),
-        reads: done.reads(came, found.settled),
+        reads: done.reads(came, ended),
         stored: done.stored,
         unsent: done.unsent,
         unread: done.unread,

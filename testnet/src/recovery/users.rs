@@ -35,8 +35,9 @@ const TTL_SECONDS: u32 = 1200;
 /// How long all readers may take for their first answer, and how long a user may take to end.
 const COME: Duration = Duration::from_secs(60);
 const GO: Duration = Duration::from_secs(120);
-/// How long readers may take, once nobody writes any more, until they have everything.
-const LAST: Duration = Duration::from_secs(30);
+/// How long readers may take, once nobody writes any more, until they have everything: longer than a node list is fresh on
+/// testnets, so that whoever asks the wrong swarm until then is late, and not without his mail for ever.
+const LAST: Duration = Duration::from_secs(100);
 const LOOK: Duration = Duration::from_millis(100);
 /// Reasons for failures that are kept, and characters of each.
 const REASONS: usize = 8;
