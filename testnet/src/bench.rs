@@ -52,11 +52,15 @@ pub(crate) use self::draws::{seeded, shuffle};
 pub(crate) use self::figures::{grouped, mib, shown};
 pub(crate) use self::followers::number;
 pub(crate) use self::found::time_of;
+#[cfg(test)]
+pub(crate) use self::html::assert_well_formed;
+pub(crate) use self::html::{page, remarks, table};
 pub(crate) use self::load::{Outcome, Tally, run as send};
 pub(crate) use self::network::{Network, People, Person, person_in};
-pub(crate) use self::read_back::read_member;
+pub(crate) use self::read_back::{read_mailbox, read_member};
 pub(crate) use self::schedule::Planned;
 pub(crate) use self::stamping::{MessageIds, Stamped, Stamper};
+pub(crate) use self::text::origin;
 
 pub use self::catch_up::CatchUp;
 pub use self::compare::{Compared, Comparison, Side, Verdict};

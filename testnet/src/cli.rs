@@ -139,7 +139,8 @@ enum Verb {
     Send(user::SendArguments),
     /// Send messages between a few users; does each arrive exactly once?
     Verify(user::VerifyArguments),
-    /// Send messages at a rate for a while, and measure latencies and costs; or compare two measurements
+    /// Send messages at a rate for a while, and measure latencies and costs; or how soon members and swarms recover; or
+    /// compare two measurements
     Bench(bench::Arguments),
     /// A process of idle clients, which `bench` starts
     #[command(hide = true)]

@@ -20,6 +20,10 @@ pub const SUPERVISOR_LOG: &str = "supervisor.log";
 pub const USERS: &str = "users";
 /// The log of a process.
 pub const LOG: &str = "log";
+/// Where a process listens for its operator.
+pub const ADMIN_SOCKET: &str = "admin.sock";
+/// The database of a node.
+pub const DATABASE: &str = "db";
 /// What a process prints on stdout and stderr.
 pub const OUTPUT: &str = "output.log";
 

@@ -51,6 +51,14 @@ pub async fn get(address: SocketAddrV4, path: &str) -> Result<Value, HttpError> 
     within_deadline(async { exchange(TcpStream::connect(address).await?, "GET", path, None).await }).await
 }
 
+/// The JSON at `path` of the process that listens on the Unix socket at `socket`: no byte of it is on any link.
+///
+/// # Errors
+/// As [`get`].
+pub async fn get_unix(socket: &Path, path: &str) -> Result<Value, HttpError> {
+    within_deadline(async { exchange(connect_unix(socket).await?, "GET", path, None).await }).await
+}
+
 /// Posts JSON to `path` of the process that listens on the Unix socket at `socket`.
 ///
 /// # Errors
@@ -155,6 +163,23 @@ mod tests {
         for bytes in [&b""[..], b"\xff\xff", b"HTTP/1.", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\n\r\n{", b"\r\n\r\n"] {
             assert!(matches!(parse(bytes), Err(HttpError::Unreadable(_))), "{bytes:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_is_asked_like_an_address() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("admin.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 512];
+            let length = stream.read(&mut request).await.unwrap();
+            assert!(request[..length].starts_with(b"GET /swarm HTTP/1.0\r\n"));
+            stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n{\"items\":7}").await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(get_unix(&socket, "/swarm"), serve);
+        assert_eq!(answer.unwrap()["items"], 7);
+        assert!(matches!(get_unix(&directory.path().join("none"), "/swarm").await, Err(HttpError::Io(_))));
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@
 //! | [`status`], [`agreement`] | asks the nodes how they are, and whether they agree |
 //! | [`users`], [`demo`] | accounts to try out, and the first messages |
 //! | [`bench`](mod@bench) | messages at a rate, and what they cost |
+//! | [`recovery`] | how long a swarm takes until a new member, one that was down, or a new swarm has its records |
 //! | [`attack`] | attacks on a node, and what honest users feel of them |
 //! | [`cli`], [`progress`], [`manifest`], [`figures`] | what people and their scripts see |
 //!
@@ -36,6 +37,7 @@ pub mod ports;
 pub mod process;
 pub mod procfs;
 pub mod progress;
+pub mod recovery;
 pub mod status;
 pub mod supervisor;
 pub mod target;

@@ -18,6 +18,13 @@ pub fn processor_time(pid: u32) -> Option<Duration> {
     parse_processor_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// Bytes that went over the loopback device since the machine started, whoever's they are; `None` where the kernel does
+/// not count them.
+#[must_use]
+pub fn loopback_bytes() -> Option<u64> {
+    fs::read_to_string("/sys/class/net/lo/statistics/rx_bytes").ok()?.trim().parse().ok()
+}
+
 /// Whether a process with this pid exists and is not a zombie.
 #[must_use]
 pub fn is_alive(pid: u32) -> bool {

@@ -3,7 +3,6 @@
 //! All of a testnet's links are on the loopback device, whose counters are the kernel's for the whole machine. So a
 //! stretch without load is measured first, and what it costs is taken off.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -82,13 +81,9 @@ pub(super) fn sample(watched: &[Watched]) -> Result<Sample, Failure> {
     Ok(Sample {
         at: Instant::now(),
         processes: watched.iter().map(of).collect::<Result<_, _>>()?,
-        loopback: fs::read_to_string("/sys/class/net/lo/statistics/rx_bytes").ok().and_then(|text| number(&text)),
+        loopback: procfs::loopback_bytes(),
         machine: MachineTime::now(),
     })
-}
-
-fn number(text: &str) -> Option<u64> {
-    text.trim().parse().ok()
 }
 
 /// What the processes of one role cost.

@@ -4,7 +4,10 @@ mod markup;
 mod plot;
 mod plots;
 
-use self::markup::{escaped, table};
+use self::markup::escaped;
+pub(crate) use self::markup::table;
+#[cfg(test)]
+pub(crate) use self::markup::tests::assert_well_formed;
 use super::costs::RoleCosts;
 use super::digests::SwarmCheck;
 use super::figures::{grouped, mib, shown};
@@ -20,34 +23,48 @@ impl Report {
             "Sotto bench: {} messages a second on {} nodes, {}",
             self.options.rate, self.testnet.nodes, self.started
         );
-        let title = escaped(&title);
-        let mut page = format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
-        );
-        page.push_str(&format!("<p class=\"origin\">{}</p>\n", escaped(&self.origin())));
-        page.push_str(&tiles(self));
-        for (heading, content) in [
+        let sections = [
             ("Latency", plots::latency(self) + &latencies(self)),
             ("Second by second", plots::throughput(self) + &plots::over_time(self)),
             ("Processor and memory", plots::cpu(self) + &costs(self)),
             ("Replication", replication(self)),
             ("What was asked for, and how to read it", about(self)),
-        ] {
-            page.push_str(&format!("<section>\n<h2>{heading}</h2>\n{content}</section>\n"));
-        }
-        page.push_str("</main>\n</body>\n</html>\n");
-        page
+        ];
+        page(&title, &self.origin(), &first_figures(self), &sections)
     }
 }
 
-/// The figures that people look for first.
-fn tiles(report: &Report) -> String {
+/// A page: the figures that people look for first, as number and words, and sections of markup with their headings.
+pub(crate) fn page(title: &str, origin: &str, first: &[(String, String)], sections: &[(&str, String)]) -> String {
+    let title = escaped(title);
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
+    );
+    page.push_str(&format!("<p class=\"origin\">{}</p>\n", escaped(origin)));
+    let tile = |(value, text): &(String, String)| {
+        format!("<li><strong>{}</strong> <span>{}</span></li>\n", escaped(value), escaped(text))
+    };
+    page.push_str(&format!("<ul class=\"tiles\">\n{}</ul>\n", first.iter().map(tile).collect::<String>()));
+    for (heading, content) in sections {
+        page.push_str(&format!("<section>\n<h2>{heading}</h2>\n{content}</section>\n"));
+    }
+    page.push_str("</main>\n</body>\n</html>\n");
+    page
+}
+
+/// Remarks, one below the other.
+pub(crate) fn remarks(notes: &[String]) -> String {
+    let notes: String = notes.iter().map(|note| format!("<li>{}</li>\n", escaped(note))).collect();
+    format!("<ul>\n{notes}</ul>\n")
+}
+
+fn first_figures(report: &Report) -> Vec<(String, String)> {
     let (load, stored) = (&report.load, &report.latency.stored);
     let good = report.swarms.iter().filter(|swarm| swarm.is_good()).count();
-    let mut tiles = vec![
+    let mut figures = vec![
         (format!("{}/s", shown(load.stored_per_s)), format!("stored; {}/s asked for", report.options.rate)),
         (format!("{} ms", shown(stored.p99_ms)), format!("to stored, p99; median {} ms", shown(stored.p50_ms))),
         (grouped(load.failed), format!("of {} messages not stored", grouped(load.due))),
@@ -56,12 +73,9 @@ fn tiles(report: &Report) -> String {
     ];
     if let Some(caught) = &report.catch_up {
         let text = format!("to catch up {} of {} messages", grouped(caught.received), grouped(caught.messages));
-        tiles.push((format!("{:.2} s", caught.took_ms / 1e3), text));
+        figures.push((format!("{:.2} s", caught.took_ms / 1e3), text));
     }
-    let tile = |(value, text): &(String, String)| {
-        format!("<li><strong>{}</strong> <span>{}</span></li>\n", escaped(value), escaped(text))
-    };
-    format!("<ul class=\"tiles\">\n{}</ul>\n", tiles.iter().map(tile).collect::<String>())
+    figures
 }
 
 fn latencies(report: &Report) -> String {
@@ -197,8 +211,7 @@ fn about(report: &Report) -> String {
     ];
     let failures = load.failures.iter().map(|(reason, count)| (reason.as_str(), grouped(*count)));
     let rows = rows.into_iter().chain(failures).map(|(name, value)| vec![name.to_owned(), value]);
-    let notes: String = report.notes.iter().map(|note| format!("<li>{}</li>\n", escaped(note))).collect();
-    table("Options and counts", &["", ""], rows) + &format!("<ul>\n{notes}</ul>\n")
+    table("Options and counts", &["", ""], rows) + &remarks(&report.notes)
 }
 
 #[cfg(test)]

@@ -72,7 +72,8 @@ pub(crate) async fn read_member(
     None
 }
 
-async fn read_mailbox(
+/// The records of one mailbox at one member, asked for through this path.
+pub(crate) async fn read_mailbox(
     network: &Network,
     client: &LightClient,
     path: &Path,

@@ -4,6 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::costs::RoleCosts;
 use super::figures::{grouped, mib, shown};
+use super::machine::Machine;
 use super::report::Report;
 
 impl Report {
@@ -20,18 +21,16 @@ impl Report {
 
     /// What ran where, in one line.
     pub(super) fn origin(&self) -> String {
-        let code = self.commit.as_ref().map_or_else(|| format!("version {}", self.version), |c| format!("commit {c}"));
-        let machine = &self.machine;
-        format!(
-            "{code} · seed {} · {} × {} · {:.0} GiB · {} · {}",
-            self.options.seed,
-            machine.cores,
-            machine.cpu,
-            mib(machine.memory_bytes) / 1024.0,
-            machine.system,
-            machine.kernel
-        )
+        origin(self.commit.as_deref(), &self.version, self.options.seed, &self.machine)
     }
+}
+
+/// Which code ran with which seed on which machine, in one line.
+pub(crate) fn origin(commit: Option<&str>, version: &str, seed: u64, machine: &Machine) -> String {
+    let code = commit.map_or_else(|| format!("version {version}"), |commit| format!("commit {commit}"));
+    let gib = mib(machine.memory_bytes) / 1024.0;
+    let Machine { cpu, cores, system, kernel, .. } = machine;
+    format!("{code} · seed {seed} · {cores} × {cpu} · {gib:.0} GiB · {system} · {kernel}")
 }
 
 fn load(report: &Report) -> String {

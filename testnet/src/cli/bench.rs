@@ -1,5 +1,7 @@
 //! `sotto-testnet bench`: messages at a rate through real paths, measured; or two reports beside each other.
 
+mod recovery;
+
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -18,24 +20,28 @@ use crate::plan::Plan;
 use crate::progress::{Display, Outcome};
 use crate::supervisor::Report as Steps;
 
+/// Messages a second, and bytes of each, unless somebody says otherwise.
+const RATE: u32 = 50;
+const SIZE: usize = 1024;
+
 /// Options of `bench`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Arguments {
     /// Clients that send, each with a guard connection and paths of its own
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = counted::<1, 256>)]
     clients: usize,
-    /// Messages a second, of all clients together
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    rate: u32,
+    /// Messages a second, of all clients together [default: 50; with --recovery 200]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rate: Option<u32>,
     /// For how many seconds
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120))]
     seconds: u32,
     /// For how many seconds before that the same load is sent without being measured
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=60))]
     warm_up: u32,
-    /// Bytes of the text of a message
-    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
-    size: usize,
+    /// Bytes of the text of a message [default: 1024; with --recovery 2048]
+    #[arg(long, value_name = "BYTES")]
+    size: Option<usize>,
     /// Accounts that are written to, spread over all swarms
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = counted::<1, 10_000>)]
     recipients: usize,
@@ -51,11 +57,23 @@ pub(super) struct Arguments {
     /// What accounts, recipients and hops are drawn from
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Measure instead what a new member, one that was down and a swarm that is born take to have their records
+    #[arg(long, conflicts_with_all = ["seconds", "warm_up", "recipients", "followers", "catch_up", "idle_clients"])]
+    recovery: bool,
+    /// Records that a new member has to get
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = counted::<1, 200_000>, requires = "recovery")]
+    records: usize,
+    /// Records that are stored while a member is down; 0 leaves this out
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = counted::<0, 200_000>, requires = "recovery")]
+    missed: usize,
+    /// No nodes come, and no swarm is born
+    #[arg(long, requires = "recovery")]
+    no_split: bool,
     /// Where the report goes, as JSON and as a page; default: "bench" in the testnet's directory
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Compare two reports instead of measuring
-    #[arg(long, value_names = ["A.json", "B.json"], num_args = 2)]
+    #[arg(long, value_names = ["A.json", "B.json"], num_args = 2, conflicts_with = "recovery")]
     compare: Option<Vec<PathBuf>>,
 }
 
@@ -92,12 +110,16 @@ pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Cons
         return console.print(&comparison.to_text(), &comparison);
     }
     let plan = Location::new(globals)?.plan()?;
+    let out = arguments.out.clone().unwrap_or_else(|| plan.dir.join(bench::DIR));
+    if arguments.recovery {
+        return Box::pin(recovery::run(globals, &plan, arguments, &out, console)).await;
+    }
     let options = Options {
         clients: arguments.clients,
-        rate: arguments.rate,
+        rate: arguments.rate.unwrap_or(RATE),
         seconds: arguments.seconds,
         warm_up: arguments.warm_up,
-        size: arguments.size,
+        size: arguments.size.unwrap_or(SIZE),
         recipients: arguments.recipients,
         followers: arguments.followers,
         catch_up: arguments.catch_up,
@@ -105,9 +127,7 @@ pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Cons
         seed: arguments.seed,
     };
     let report = measure(globals, &plan, &options).await?;
-    let out = arguments.out.clone().unwrap_or_else(|| plan.dir.join(bench::DIR));
-    let [json, page] = write(&report, &out)?;
-    let files = format!("report: {}\n        {}", shown(&json), shown(&page));
+    let files = write("bench", &report.started, [report.to_json()? + "\n", report.to_html()], &out)?;
     console.print(&format!("{}\n{files}", report.to_text()), &report)?;
     report.verdict()
 }
@@ -126,16 +146,16 @@ async fn measure(globals: &Globals, plan: &Plan, options: &Options) -> Result<Re
     result
 }
 
-/// Writes the report below `out`, named by the time when it began.
-fn write(report: &Report, out: &Path) -> Result<[PathBuf; 2], Failure> {
+/// Writes a report of this kind, as JSON and as a page, below `out`, named by the time when it began. Returns where, for
+/// people.
+fn write(kind: &str, started: &str, [json, page]: [String; 2], out: &Path) -> Result<String, Failure> {
     fs::create_dir_all(out).context("create", out.display())?;
-    let name: String = report.started.chars().filter(char::is_ascii_alphanumeric).collect();
-    let written = [("json", report.to_json()? + "\n"), ("html", report.to_html())].map(|(kind, text)| {
-        let path = out.join(format!("bench-{name}.{kind}"));
-        files::write_atomically(&path, text.as_bytes()).context("write", path.display()).map(|()| path)
-    });
-    let [json, page] = written;
-    Ok([json?, page?])
+    let name: String = started.chars().filter(char::is_ascii_alphanumeric).collect();
+    let write = |ending: &str, text: &str| {
+        let path = out.join(format!("{kind}-{name}.{ending}"));
+        files::write_atomically(&path, text.as_bytes()).context("write", path.display()).map(|()| shown(&path))
+    };
+    Ok(format!("report: {}\n        {}", write("json", &json)?, write("html", &page)?))
 }
 
 #[cfg(test)]
@@ -155,9 +175,14 @@ mod tests {
     #[test]
     fn numbers_are_within_bounds_and_a_comparison_takes_two_files() {
         let arguments = parsed("sotto-testnet bench --clients 16 --rate 250 --seconds 60 --json").unwrap();
-        assert_eq!((arguments.clients, arguments.rate, arguments.seconds), (16, 250, 60));
+        assert_eq!((arguments.clients, arguments.rate, arguments.seconds), (16, Some(250), 60));
         let compared = parsed("sotto-testnet bench --compare a.json b.json").unwrap().compare.unwrap();
         assert_eq!(compared, [PathBuf::from("a.json"), PathBuf::from("b.json")]);
+        let recovery = parsed("sotto-testnet bench --recovery --records 200 --no-split --rate 100").unwrap();
+        assert_eq!((recovery.records, recovery.missed, recovery.no_split), (200, 10_000, true));
+        for wrong in ["--records 5", "--no-split", "--recovery --seconds 5", "--recovery --records 0"] {
+            assert!(parsed(&format!("sotto-testnet bench {wrong}")).is_err(), "{wrong}");
+        }
         for wrong in ["--clients 0", "--rate 0", "--seconds 121", "--followers 17", "--compare a.json", "--rate x"] {
             assert!(parsed(&format!("sotto-testnet bench {wrong}")).is_err(), "{wrong}");
         }

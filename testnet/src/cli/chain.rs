@@ -10,13 +10,12 @@ use super::location::Location;
 use super::{Globals, node};
 use crate::control::{self, Action, Done, Request};
 use crate::failure::{Exit, Failure};
+use crate::files;
 use crate::http::{self, HttpError};
 use crate::plan::Plan;
 use crate::status;
 use crate::target::{Selection, Target};
 
-/// The producer's socket for commands, in its data directory.
-const ADMIN_SOCKET: &str = "admin.sock";
 /// How long a restarted producer may take, unless `--timeout` says otherwise.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -145,7 +144,7 @@ async fn height(plan: &Plan, console: &Console) -> Result<(), Failure> {
 }
 
 async fn ask(plan: &Plan, path: &str, body: Value, done: &str, console: &Console) -> Result<(), Failure> {
-    let socket = plan.producer().datadir.join(ADMIN_SOCKET);
+    let socket = plan.producer().datadir.join(files::ADMIN_SOCKET);
     let answer = http::post(&socket, path, &body).await.map_err(|error| unreachable(&error))?;
     console.print(done, &json!({ "v": 1, "type": "testnet.chain", "asked": body, "answer": answer }))
 }

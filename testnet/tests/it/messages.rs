@@ -25,6 +25,7 @@ const CHECKS: &[Check] = &[
     ("messages between users arrive exactly once", delivery::verify),
     ("a follower has a message at once", following::at_once),
     ("a short bench has figures of everything, and every member holds what was stored", bench::short),
+    ("a member that begins with nothing has what its swarm has, by the bench of recovery", bench::recovery),
     ("twenty messages to offline accounts survive the death of two members of each swarm", delivery::twenty),
     ("a node that was down has what it missed", members::missed),
     ("a node that lost its database has all records of its swarm again", members::wiped),

@@ -19,7 +19,7 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 /// A table whose rows begin with their names.
-pub(super) fn table(caption: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(caption: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut text = format!("<div class=\"scroll\">\n<table>\n<caption>{}</caption>\n", escaped(caption));
     if head.iter().any(|name| !name.is_empty()) {
         let cell = |name: &&str| {
@@ -39,14 +39,14 @@ pub(super) fn table(caption: &str, head: &[&str], rows: impl Iterator<Item = Vec
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Elements that have no end.
     const VOID: [&str; 2] = ["meta", "br"];
 
     /// Every element ends where it should, and every `&` begins one of our references.
-    pub(in super::super) fn assert_well_formed(page: &str) {
+    pub(crate) fn assert_well_formed(page: &str) {
         let mut open: Vec<&str> = Vec::new();
         let mut rest = page.strip_prefix("<!DOCTYPE html>").unwrap_or(page);
         while let Some(begin) = rest.find('<') {

@@ -1,5 +1,8 @@
-//! `sotto-testnet bench`, short and slow: figures of everything, and members that hold what was stored.
+//! `sotto-testnet bench`, short and slow: figures of everything, and members that hold what was stored; and a member that
+//! begins with nothing.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -38,6 +41,39 @@ pub(super) fn short(testnet: &Testnet) -> Figure {
     testnet.run(&format!("bench --compare {} nothing.json", json.display())).failed_with(7);
     let stored = &latencies["stored"];
     Figure(format!("stored after {} ms (median), {} ms (p99)", stored["p50_ms"], stored["p99_ms"]))
+}
+
+/// Records that a new member has to get, and bytes of the text in each.
+const RECORDS: u64 = 200;
+const TEXT: u64 = 2048;
+
+pub(super) fn recovery(testnet: &Testnet) -> Figure {
+    let finished = testnet.run(&format!(
+        "bench --recovery --records {RECORDS} --missed 0 --no-split --rate 100 --size {TEXT} --out recoveries \
+         --progress never --json"
+    ));
+    // Its goals are for a machine that does nothing else, and with few records what nodes say anyway is most of the bytes.
+    assert!(matches!(finished.code, Some(0 | 1)), "{finished:#?}");
+    let report = finished.json();
+    assert_eq!(report["type"], "testnet.recovery");
+    assert_eq!((report["filled"]["stored"].as_u64(), report["filled"]["failed"].as_u64()), (Some(RECORDS), Some(0)));
+    let new = &report["hand_over"];
+    let bytes = new["record_bytes"].as_u64().unwrap();
+    assert!(new["records"].as_u64().unwrap() >= RECORDS && bytes > RECORDS * TEXT, "{new}");
+    assert!(new["took_s"].as_f64().unwrap() > 0.0, "{new}");
+    assert!(report["restart"].is_null() && report["split"].is_null(), "{report}");
+    let kinds: BTreeSet<OsString> = std::fs::read_dir(testnet.dir.path().join("recoveries"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().extension().unwrap().to_owned())
+        .collect();
+    assert_eq!(kinds, BTreeSet::from(["html".into(), "json".into()]));
+    let links = new["link_bytes"].as_u64().map_or_else(String::new, |links| format!(", {} KiB on links", links / 1024));
+    Figure(format!(
+        "{} records, {} KiB, after {:.1} s{links}",
+        new["records"],
+        bytes / 1024,
+        new["took_s"].as_f64().unwrap()
+    ))
 }
 
 /// Every member of every swarm has what was stored, by its digest or read back: other checks have stored there, too.

@@ -72,7 +72,8 @@ impl OnDisk {
         self.bench.answer()
     }
 
-    fn read_all(&mut self) -> Vec<Vec<u8>> {
+    /// Everything in the owner's mailbox.
+    pub(super) fn read_all(&mut self) -> Vec<Vec<u8>> {
         let (mut cursor, mut all) = (Cursor::default(), Vec::new());
         loop {
             let read = self.bench.read_at(&owner(), cursor, 1 << 20);
