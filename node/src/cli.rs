@@ -115,7 +115,7 @@ enum Verb {
     Wait(wait::Wait),
     /// Show the node's swarm: its members, and whether they have the same records
     Swarm(swarm::Swarm),
-    /// Show who is connected
+    /// Show who is connected, who dialled, and who is kept out
     Peers(peers::Peers),
     /// Show what is stored, or check it
     Store(store_verb::StoreVerb),

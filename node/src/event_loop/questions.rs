@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use sotto_behaviours::membership::Direction;
 use sotto_proto::id::{Height, NodeId, SwarmId};
 use sotto_proto::network::Snapshot;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::EventLoop;
 use crate::http::Question;
 use crate::service_node::{CommandId, Input};
-use crate::status::peers::{PeerClass, PeerStatus, PeersStatus};
+use crate::status::peers::{BannedStatus, PeerClass, PeerDirection, PeerStatus, PeersStatus};
 use crate::status::store::StoreStatus;
 use crate::status::swarm::{MemberStatus, SwarmStatus};
 
@@ -96,12 +97,34 @@ impl EventLoop {
         let peer = |node: NodeId| PeerStatus {
             peer: node.to_string(),
             class: self.class(&node),
+            direction: self.direction(&node),
             registered_addresses: self.registered_addresses(&node),
             connected_ms: since(&node),
         };
         let mut peers: Vec<_> = self.parts.network.connected().map(peer).collect();
         peers.sort_by_key(|peer| peer.class); // they came in the order of their keys
-        PeersStatus { v: PeersStatus::VERSION, kind: PeersStatus::TYPE.to_owned(), count: peers.len(), peers }
+        let wall = self.parts.clock.now().wall;
+        let banned = |(node, left): (NodeId, Duration)| BannedStatus {
+            peer: node.to_string(),
+            until_ms: wall.0.saturating_add(millis(left)),
+        };
+        PeersStatus {
+            v: PeersStatus::VERSION,
+            kind: PeersStatus::TYPE.to_owned(),
+            count: peers.len(),
+            peers,
+            banned: self.parts.network.banned().map(banned).collect(),
+        }
+    }
+
+    fn direction(&self, node: &NodeId) -> Option<PeerDirection> {
+        let directions: Vec<_> = self.parts.network.directions(node).collect();
+        match (directions.contains(&Direction::Dialed), directions.contains(&Direction::Accepted)) {
+            (true, true) => Some(PeerDirection::Both),
+            (true, false) => Some(PeerDirection::Out),
+            (false, true) => Some(PeerDirection::In),
+            (false, false) => None,
+        }
     }
 
     fn class(&self, node: &NodeId) -> PeerClass {

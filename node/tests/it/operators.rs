@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use sotto_node::status::peers::{PeerClass, PeerStatus, PeersStatus};
+use sotto_node::status::peers::{BannedStatus, PeerClass, PeerDirection, PeerStatus, PeersStatus};
 use sotto_node::status::store::StoreStatus;
 use sotto_node::status::swarm::{MemberStatus, SwarmStatus};
 
@@ -40,10 +40,12 @@ pub(crate) fn peers() -> PeersStatus {
     let peer = PeerStatus {
         peer: "1a".repeat(32),
         class: PeerClass::Client,
+        direction: Some(PeerDirection::In),
         registered_addresses: Vec::new(),
         connected_ms: Some(1000),
     };
-    PeersStatus { v: PeersStatus::VERSION, kind: PeersStatus::TYPE.to_owned(), count: 1, peers: vec![peer] }
+    let banned = vec![BannedStatus { peer: "2b".repeat(32), until_ms: 1_790_000_300_000 }];
+    PeersStatus { v: PeersStatus::VERSION, kind: PeersStatus::TYPE.to_owned(), count: 1, peers: vec![peer], banned }
 }
 
 /// A store with something in it.
