@@ -4,6 +4,7 @@
 //! standard output, one line for an error on standard error. Secrets come from files only.
 
 mod config_verb;
+mod drain;
 mod error;
 mod init;
 mod keys_verb;
@@ -121,6 +122,8 @@ enum Verb {
     Store(store_verb::StoreVerb),
     /// Stake coins and register the node on the chain
     Register(register::Register),
+    /// Take no new messages, and wait until others have what only this node has: before it is stopped or leaves
+    Drain(drain::Drain),
     /// Leave the network; the stake is free after the lock-up
     Exit(register::ExitVerb),
     /// Show what the node has earned and what its operator has
@@ -176,6 +179,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Peers(verb) => verb.run(&context),
         Verb::Store(verb) => verb.run(&context),
         Verb::Register(verb) => verb.run(&mut context),
+        Verb::Drain(verb) => verb.run(&context),
         Verb::Exit(verb) => verb.run(&mut context),
         Verb::Rewards(verb) => verb.run(&mut context),
         Verb::Keys(verb) => verb.run(&mut context),

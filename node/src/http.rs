@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::metrics::Page;
 use crate::service_node::{Command, Refusal};
 use crate::status::NodeStatus;
+use crate::status::drain::DrainStatus;
 use crate::status::peers::PeersStatus;
 use crate::status::store::StoreStatus;
 use crate::status::swarm::SwarmStatus;
@@ -35,6 +36,8 @@ pub enum Question {
     Peers(oneshot::Sender<PeersStatus>),
     /// What it stores.
     Store(oneshot::Sender<StoreStatus>),
+    /// What it would take with it.
+    Drain(oneshot::Sender<DrainStatus>),
     /// Balance and nonce of an account; `None` before the chain is known.
     Account(PublicKey, oneshot::Sender<Option<Account>>),
     /// Something is to be done.

@@ -12,9 +12,11 @@
 //! | peers come and go, say how far they are | `peers` |
 //! | a peer asks | `requests` |
 //! | a client asks through a tunnel, a member gossips or asks, something expires | [`mail`] |
+//! | the operator wants something done | `commands` |
 //! | somebody asks how it is | `report`, judged by `health` |
 
 mod clock_check;
+mod commands;
 pub mod duties;
 mod health;
 pub mod key_ring;
@@ -48,7 +50,7 @@ use self::duties::Situation;
 pub(crate) use self::health::rfc3339;
 pub use self::key_ring::{KeyRing, Shown};
 use self::key_steps::KeySteps;
-pub use self::mail::{Comparison, Mail, MailCounts, MailLimits};
+pub use self::mail::{Comparison, Drained, Mail, MailCounts, MailLimits};
 pub use self::message::{
     ChainUpdate, Command, CommandId, Gossip, Incoming, Input, Outgoing, Output, Part, Refusal, ReplyId, Sync, Tag, To,
     Token, Tunnel,
@@ -251,7 +253,7 @@ impl ServiceNode {
             Input::Durable(token) => self.on_durable(token, &Ok(()), now),
             Input::NotDurable { token, reason } => self.on_durable(token, &Err(reason), now),
             Input::StorageFailed(reason) => self.storage_failure = Some(reason),
-            Input::Command { id, command } => self.on_command(id, command, &mut outputs),
+            Input::Command { id, command } => self.on_command(id, command, now, &mut outputs),
             Input::WakeUp => self.wake_at = None,
             Input::Tunnel { tunnel, request } => self.on_tunnel(tunnel, request, now, &mut outputs),
             Input::TunnelReady(tunnel) => self.on_tunnel_ready(tunnel, now, &mut outputs),
@@ -317,25 +319,6 @@ impl ServiceNode {
             self.keys.stepped(result.is_ok());
             if let Err(reason) = result {
                 tracing::warn!(reason, "a key change could not be written; it is tried again");
-            }
-        }
-    }
-
-    fn on_command(&mut self, id: CommandId, command: Command, outputs: &mut Vec<Output>) {
-        let refuse = |refusal| Output::Answer { id, result: Err(refusal) };
-        match command {
-            Command::Submit(_) if self.commands.len() >= COMMANDS => outputs.push(refuse(Refusal::Busy)),
-            Command::Submit(bytes) => {
-                let tag = Tag(self.number());
-                self.commands.insert(tag, id);
-                outputs.push(Output::Send { to: To::Producer, message: Outgoing::Transaction { tag, bytes } });
-            }
-            Command::RotateKey if self.entry().is_none() => {
-                outputs.push(refuse(Refusal::State("the node is not registered, so no key of it is in use".into())));
-            }
-            Command::RotateKey => {
-                self.keys.rotate_now();
-                outputs.push(Output::Answer { id, result: Ok(()) });
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What a node says of itself, as `/status` and `sotto-node status --json` show it.
 
+pub mod drain;
 pub mod peers;
 pub mod store;
 pub mod swarm;

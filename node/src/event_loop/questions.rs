@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::EventLoop;
 use crate::http::Question;
 use crate::service_node::{CommandId, Input};
+use crate::status::drain::DrainStatus;
 use crate::status::peers::{BannedStatus, PeerClass, PeerDirection, PeerStatus, PeersStatus};
 use crate::status::store::StoreStatus;
 use crate::status::swarm::{MemberStatus, SwarmStatus};
@@ -23,6 +24,7 @@ impl EventLoop {
             Question::Swarm(reply) => drop(reply.send(self.swarm_status())),
             Question::Peers(reply) => drop(reply.send(self.peers_status())),
             Question::Store(reply) => drop(reply.send(self.store_status())),
+            Question::Drain(reply) => drop(reply.send(self.drain_status())),
             Question::Account(key, reply) => drop(reply.send(self.parts.machine.account(&key))),
             Question::Command(command, reply) => {
                 self.commands.retain(|_, waiting| !waiting.is_closed());
@@ -137,6 +139,27 @@ impl EventLoop {
             PeerClass::Node
         } else {
             PeerClass::Client
+        }
+    }
+
+    fn drain_status(&self) -> DrainStatus {
+        let (machine, mail) = (&self.parts.machine, self.parts.machine.mail());
+        let now = self.parts.clock.now();
+        let (drained, to_hand_over) = (mail.drained(now.wall.seconds()), mail.to_hand_over());
+        let left = drained.and_then(|drained| drained.left);
+        DrainStatus {
+            v: DrainStatus::VERSION,
+            kind: DrainStatus::TYPE.to_owned(),
+            node: machine.node_id().to_string(),
+            state: machine.report(now).state.to_owned(),
+            swarm: machine.swarm().map(|swarm| format!("0x{swarm}")),
+            draining: drained.is_some(),
+            done: left == Some(0) && to_hand_over == 0,
+            left,
+            to_hand_over,
+            records: mail.records(),
+            members: drained.map_or(0, |drained| drained.members),
+            needed: drained.map_or(0, |drained| drained.needed),
         }
     }
 

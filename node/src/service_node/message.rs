@@ -138,6 +138,13 @@ pub enum Command {
     Submit(Vec<u8>),
     /// Changes the X25519 key now.
     RotateKey,
+    /// Takes no more mail, and makes sure that others have what is here.
+    Drain {
+        /// However few members the swarm is left with.
+        force: bool,
+    },
+    /// Takes mail again.
+    EndDrain,
 }
 
 /// What becomes of a [`Command`].

@@ -91,9 +91,11 @@ async fn accounts_are_shown_by_key() {
 }
 
 #[tokio::test]
-async fn swarm_peers_and_store_are_shown() {
+async fn swarm_peers_store_and_draining_are_shown() {
     let server = Server::start();
-    for (target, kind) in [("/swarm", "node.swarm"), ("/peers", "node.peers"), ("/store", "node.store")] {
+    for (target, kind) in
+        [("/swarm", "node.swarm"), ("/peers", "node.peers"), ("/store", "node.store"), ("/drain", "node.drain")]
+    {
         let answer = server.ask("GET", target.into(), String::new()).await;
         assert_eq!(answer.status, 200, "{target}");
         let document: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
@@ -107,5 +109,16 @@ async fn orders_are_taken() {
     for target in ["/keys/rotate", "/shutdown"] {
         assert_eq!(server.ask("POST", target.into(), String::new()).await.status, 202, "{target}");
         assert_eq!(server.ask("GET", target.into(), String::new()).await.status, 405, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn draining_is_begun_and_ended_and_nothing_else_is_understood() {
+    let server = Server::start();
+    for (method, body, expected) in
+        [("POST", "", 202), ("POST", "force\n", 202), ("POST", "faster", 400), ("DELETE", "", 202), ("PUT", "", 405)]
+    {
+        let answer = server.ask(method, "/drain".into(), body.into()).await;
+        assert_eq!(answer.status, expected, "{method} {body}: {}", answer.body);
     }
 }

@@ -2,12 +2,13 @@
 
 use std::process::Output;
 
+use sotto_node::status::drain::DrainStatus;
 use sotto_node::status::peers::{BannedStatus, PeerClass, PeerDirection, PeerStatus, PeersStatus};
 use sotto_node::status::store::StoreStatus;
 use sotto_node::status::swarm::{MemberStatus, SwarmStatus};
 
 use crate::chain::node;
-use crate::support::{Place, sotto_node, text};
+use crate::support::{Place, sotto_node, text, wait_for};
 
 /// A swarm of one.
 pub(crate) fn swarm() -> SwarmStatus {
@@ -46,6 +47,24 @@ pub(crate) fn peers() -> PeersStatus {
     };
     let banned = vec![BannedStatus { peer: "2b".repeat(32), until_ms: 1_790_000_300_000 }];
     PeersStatus { v: PeersStatus::VERSION, kind: PeersStatus::TYPE.to_owned(), count: 1, peers: vec![peer], banned }
+}
+
+/// A node that drains.
+pub(crate) fn drain() -> DrainStatus {
+    DrainStatus {
+        v: DrainStatus::VERSION,
+        kind: DrainStatus::TYPE.to_owned(),
+        node: "5d".repeat(32),
+        state: "active".into(),
+        swarm: Some("0x3fffffffffffffff".into()),
+        draining: true,
+        done: false,
+        left: Some(14),
+        to_hand_over: 0,
+        records: 1290,
+        members: 6,
+        needed: 2,
+    }
 }
 
 /// A store with something in it.
@@ -122,4 +141,33 @@ fn a_directory_without_node_has_nothing_to_check() {
     let output = run(&place, &["store", "verify"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("holds no node"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_node_without_mail_has_drained_at_once_and_says_so_until_that_is_ended() {
+    let place = Place::new();
+    place.init();
+    let early = run(&place, &["drain"]);
+    assert_eq!(early.status.code(), Some(3), "{}", text(&early.stderr));
+    let running = place.run();
+    running.status(&place.datadir());
+    let cancelled = run(&place, &["drain", "--cancel"]);
+    assert_eq!(cancelled.status.code(), Some(10), "{}", text(&cancelled.stderr));
+    let drained = wait_for("the node's disk to be read", || {
+        let output = run(&place, &["drain", "--json", "--timeout", "10s"]);
+        output.status.success().then_some(output)
+    });
+    let document = json(&drained);
+    assert_eq!((document["type"].as_str(), document["done"].as_bool()), (Some("node.drain"), Some(true)));
+    assert_eq!((document["left"].as_u64(), document["to_hand_over"].as_u64()), (Some(0), Some(0)));
+    let codes = |status: &serde_json::Value| {
+        let problems = status["problems"].as_array().unwrap().iter();
+        problems.map(|problem| problem["code"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let status = running.status(&place.datadir());
+    assert!(codes(&status).contains(&"draining".to_owned()), "{status}");
+    let cancelled = run(&place, &["drain", "--cancel", "--json"]);
+    assert_eq!((cancelled.status.code(), json(&cancelled)["draining"].as_bool()), (Some(0), Some(false)));
+    let status = running.status(&place.datadir());
+    assert!(!codes(&status).contains(&"draining".to_owned()), "{status}");
 }
