@@ -9,6 +9,7 @@
 //! | `GET /drain` | | what the node would take with it |
 //! | `POST /drain` | `force` or nothing | 409 if the swarm would be left with too few members |
 //! | `DELETE /drain` | | 409 if it does not drain |
+//! | `GET /survey/<peers>` | | how so many of its peers see the node, after seconds |
 //! | `GET /account/<key>` | | balance and nonce |
 //! | `POST /tx` | hex of a signed transaction | its id, once the producer has it |
 //! | `POST /keys/rotate` | | |
@@ -40,6 +41,7 @@ use crate::service_node::{Command, Refusal};
 use crate::status::drain::DrainStatus;
 use crate::status::peers::PeersStatus;
 use crate::status::store::StoreStatus;
+use crate::status::survey::SurveyStatus;
 use crate::status::swarm::SwarmStatus;
 
 /// Name of the socket in the data directory.
@@ -107,6 +109,7 @@ pub fn router(control: Control, chain: ChainId) -> Router {
         .route("/peers", get(peers))
         .route("/store", get(store))
         .route("/drain", get(drain).post(begin_drain).delete(end_drain))
+        .route("/survey/{peers}", get(survey))
         .route("/account/{key}", get(account))
         .route("/tx", post(submit))
         .route("/keys/rotate", post(rotate))
@@ -173,6 +176,11 @@ async fn end_drain(State(admin): State<Admin>) -> Result<StatusCode, AdminError>
 async fn command(admin: &Admin, command: Command) -> Result<StatusCode, AdminError> {
     admin.control.ask(|reply| Question::Command(command, reply)).await??;
     Ok(StatusCode::ACCEPTED)
+}
+
+async fn survey(State(admin): State<Admin>, UrlPath(peers): UrlPath<String>) -> Result<Json<SurveyStatus>, AdminError> {
+    let peers: u16 = peers.parse().map_err(|error| AdminError::Malformed(format!("number of peers: {error}")))?;
+    Ok(Json(admin.control.ask(|reply| Question::Survey(peers, reply)).await??))
 }
 
 async fn account(State(admin): State<Admin>, UrlPath(key): UrlPath<String>) -> Result<Response, AdminError> {

@@ -4,6 +4,7 @@
 //! standard output, one line for an error on standard error. Secrets come from files only.
 
 mod config_verb;
+mod doctor;
 mod drain;
 mod error;
 mod init;
@@ -112,6 +113,8 @@ enum Verb {
     Run(run_verb::Run),
     /// Say how the node is; the first word is OK, STARTING, PROBLEM or STOPPED
     Status(status::StatusVerb),
+    /// Check everything that can be wrong, one line each, and ask peers how they see the node
+    Doctor(doctor::Doctor),
     /// Wait until the node is ready
     Wait(wait::Wait),
     /// Show the node's swarm: its members, and whether they have the same records
@@ -174,6 +177,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Init(verb) => verb.run(&mut context),
         Verb::Run(verb) => verb.run(&context),
         Verb::Status(verb) => verb.run(&mut context),
+        Verb::Doctor(verb) => verb.run(&context),
         Verb::Wait(verb) => verb.run(&mut context),
         Verb::Swarm(verb) => verb.run(&context),
         Verb::Peers(verb) => verb.run(&context),

@@ -13,6 +13,7 @@
 //! | a peer asks | `requests` |
 //! | a client asks through a tunnel, a member gossips or asks, something expires | [`mail`] |
 //! | the operator wants something done | `commands` |
+//! | the operator asks how peers see it | `survey` |
 //! | somebody asks how it is | `report`, judged by `health` |
 
 mod clock_check;
@@ -28,6 +29,7 @@ mod peers;
 mod report;
 mod requests;
 pub mod submitter;
+mod survey;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -59,6 +61,8 @@ use self::peers::Peers;
 pub use self::report::Report;
 pub use self::requests::VERSION;
 use self::submitter::{Duty, Submitter};
+use self::survey::Surveys;
+pub use self::survey::{Listed, PEERS as SURVEY_PEERS, PeerAnswer, PeerView};
 use crate::keys::Seed;
 use crate::status::FinalStatus;
 
@@ -107,6 +111,7 @@ pub struct ServiceNode {
     commands: BTreeMap<Tag, CommandId>,
     key_steps: KeySteps,
     clock_check: ClockCheck,
+    surveys: Surveys,
     next_number: u64,
     counts: Counts,
     clock: Option<(ClockOffset, Now)>,
@@ -142,6 +147,7 @@ impl ServiceNode {
             commands: BTreeMap::new(),
             key_steps: KeySteps::default(),
             clock_check: ClockCheck::default(),
+            surveys: Surveys::default(),
             next_number: 0,
             counts: Counts::default(),
             clock: None,
@@ -254,6 +260,7 @@ impl ServiceNode {
             Input::NotDurable { token, reason } => self.on_durable(token, &Err(reason), now),
             Input::StorageFailed(reason) => self.storage_failure = Some(reason),
             Input::Command { id, command } => self.on_command(id, command, now, &mut outputs),
+            Input::Survey { id, peers } => self.begin_survey(id, peers, now, &mut outputs),
             Input::WakeUp => self.wake_at = None,
             Input::Tunnel { tunnel, request } => self.on_tunnel(tunnel, request, now, &mut outputs),
             Input::TunnelReady(tunnel) => self.on_tunnel_ready(tunnel, now, &mut outputs),
@@ -299,6 +306,9 @@ impl ServiceNode {
             outputs.push(Output::Answer { id, result });
             return;
         }
+        if self.on_survey_answer(tag, result, now, outputs) {
+            return;
+        }
         let tip = match result {
             Ok(Response::Chain(ChainResponse::Tip { height, .. })) => Some(*height),
             _ => None,
@@ -333,6 +343,7 @@ impl ServiceNode {
         self.advance_duties(now, outputs);
         self.ask_tips(now, outputs);
         self.advance_mail(now, outputs);
+        self.advance_surveys(now, outputs);
         self.set_alarm(now, outputs);
     }
 
@@ -452,6 +463,7 @@ impl ServiceNode {
             .into_iter()
             .flatten()
             .chain(self.mail.wake_at())
+            .chain(self.surveys.wake_at())
             .chain(clock.into_iter().flatten())
             .filter(|at| *at > now.monotonic)
             .min();

@@ -3,6 +3,7 @@
 pub mod drain;
 pub mod peers;
 pub mod store;
+pub mod survey;
 pub mod swarm;
 
 use std::fmt;

@@ -32,6 +32,12 @@ impl EventLoop {
                 self.commands.insert(id, reply);
                 self.tell(Input::Command { id, command });
             }
+            Question::Survey(peers, reply) => {
+                self.surveys.retain(|_, waiting| !waiting.is_closed());
+                let id = CommandId(self.number());
+                self.surveys.insert(id, reply);
+                self.tell(Input::Survey { id, peers });
+            }
             Question::Shutdown => {
                 tracing::info!("stopping, as asked over the admin socket");
                 shutdown.cancel();
@@ -119,7 +125,7 @@ impl EventLoop {
         }
     }
 
-    fn direction(&self, node: &NodeId) -> Option<PeerDirection> {
+    pub(super) fn direction(&self, node: &NodeId) -> Option<PeerDirection> {
         let directions: Vec<_> = self.parts.network.directions(node).collect();
         match (directions.contains(&Direction::Dialed), directions.contains(&Direction::Accepted)) {
             (true, true) => Some(PeerDirection::Both),

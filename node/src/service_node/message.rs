@@ -10,6 +10,7 @@ use sotto_proto::network::NetworkView;
 use sotto_proto::request::{SwarmRequest, SwarmResponse};
 use sotto_proto::time::Monotonic;
 
+use super::survey::PeerAnswer;
 use crate::store::Limit;
 use crate::store::mail::{Found, Lookup};
 use crate::store::writer::Job;
@@ -207,6 +208,13 @@ pub enum Input {
         /// What.
         command: Command,
     },
+    /// The operator wants to know how peers see the node. Answered by [`Output::Surveyed`].
+    Survey {
+        /// Where the answer goes.
+        id: CommandId,
+        /// How many peers to ask.
+        peers: u16,
+    },
     /// The time of [`Output::WakeAt`] has come.
     WakeUp,
     /// A client asks through a tunnel. Answered by [`Output::TunnelAnswer`].
@@ -273,6 +281,13 @@ pub enum Output {
         id: CommandId,
         /// `Err`: not done.
         result: Result<(), Refusal>,
+    },
+    /// What peers answered.
+    Surveyed {
+        /// To which question.
+        id: CommandId,
+        /// `Err`: nobody was asked.
+        result: Result<Vec<PeerAnswer>, Refusal>,
     },
     /// An answer to a client.
     TunnelAnswer {

@@ -5,6 +5,7 @@ mod joining;
 mod keys;
 mod requests;
 mod standing;
+mod surveys;
 
 use std::sync::Arc;
 

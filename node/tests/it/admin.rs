@@ -86,16 +86,21 @@ async fn accounts_are_shown_by_key() {
     let answer = server.ask("GET", format!("/account/{account}"), String::new()).await;
     assert_eq!(answer.status, 200);
     assert!(answer.body.contains("\"balance\":\"0\""), "{}", answer.body);
+    assert_eq!(server.ask("GET", "/survey/many".into(), String::new()).await.status, 400);
     assert_eq!(server.ask("GET", "/account/zz".into(), String::new()).await.status, 400);
     assert_eq!(server.ask("GET", format!("/account/{}", "0".repeat(5000)), String::new()).await.status, 400);
 }
 
 #[tokio::test]
-async fn swarm_peers_store_and_draining_are_shown() {
+async fn what_an_operator_asks_is_shown() {
     let server = Server::start();
-    for (target, kind) in
-        [("/swarm", "node.swarm"), ("/peers", "node.peers"), ("/store", "node.store"), ("/drain", "node.drain")]
-    {
+    for (target, kind) in [
+        ("/swarm", "node.swarm"),
+        ("/peers", "node.peers"),
+        ("/store", "node.store"),
+        ("/drain", "node.drain"),
+        ("/survey/7", "node.survey"),
+    ] {
         let answer = server.ask("GET", target.into(), String::new()).await;
         assert_eq!(answer.status, 200, "{target}");
         let document: serde_json::Value = serde_json::from_str(&answer.body).unwrap();

@@ -1,10 +1,13 @@
 //! What an operator asks a node, running and stopped.
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
 use sotto_node::status::drain::DrainStatus;
 use sotto_node::status::peers::{BannedStatus, PeerClass, PeerDirection, PeerStatus, PeersStatus};
 use sotto_node::status::store::StoreStatus;
+use sotto_node::status::survey::{PeerAnswerStatus, SurveyStatus};
 use sotto_node::status::swarm::{MemberStatus, SwarmStatus};
 
 use crate::chain::node;
@@ -64,6 +67,29 @@ pub(crate) fn drain() -> DrainStatus {
         records: 1290,
         members: 6,
         needed: 2,
+    }
+}
+
+/// One peer that has not answered.
+pub(crate) fn survey() -> SurveyStatus {
+    let answer = PeerAnswerStatus {
+        peer: "1a".repeat(32),
+        direction: Some(PeerDirection::Out),
+        round_trip_ms: None,
+        height: None,
+        clock_ahead_ms: None,
+        version: None,
+        shown_record: false,
+        listed: None,
+        failure: Some("no answer in time".into()),
+    };
+    SurveyStatus {
+        v: SurveyStatus::VERSION,
+        kind: SurveyStatus::TYPE.to_owned(),
+        node: "5d".repeat(32),
+        height: 809,
+        own: None,
+        answers: vec![answer],
     }
 }
 
@@ -170,4 +196,49 @@ fn a_node_without_mail_has_drained_at_once_and_says_so_until_that_is_ended() {
     assert_eq!((cancelled.status.code(), json(&cancelled)["draining"].as_bool()), (Some(0), Some(false)));
     let status = running.status(&place.datadir());
     assert!(!codes(&status).contains(&"draining".to_owned()), "{status}");
+}
+
+/// The verdicts of `doctor --json` by check.
+fn verdicts(output: &Output) -> BTreeMap<String, String> {
+    let document = json(output);
+    assert_eq!(document["type"], "node.doctor");
+    let text = |check: &serde_json::Value, key: &str| check[key].as_str().unwrap().to_owned();
+    let checks = document["checks"].as_array().unwrap().iter();
+    checks.map(|check| (text(check, "check"), text(check, "verdict"))).collect()
+}
+
+#[test]
+fn the_doctor_looks_at_a_node_that_runs_and_at_one_that_does_not() {
+    let place = Place::new();
+    let absent = run(&place, &["doctor"]);
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(text(&absent.stderr).contains("holds no node"), "{}", text(&absent.stderr));
+    place.init();
+    let mut running = place.run();
+    running.status(&place.datadir());
+    let output = run(&place, &["doctor", "--json", "--ask-peers", "3"]);
+    let found = verdicts(&output);
+    for (check, expected) in
+        [("settings", "ok"), ("keys", "ok"), ("ports", "ok"), ("registration", "warn"), ("peers", "warn")]
+    {
+        assert_eq!(found[check], expected, "{check}: {}", text(&output.stdout));
+    }
+    for check in ["node", "open-files", "disk", "database", "clock", "chain", "swarm", "records", "reachable"] {
+        assert!(found.contains_key(check), "{check}: {found:?}");
+    }
+
+    let key = place.datadir().join("keys/x25519.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let output = run(&place, &["doctor"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    let advice = format!("chmod go-rwx {}", key.display());
+    assert!(text(&output.stdout).contains(&advice), "{}", text(&output.stdout));
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+
+    drop(running.child.stdin.take());
+    running.wait();
+    let output = run(&place, &["doctor", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    let found = verdicts(&output);
+    assert_eq!((found["node"].as_str(), found["keys"].as_str(), found["database"].as_str()), ("fail", "ok", "ok"));
 }
