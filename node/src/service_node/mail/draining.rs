@@ -85,12 +85,14 @@ impl Draining {
         (self.items, self.compares, self.next_round) = (Some(kept.collect()), false, now);
     }
 
-    fn learn(&mut self, Compared { node, scope, lacking }: &Compared) {
+    /// Of what is in `set` now, and was in it all the time.
+    fn learn(&mut self, Compared { node, scope, lacking }: &Compared, set: &ItemSet) {
         let place = self.members.iter().position(|member| member == node).and_then(|place| u32::try_from(place).ok());
         let Some(bit) = place.and_then(|place| Bits::from(1_u8).checked_shl(place)) else { return };
         let items = self.items.iter_mut().flatten();
         for ((timestamp, id), kept) in items {
-            if *timestamp <= scope.until && kept.expiry > scope.cutoff && !lacking.contains(id) {
+            let compared = *timestamp <= scope.until && kept.expiry > scope.cutoff && set.contains(*timestamp, id);
+            if compared && !lacking.contains(id) {
                 kept.holders |= bit;
             }
         }
@@ -162,12 +164,20 @@ impl Mail {
         }
     }
 
+    /// Other swarms own other things now: what is being compared is not what was.
+    pub(super) fn forget_comparison(&mut self) {
+        if let Some(draining) = &mut self.draining {
+            draining.compares = false;
+        }
+    }
+
     /// A comparison may have come to its end.
     pub(super) fn learn_from_comparison(&mut self) {
         // Of use now or never.
         let Some(compared) = self.replication.take_compared() else { return };
-        if let Some(draining) = self.draining.as_mut().filter(|draining| draining.compares) {
-            draining.learn(&compared);
+        let set = self.swarm.and_then(|swarm| self.index.sets().of(swarm));
+        if let (Some(draining), Some(set)) = (self.draining.as_mut().filter(|draining| draining.compares), set) {
+            draining.learn(&compared, set);
         }
     }
 }

@@ -161,6 +161,7 @@ impl Mail {
         if moved || sorted {
             self.replication.hand_over.restart(env.now.monotonic);
             self.replication.hand_over_tag = None;
+            self.forget_comparison();
         }
         self.swarm = env.swarm();
         self.replication.stale = true;

@@ -51,15 +51,15 @@ fn equal() -> SwarmStatus {
 
 #[test]
 fn a_node_that_is_well_passes_everything() {
-    let (status, swarm) = (status(), equal());
+    let (status, all) = (status(), equal());
     let last = Some((Height(812), UnixMillis(NOW.0 - 2_000)));
     let found = [
         node(&status),
         clock(&status),
         chain(&status, last, NOW),
         registration(&status),
-        super::swarm(&status, &swarm),
-        records(&swarm),
+        swarm(&status, &all),
+        records(&all),
     ];
     assert!(found.iter().all(|finding| finding.verdict == Verdict::Ok && finding.advice.is_none()), "{found:?}");
     let texts = found.map(|finding| finding.text);
@@ -109,9 +109,9 @@ fn members_that_are_absent_or_differ_are_named() {
         let others = ["1a", "2b", "3c"].iter().enumerate();
         swarm_of(others.map(|(place, digits)| member(digits, false, place < linked, None)).collect())
     };
-    let two = super::swarm(&status(), &few(2));
+    let two = swarm(&status(), &few(2));
     assert_eq!((two.verdict, two.text.ends_with("2 of 3 other members linked, not 3c3c3c3c")), (Verdict::Warn, true));
-    assert_eq!(super::swarm(&status(), &few(1)).verdict, Verdict::Fail);
+    assert_eq!(swarm(&status(), &few(1)).verdict, Verdict::Fail);
     assert_eq!(records(&few(3)).verdict, Verdict::Warn, "compared with nobody");
 
     let mut differing = equal();
@@ -119,9 +119,9 @@ fn members_that_are_absent_or_differ_are_named() {
     let finding = records(&differing);
     assert_eq!((finding.verdict, finding.text.contains("2b2b2b2b had others")), (Verdict::Warn, true), "{finding:?}");
     let outside = SwarmStatus { swarm: None, members: Vec::new(), ..equal() };
-    assert_eq!(super::swarm(&status(), &outside).verdict, Verdict::Warn);
+    assert_eq!(swarm(&status(), &outside).verdict, Verdict::Warn);
     let exiting = NodeStatus { state: "exiting".into(), ..status() };
-    assert_eq!(super::swarm(&exiting, &outside).verdict, Verdict::Ok);
+    assert_eq!(swarm(&exiting, &outside).verdict, Verdict::Ok);
 }
 
 #[test]
