@@ -59,9 +59,9 @@ impl Bans {
         self.banned.len() != before
     }
 
-    /// Whoever is banned, ascending.
-    pub fn banned(&self) -> impl Iterator<Item = NodeId> {
-        self.banned.keys().copied()
+    /// Whoever is banned, ascending, and until when.
+    pub fn banned(&self) -> impl Iterator<Item = (NodeId, Monotonic)> {
+        self.banned.iter().map(|(node, until)| (*node, *until))
     }
 
     fn forget(&mut self, now: Monotonic) {
@@ -97,7 +97,7 @@ mod tests {
         }
         assert!(bans.banned().next().is_none());
         assert!(bans.offended(node(1), at(59)));
-        assert!(bans.banned().eq([node(1)]));
+        assert!(bans.banned().eq([(node(1), at(59 + 300))]));
         assert!(!bans.offended(node(1), at(60)), "it is banned already");
         assert!(!bans.end(at(59 + 299)));
         assert!(bans.end(at(59 + 300)));
@@ -120,7 +120,7 @@ mod tests {
             assert!(!bans.offended(node(1), at(0)) && !bans.offended(node(2), at(0)));
         }
         assert!(bans.offended(node(2), at(1)));
-        assert!(bans.banned().eq([node(2)]));
+        assert!(bans.banned().eq([(node(2), at(301))]));
     }
 
     #[test]

@@ -63,6 +63,7 @@ use crate::clock::Clock;
 use crate::gated::{Gated, Watcher};
 use crate::gossip::Intake;
 use crate::host::{self, HostTransport};
+use crate::membership::Direction;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::onion::handler::Protocols;
@@ -313,6 +314,17 @@ impl Network {
     /// Every connected peer, in ascending order.
     pub fn connected(&self) -> impl Iterator<Item = NodeId> {
         self.swarm.behaviour().membership.state().connected()
+    }
+
+    /// Who made the connections with a peer; two where both sides dialled at once, none if it is not connected.
+    pub fn directions(&self, node: &NodeId) -> impl Iterator<Item = Direction> {
+        self.swarm.behaviour().membership.state().directions(node)
+    }
+
+    /// Whoever is kept out because it gossiped what is invalid, ascending, and for how much longer.
+    pub fn banned(&self) -> impl Iterator<Item = (NodeId, Duration)> {
+        let now = self.clock.monotonic();
+        self.bans.banned().map(move |(node, until)| (node, until.since(now)))
     }
 
     /// How many connections there are, by kind.

@@ -27,7 +27,7 @@ mod set;
 mod sum;
 
 pub use self::handover::{Foreign, HandOver, HandOverAct};
-pub use self::repair::{Member, Repair, RepairAct, Taken};
+pub use self::repair::{Compared, Member, Repair, RepairAct, Taken};
 pub use self::scope::{ScopeError, check_scope, scope_at};
 pub use self::session::{Differences, Session, SessionError, Step, respond};
 pub use self::set::{Entry, ItemSet, View};

@@ -6,6 +6,10 @@
 //! | `GET /swarm` | | the own swarm, its members, whether they have the same |
 //! | `GET /peers` | | who is connected |
 //! | `GET /store` | | how much is stored |
+//! | `GET /drain` | | what the node would take with it |
+//! | `POST /drain` | `force` or nothing | 409 if the swarm would be left with too few members |
+//! | `DELETE /drain` | | 409 if it does not drain |
+//! | `GET /survey/<peers>` | | how so many of its peers see the node, after seconds |
 //! | `GET /account/<key>` | | balance and nonce |
 //! | `POST /tx` | hex of a signed transaction | its id, once the producer has it |
 //! | `POST /keys/rotate` | | |
@@ -34,8 +38,10 @@ use tokio::net::UnixListener;
 
 use crate::http::{Control, Question, Unavailable, status_routes};
 use crate::service_node::{Command, Refusal};
+use crate::status::drain::DrainStatus;
 use crate::status::peers::PeersStatus;
 use crate::status::store::StoreStatus;
+use crate::status::survey::SurveyStatus;
 use crate::status::swarm::SwarmStatus;
 
 /// Name of the socket in the data directory.
@@ -102,6 +108,8 @@ pub fn router(control: Control, chain: ChainId) -> Router {
         .route("/swarm", get(swarm))
         .route("/peers", get(peers))
         .route("/store", get(store))
+        .route("/drain", get(drain).post(begin_drain).delete(end_drain))
+        .route("/survey/{peers}", get(survey))
         .route("/account/{key}", get(account))
         .route("/tx", post(submit))
         .route("/keys/rotate", post(rotate))
@@ -148,6 +156,33 @@ async fn store(State(admin): State<Admin>) -> Result<Json<StoreStatus>, AdminErr
     Ok(Json(admin.control.ask(Question::Store).await?))
 }
 
+async fn drain(State(admin): State<Admin>) -> Result<Json<DrainStatus>, AdminError> {
+    Ok(Json(admin.control.ask(Question::Drain).await?))
+}
+
+async fn begin_drain(State(admin): State<Admin>, body: String) -> Result<StatusCode, AdminError> {
+    let force = match body.trim() {
+        "" => false,
+        "force" => true,
+        other => return Err(AdminError::Malformed(format!("{other:.20}: nothing or force is expected"))),
+    };
+    command(&admin, Command::Drain { force }).await
+}
+
+async fn end_drain(State(admin): State<Admin>) -> Result<StatusCode, AdminError> {
+    command(&admin, Command::EndDrain).await
+}
+
+async fn command(admin: &Admin, command: Command) -> Result<StatusCode, AdminError> {
+    admin.control.ask(|reply| Question::Command(command, reply)).await??;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn survey(State(admin): State<Admin>, UrlPath(peers): UrlPath<String>) -> Result<Json<SurveyStatus>, AdminError> {
+    let peers: u16 = peers.parse().map_err(|error| AdminError::Malformed(format!("number of peers: {error}")))?;
+    Ok(Json(admin.control.ask(|reply| Question::Survey(peers, reply)).await??))
+}
+
 async fn account(State(admin): State<Admin>, UrlPath(key): UrlPath<String>) -> Result<Response, AdminError> {
     let key: PublicKey = key.parse().map_err(|error| AdminError::Malformed(format!("account: {error}")))?;
     let account = admin.control.ask(|reply| Question::Account(key, reply)).await?.ok_or(Unavailable)?;
@@ -168,8 +203,7 @@ async fn submit(State(admin): State<Admin>, body: String) -> Result<Response, Ad
 }
 
 async fn rotate(State(admin): State<Admin>) -> Result<StatusCode, AdminError> {
-    admin.control.ask(|reply| Question::Command(Command::RotateKey, reply)).await??;
-    Ok(StatusCode::ACCEPTED)
+    command(&admin, Command::RotateKey).await
 }
 
 async fn shutdown(State(admin): State<Admin>) -> Result<StatusCode, AdminError> {

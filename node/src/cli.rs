@@ -4,6 +4,8 @@
 //! standard output, one line for an error on standard error. Secrets come from files only.
 
 mod config_verb;
+mod doctor;
+mod drain;
 mod error;
 mod init;
 mod keys_verb;
@@ -112,16 +114,20 @@ enum Verb {
     Run(run_verb::Run),
     /// Say how the node is; the first word is OK, STARTING, PROBLEM or STOPPED
     Status(status::StatusVerb),
+    /// Check everything that can be wrong, one line each, and ask peers how they see the node
+    Doctor(doctor::Doctor),
     /// Wait until the node is ready
     Wait(wait::Wait),
     /// Show the node's swarm: its members, and whether they have the same records
     Swarm(swarm::Swarm),
-    /// Show who is connected
+    /// Show who is connected, who dialled, and who is kept out
     Peers(peers::Peers),
     /// Show what is stored, or check it
     Store(store_verb::StoreVerb),
     /// Stake coins and register the node on the chain
     Register(register::Register),
+    /// Take no new messages, and wait until others have what only this node has: before it is stopped or leaves
+    Drain(drain::Drain),
     /// Leave the network; the stake is free after the lock-up
     Exit(register::ExitVerb),
     /// Show what the node has earned and what its operator has
@@ -177,11 +183,13 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, outlet: Option<MakeOu
         Verb::Init(verb) => verb.run(&mut context),
         Verb::Run(verb) => verb.run(&context, outlet),
         Verb::Status(verb) => verb.run(&mut context),
+        Verb::Doctor(verb) => verb.run(&context),
         Verb::Wait(verb) => verb.run(&mut context),
         Verb::Swarm(verb) => verb.run(&context),
         Verb::Peers(verb) => verb.run(&context),
         Verb::Store(verb) => verb.run(&context),
         Verb::Register(verb) => verb.run(&mut context),
+        Verb::Drain(verb) => verb.run(&context),
         Verb::Exit(verb) => verb.run(&mut context),
         Verb::Rewards(verb) => verb.run(&mut context),
         Verb::Keys(verb) => verb.run(&mut context),

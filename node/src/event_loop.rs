@@ -21,6 +21,7 @@ pub mod persisting;
 mod questions;
 mod serving;
 mod status;
+mod surveying;
 mod telling;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -52,6 +53,7 @@ use crate::http::Question;
 use crate::service_node::{
     CommandId, Gossip, Incoming, Input, Outgoing, Output, Refusal, ReplyId, ServiceNode, Tag, To, Token, Tunnel,
 };
+use crate::status::survey::SurveyStatus;
 use crate::store::StoreError;
 use crate::store::mail::Found;
 use crate::store::writer::StoreHandle;
@@ -124,6 +126,7 @@ pub struct EventLoop {
     /// Own requests without an answer, under the network's names.
     requests: BTreeMap<RequestId, Tag>,
     commands: BTreeMap<CommandId, oneshot::Sender<Result<(), Refusal>>>,
+    surveys: BTreeMap<CommandId, oneshot::Sender<Result<SurveyStatus, Refusal>>>,
     /// Gossip that the machine is judging: one message, within one turn.
     gossip: BTreeMap<Gossip, GossipId>,
     next_number: u64,
@@ -181,6 +184,7 @@ impl EventLoop {
             reads: Reads::default(),
             requests: BTreeMap::new(),
             commands: BTreeMap::new(),
+            surveys: BTreeMap::new(),
             gossip: BTreeMap::new(),
             next_number: 0,
             alarm: None,
@@ -452,6 +456,7 @@ impl EventLoop {
                 return self.answer_tunnel(tunnel, response, more).into_iter().collect();
             }
             Output::CloseTunnel(tunnel) => self.close_tunnel(tunnel),
+            Output::Surveyed { id, result } => self.tell_of_survey(id, result),
             Output::Answer { id, result } => {
                 if let Some(reply) = self.commands.remove(&id) {
                     drop(reply.send(result)); // whoever asked may have gone away

@@ -17,8 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::metrics::Page;
 use crate::service_node::{Command, Refusal};
 use crate::status::NodeStatus;
+use crate::status::drain::DrainStatus;
 use crate::status::peers::PeersStatus;
 use crate::status::store::StoreStatus;
+use crate::status::survey::SurveyStatus;
 use crate::status::swarm::SwarmStatus;
 
 /// Questions that may wait for the event loop.
@@ -35,6 +37,10 @@ pub enum Question {
     Peers(oneshot::Sender<PeersStatus>),
     /// What it stores.
     Store(oneshot::Sender<StoreStatus>),
+    /// What it would take with it.
+    Drain(oneshot::Sender<DrainStatus>),
+    /// How so many of its peers see it.
+    Survey(u16, oneshot::Sender<Result<SurveyStatus, Refusal>>),
     /// Balance and nonce of an account; `None` before the chain is known.
     Account(PublicKey, oneshot::Sender<Option<Account>>),
     /// Something is to be done.

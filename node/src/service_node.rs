@@ -12,9 +12,12 @@
 //! | peers come and go, say how far they are | `peers` |
 //! | a peer asks | `requests` |
 //! | a client asks through a tunnel, a member gossips or asks, something expires | [`mail`] |
+//! | the operator wants something done | `commands` |
+//! | the operator asks how peers see it | `survey` |
 //! | somebody asks how it is | `report`, judged by `health` |
 
 mod clock_check;
+mod commands;
 pub mod duties;
 mod health;
 pub mod key_ring;
@@ -26,6 +29,7 @@ mod peers;
 mod report;
 mod requests;
 pub mod submitter;
+mod survey;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -48,7 +52,7 @@ use self::duties::Situation;
 pub(crate) use self::health::rfc3339;
 pub use self::key_ring::{KeyRing, Shown};
 use self::key_steps::KeySteps;
-pub use self::mail::{Comparison, Mail, MailCounts, MailLimits};
+pub use self::mail::{Comparison, Drained, Mail, MailCounts, MailLimits};
 pub use self::message::{
     ChainUpdate, Command, CommandId, Gossip, Incoming, Input, Outgoing, Output, Part, Refusal, ReplyId, Sync, Tag, To,
     Token, Tunnel,
@@ -57,6 +61,8 @@ use self::peers::Peers;
 pub use self::report::Report;
 pub use self::requests::VERSION;
 use self::submitter::{Duty, Submitter};
+use self::survey::Surveys;
+pub use self::survey::{Listed, PEERS as SURVEY_PEERS, PeerAnswer, PeerView};
 use crate::keys::Seed;
 use crate::status::FinalStatus;
 
@@ -105,6 +111,7 @@ pub struct ServiceNode {
     commands: BTreeMap<Tag, CommandId>,
     key_steps: KeySteps,
     clock_check: ClockCheck,
+    surveys: Surveys,
     next_number: u64,
     counts: Counts,
     clock: Option<(ClockOffset, Now)>,
@@ -140,6 +147,7 @@ impl ServiceNode {
             commands: BTreeMap::new(),
             key_steps: KeySteps::default(),
             clock_check: ClockCheck::default(),
+            surveys: Surveys::default(),
             next_number: 0,
             counts: Counts::default(),
             clock: None,
@@ -251,7 +259,8 @@ impl ServiceNode {
             Input::Durable(token) => self.on_durable(token, &Ok(()), now),
             Input::NotDurable { token, reason } => self.on_durable(token, &Err(reason), now),
             Input::StorageFailed(reason) => self.storage_failure = Some(reason),
-            Input::Command { id, command } => self.on_command(id, command, &mut outputs),
+            Input::Command { id, command } => self.on_command(id, command, now, &mut outputs),
+            Input::Survey { id, peers } => self.begin_survey(id, peers, now, &mut outputs),
             Input::WakeUp => self.wake_at = None,
             Input::Tunnel { tunnel, request } => self.on_tunnel(tunnel, request, now, &mut outputs),
             Input::TunnelReady(tunnel) => self.on_tunnel_ready(tunnel, now, &mut outputs),
@@ -297,6 +306,9 @@ impl ServiceNode {
             outputs.push(Output::Answer { id, result });
             return;
         }
+        if self.on_survey_answer(tag, result, now, outputs) {
+            return;
+        }
         let tip = match result {
             Ok(Response::Chain(ChainResponse::Tip { height, .. })) => Some(*height),
             _ => None,
@@ -321,25 +333,6 @@ impl ServiceNode {
         }
     }
 
-    fn on_command(&mut self, id: CommandId, command: Command, outputs: &mut Vec<Output>) {
-        let refuse = |refusal| Output::Answer { id, result: Err(refusal) };
-        match command {
-            Command::Submit(_) if self.commands.len() >= COMMANDS => outputs.push(refuse(Refusal::Busy)),
-            Command::Submit(bytes) => {
-                let tag = Tag(self.number());
-                self.commands.insert(tag, id);
-                outputs.push(Output::Send { to: To::Producer, message: Outgoing::Transaction { tag, bytes } });
-            }
-            Command::RotateKey if self.entry().is_none() => {
-                outputs.push(refuse(Refusal::State("the node is not registered, so no key of it is in use".into())));
-            }
-            Command::RotateKey => {
-                self.keys.rotate_now();
-                outputs.push(Output::Answer { id, result: Ok(()) });
-            }
-        }
-    }
-
     /// Everything that follows from how things stand now, whatever happened last.
     fn advance(&mut self, now: Now, outputs: &mut Vec<Output>) {
         if let Some(chain) = &self.chain {
@@ -350,6 +343,7 @@ impl ServiceNode {
         self.advance_duties(now, outputs);
         self.ask_tips(now, outputs);
         self.advance_mail(now, outputs);
+        self.advance_surveys(now, outputs);
         self.set_alarm(now, outputs);
     }
 
@@ -469,6 +463,7 @@ impl ServiceNode {
             .into_iter()
             .flatten()
             .chain(self.mail.wake_at())
+            .chain(self.surveys.wake_at())
             .chain(clock.into_iter().flatten())
             .filter(|at| *at > now.monotonic)
             .min();

@@ -1,7 +1,9 @@
 //! What a node says of itself, as `/status` and `sotto-node status --json` show it.
 
+pub mod drain;
 pub mod peers;
 pub mod store;
+pub mod survey;
 pub mod swarm;
 
 use std::fmt;

@@ -362,6 +362,12 @@ impl<Link: PartialEq> State<Link> {
         self.peers.iter().filter(|(_, entry)| entry.is_connected()).map(|(node, _)| *node)
     }
 
+    /// Who made the connections with a peer, in the order they were made; none if it is not connected.
+    pub fn directions(&self, node: &NodeId) -> impl Iterator<Item = Direction> {
+        let connections = self.peers.get(node).map(|entry| &entry.connections);
+        connections.into_iter().flatten().map(|connection| connection.direction)
+    }
+
     /// Other members of the own swarm, and how many of them are connected.
     #[must_use]
     pub fn members(&self) -> (usize, usize) {

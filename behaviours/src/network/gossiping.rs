@@ -193,7 +193,7 @@ impl Network {
     }
 
     fn keep_out(&mut self) {
-        let banned = self.bans.banned().map(|node| peer::peer_id(&node)).collect();
+        let banned = self.bans.banned().map(|(node, _)| peer::peer_id(&node)).collect();
         self.swarm.behaviour_mut().limits.set_banned(banned);
     }
 

@@ -84,6 +84,17 @@ pub struct Taken {
     pub postponed: bool,
 }
 
+/// What comparing with another member has told of what is held here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// The other member.
+    pub node: NodeId,
+    /// What was compared.
+    pub scope: Scope,
+    /// Items of that which it had not on disk. All others that were here from the beginning to the end it had.
+    pub lacking: BTreeSet<ItemId>,
+}
+
 /// The rules of repair at one member.
 #[derive(Debug, Default)]
 pub struct Repair {
@@ -100,6 +111,7 @@ pub struct Repair {
     /// Members with whom nothing was left to exchange at one time since the swarm was joined.
     caught_up_with: BTreeSet<NodeId>,
     exchange: Option<Exchange>,
+    compared: Option<Compared>,
 }
 
 #[derive(Debug)]
@@ -143,6 +155,17 @@ impl Repair {
         self.exchange = None;
         self.caught_up_with.clear();
         self.due = self.members.iter().copied().collect();
+    }
+
+    /// Compares with every connected member once more, as soon as may be: somebody wants to know who has what.
+    pub fn compare_all(&mut self) {
+        let waiting: BTreeSet<NodeId> = self.due.iter().copied().collect();
+        self.due.extend(self.members.difference(&waiting));
+    }
+
+    /// What the last comparison told that came to an end; once.
+    pub const fn take_compared(&mut self) -> Option<Compared> {
+        self.compared.take()
     }
 
     /// Whether everything the swarm had when the node joined it is here, as far as two members can tell. `others` is
@@ -248,6 +271,7 @@ impl Repair {
                     }
                     Ok(Step::Equal) => {
                         self.caught_up_with.insert(exchange.node);
+                        self.note(exchange.node, exchange.scope, BTreeSet::new());
                         None
                     }
                     Ok(Step::Different(found)) => {
@@ -257,6 +281,9 @@ impl Repair {
                             extra = found.have.len(),
                             "sets differ"
                         );
+                        if found.complete {
+                            self.note(exchange.node, exchange.scope, found.have.clone());
+                        }
                         let (need, have) = (found.need.into_iter().collect(), found.have.into_iter().collect());
                         let stage = Stage::Giving { count: 0 };
                         self.go_on(Exchange { stage, need, have, complete: found.complete, ..exchange }, member)
@@ -285,6 +312,10 @@ impl Repair {
                 None
             }
         }
+    }
+
+    fn note(&mut self, node: NodeId, scope: Scope, lacking: BTreeSet<ItemId>) {
+        self.compared = Some(Compared { node, scope, lacking });
     }
 
     /// The items of [`RepairAct::Take`] were looked at.

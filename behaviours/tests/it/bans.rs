@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sotto_behaviours::bans::BAN;
+use sotto_behaviours::membership::Direction;
 use sotto_behaviours::names::Names;
 use sotto_behaviours::network::Verdict;
 use sotto_proto::id::SwarmId;
@@ -23,6 +25,7 @@ async fn scene() -> (Net, Vec<Host>, Hostile, Names) {
         hosts[0].is_connected(2) && hosts[0].is_connected(3) && hostile.see(|seen| seen.connected)
     })
     .await;
+    assert!(hosts[0].network.directions(&node_of(3)).eq([Direction::Accepted]));
     (net, hosts, hostile, names)
 }
 
@@ -53,6 +56,8 @@ async fn is_kept_out(hosts: &mut [Host]) {
     })
     .await;
     assert!(hosts[0].is_connected(2), "nobody else is concerned");
+    let banned: Vec<_> = hosts[0].network.banned().collect();
+    assert!(matches!(banned[..], [(node, left)] if node == node_of(3) && left <= BAN), "{banned:?}");
 }
 
 #[tokio::test]

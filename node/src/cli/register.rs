@@ -8,7 +8,7 @@ use sotto_proto::chain::{Payload, Transaction, TxBody};
 use sotto_proto::id::{Amount, ChainId, NodeId, PublicKey};
 use sotto_proto::sign::SigningKey;
 
-use super::{ANSWER, CliError, Context, Exit, NodeSettings, init, status};
+use super::{ANSWER, CliError, Context, Exit, NodeSettings, init, running, status};
 use crate::admin::client;
 use crate::keys::{KeyDirectory, KeyError, Seed, Slot};
 use crate::run::addresses;
@@ -47,7 +47,7 @@ Examples:
   sotto-node exit --yes
 
 The node leaves its swarm, hands its records over and goes on serving until they have new owners: keep it running until
-`sotto-node status` says that the stake is free.")]
+`sotto-node status` says that the stake is free. Before, `sotto-node drain` sees to it that nothing is kept here alone.")]
 pub(super) struct ExitVerb {
     /// The operator's key file, where it is not in the data directory
     #[arg(long, value_name = "FILE")]
@@ -164,28 +164,11 @@ fn read_key(path: &Path) -> Result<Seed, CliError> {
 /// Balance and nonce of an account, as the running node knows them.
 pub(super) fn account(datadir: &Path, key: &PublicKey) -> Result<(Amount, u64), CliError> {
     let answer = client::ask(datadir, "GET", &format!("/account/{key}"), "", ANSWER)?;
-    let document = answered(&answer)?;
+    let document = running::answered(&answer)?;
     let balance = document["balance"].as_str().and_then(|text| text.parse().ok());
     balance
         .zip(document["nonce"].as_u64())
         .ok_or_else(|| CliError::new(Exit::Network, "answer", "the node's answer is not understood"))
-}
-
-/// The document of a good answer, or the error of a bad one.
-fn answered(answer: &client::Answer) -> Result<serde_json::Value, CliError> {
-    let document: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    match answer.status {
-        200..300 => Ok(document),
-        status => {
-            let message = document["message"].as_str().unwrap_or(&answer.body).to_owned();
-            let exit = match status {
-                409 => Exit::Conflict,
-                502 | 503 => Exit::Network,
-                _ => Exit::Failed,
-            };
-            Err(CliError::new(exit, "refused", message))
-        }
-    }
 }
 
 /// A transaction, and how to see that it took effect.
@@ -209,7 +192,8 @@ impl Change<'_> {
             context.out.result(&document, &format!("would {}\n\ntransaction {id}\n{wire}\n", self.what))?;
             return Ok(Exit::Done);
         }
-        answered(&client::ask(&context.datadir, "POST", "/tx", &wire, context.timeout.unwrap_or(PATIENCE))?)?;
+        let patience = context.timeout.unwrap_or(PATIENCE);
+        running::answered(&client::ask(&context.datadir, "POST", "/tx", &wire, patience)?)?;
         context.out.say(&format!("sent transaction {id}; waiting for its block"));
         let state = self.wait(context)?;
         document["sent"] = true.into();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use sotto_behaviours::clock;
 use sotto_proto::chain::Block;
+use sotto_proto::id::Height;
 use sotto_proto::time::UnixMillis;
 
 use super::{ANSWER, CliError, Context, Exit, running};
@@ -238,7 +239,7 @@ fn stopped(datadir: &Path) -> Result<Picture, CliError> {
         rest.push_str(&format!("  {:<11} {height}, made {} ({ago} ago)\n", "last block", rfc3339(*time)));
     }
     let extra = serde_json::json!({
-        "node": node, "tip": last.map(|(height, _)| height), "tip_time_ms": last.map(|(_, time)| time.0),
+        "node": node, "tip": last.map(|(height, _)| height.0), "tip_time_ms": last.map(|(_, time)| time.0),
     });
     Ok(Picture { exit: Exit::Network, document: document("stopped", &summary, extra), word: "STOPPED", rest })
 }
@@ -254,11 +255,11 @@ fn document(phase: &str, summary: &str, extra: serde_json::Value) -> serde_json:
 }
 
 /// The newest block on disk; `None` where there is none or the database cannot be read, which `run` will explain.
-fn last_block(datadir: &Path) -> Option<(u64, UnixMillis)> {
+pub(super) fn last_block(datadir: &Path) -> Option<(Height, UnixMillis)> {
     let store = store::open_read_only(&datadir.join(DATABASE)).ok()??;
     let tip = *store.block_range().ok()??.end();
     let block = Block::decode(&store.block(tip).ok()??.bytes).ok()?;
-    Some((tip.0, block.header.header.time))
+    Some((tip, block.header.header.time))
 }
 
 #[cfg(test)]

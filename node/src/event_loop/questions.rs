@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use sotto_behaviours::membership::Direction;
 use sotto_proto::id::{Height, NodeId, SwarmId};
 use sotto_proto::network::Snapshot;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::EventLoop;
 use crate::http::Question;
 use crate::service_node::{CommandId, Input};
-use crate::status::peers::{PeerClass, PeerStatus, PeersStatus};
+use crate::status::drain::DrainStatus;
+use crate::status::peers::{BannedStatus, PeerClass, PeerDirection, PeerStatus, PeersStatus};
 use crate::status::store::StoreStatus;
 use crate::status::swarm::{MemberStatus, SwarmStatus};
 
@@ -22,12 +24,19 @@ impl EventLoop {
             Question::Swarm(reply) => drop(reply.send(self.swarm_status())),
             Question::Peers(reply) => drop(reply.send(self.peers_status())),
             Question::Store(reply) => drop(reply.send(self.store_status())),
+            Question::Drain(reply) => drop(reply.send(self.drain_status())),
             Question::Account(key, reply) => drop(reply.send(self.parts.machine.account(&key))),
             Question::Command(command, reply) => {
                 self.commands.retain(|_, waiting| !waiting.is_closed());
                 let id = CommandId(self.number());
                 self.commands.insert(id, reply);
                 self.tell(Input::Command { id, command });
+            }
+            Question::Survey(peers, reply) => {
+                self.surveys.retain(|_, waiting| !waiting.is_closed());
+                let id = CommandId(self.number());
+                self.surveys.insert(id, reply);
+                self.tell(Input::Survey { id, peers });
             }
             Question::Shutdown => {
                 tracing::info!("stopping, as asked over the admin socket");
@@ -96,12 +105,34 @@ impl EventLoop {
         let peer = |node: NodeId| PeerStatus {
             peer: node.to_string(),
             class: self.class(&node),
+            direction: self.direction(&node),
             registered_addresses: self.registered_addresses(&node),
             connected_ms: since(&node),
         };
         let mut peers: Vec<_> = self.parts.network.connected().map(peer).collect();
         peers.sort_by_key(|peer| peer.class); // they came in the order of their keys
-        PeersStatus { v: PeersStatus::VERSION, kind: PeersStatus::TYPE.to_owned(), count: peers.len(), peers }
+        let wall = self.parts.clock.now().wall;
+        let banned = |(node, left): (NodeId, Duration)| BannedStatus {
+            peer: node.to_string(),
+            until_ms: wall.0.saturating_add(millis(left)),
+        };
+        PeersStatus {
+            v: PeersStatus::VERSION,
+            kind: PeersStatus::TYPE.to_owned(),
+            count: peers.len(),
+            peers,
+            banned: self.parts.network.banned().map(banned).collect(),
+        }
+    }
+
+    pub(super) fn direction(&self, node: &NodeId) -> Option<PeerDirection> {
+        let directions: Vec<_> = self.parts.network.directions(node).collect();
+        match (directions.contains(&Direction::Dialed), directions.contains(&Direction::Accepted)) {
+            (true, true) => Some(PeerDirection::Both),
+            (true, false) => Some(PeerDirection::Out),
+            (false, true) => Some(PeerDirection::In),
+            (false, false) => None,
+        }
     }
 
     fn class(&self, node: &NodeId) -> PeerClass {
@@ -114,6 +145,27 @@ impl EventLoop {
             PeerClass::Node
         } else {
             PeerClass::Client
+        }
+    }
+
+    fn drain_status(&self) -> DrainStatus {
+        let (machine, mail) = (&self.parts.machine, self.parts.machine.mail());
+        let now = self.parts.clock.now();
+        let (drained, to_hand_over) = (mail.drained(now.wall.seconds()), mail.to_hand_over());
+        let left = drained.and_then(|drained| drained.left);
+        DrainStatus {
+            v: DrainStatus::VERSION,
+            kind: DrainStatus::TYPE.to_owned(),
+            node: machine.node_id().to_string(),
+            state: machine.report(now).state.to_owned(),
+            swarm: machine.swarm().map(|swarm| format!("0x{swarm}")),
+            draining: drained.is_some(),
+            done: left == Some(0) && to_hand_over == 0,
+            left,
+            to_hand_over,
+            records: mail.records(),
+            members: drained.map_or(0, |drained| drained.members),
+            needed: drained.map_or(0, |drained| drained.needed),
         }
     }
 

@@ -22,6 +22,7 @@
 //! | `paging` | pages of items between nodes |
 //! | `repairing` | what the node fetches from members, gives them, and hands over to other swarms |
 //! | `serving` | the same from the answering side |
+//! | `draining` | taking nothing more before the node goes, and what it would take with it |
 //! | `showing` | what the operator is shown of it |
 //!
 //! | what waits | bound |
@@ -34,6 +35,7 @@
 
 mod anchors;
 mod deleting;
+mod draining;
 mod env;
 mod index;
 mod judge;
@@ -62,6 +64,8 @@ use sotto_proto::time::{Monotonic, UnixSeconds};
 
 use self::anchors::Anchors;
 use self::deleting::Deleting;
+pub use self::draining::Drained;
+use self::draining::Draining;
 pub(super) use self::env::Env;
 use self::index::Index;
 use self::loading::Phase;
@@ -203,6 +207,8 @@ pub struct Mail {
     /// Whether records of the swarm may be missing here that other members have.
     syncing: bool,
     replication: Replication,
+    /// If the node is about to go.
+    draining: Option<Draining>,
     counts: MailCounts,
     wake_at: Option<Monotonic>,
 }
@@ -233,6 +239,7 @@ impl Mail {
             swarm: None,
             syncing: false,
             replication: Replication::new(ChaCha20Rng::from_rng(rng)),
+            draining: None,
             counts: MailCounts::default(),
             wake_at: None,
         }
@@ -322,6 +329,9 @@ impl Mail {
         self.forget_subscription(tunnel);
         match request {
             _ if !self.is_ready() => refuse(tunnel, Error::Busy, out),
+            SwarmRequest::Store { .. } | SwarmRequest::Delete(_) if self.is_draining() => {
+                refuse(tunnel, Error::Busy, out);
+            }
             SwarmRequest::Store { record, publish_order } => self.on_store(tunnel, record, publish_order, env, out),
             SwarmRequest::Retrieve(read) => self.on_retrieve(tunnel, &read, env, out),
             SwarmRequest::Subscribe(read) => self.on_subscribe(tunnel, &read, env, out),
@@ -407,8 +417,14 @@ impl Mail {
         let sweep_at = self.sweep(env, out);
         self.replicate(env, out);
         let replicate_at = self.replication.wake_at(self.index.sets(), self.swarm).filter(|_| self.is_ready());
-        let due =
-            [self.publishing.next(), self.subscriptions.next_stall(), sweep_at, replicate_at, self.phase.retry_at()];
+        let due = [
+            self.publishing.next(),
+            self.subscriptions.next_stall(),
+            sweep_at,
+            replicate_at,
+            self.drain_at(),
+            self.phase.retry_at(),
+        ];
         self.wake_at = due.into_iter().flatten().min();
     }
 

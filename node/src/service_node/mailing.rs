@@ -2,13 +2,14 @@
 
 use sotto_behaviours::network::{Request, RequestError, Response, Verdict};
 use sotto_proto::id::NodeId;
+use sotto_proto::limits::NMIN;
 use sotto_proto::request::{Error, SwarmRequest};
 use sotto_proto::sign::Ed25519;
 use sotto_proto::time::Now;
 
 use super::ServiceNode;
 use super::mail::{self, Asker, Env, Mail};
-use super::message::{Gossip, Outgoing, Output, ReplyId, Tag, To, Token, Tunnel};
+use super::message::{Gossip, Outgoing, Output, Refusal, ReplyId, Tag, To, Token, Tunnel};
 use super::requests;
 use crate::store::mail::Found;
 
@@ -38,6 +39,38 @@ impl ServiceNode {
         };
         act(&mut self.mail, &env, out);
         true
+    }
+
+    /// Begins to drain.
+    ///
+    /// # Errors
+    /// When that cannot be judged yet, and, unless `force`, when the swarm would be left with too few members.
+    pub(super) fn drain(&mut self, force: bool, now: Now, out: &mut Vec<Output>) -> Result<(), Refusal> {
+        let swarms = self.chain.as_ref().filter(|_| self.mail.is_ready()).map(|chain| &chain.view.current().swarms);
+        let Some(swarms) = swarms else {
+            return Err(Refusal::State(
+                "the node has only begun to read its disk and the chain; try again soon".into(),
+            ));
+        };
+        let members = self.swarm.and_then(|swarm| swarms.members(swarm)).map_or(0, <[NodeId]>::len);
+        if (1..=NMIN).contains(&members) && !force {
+            let reason = format!(
+                "its swarm has {members} members and must not have fewer than {NMIN}: wait until another node has \
+                 joined it, or say --force"
+            );
+            return Err(Refusal::State(reason));
+        }
+        self.with_mail(now, out, |mail, env, _| mail.begin_draining(env));
+        Ok(())
+    }
+
+    /// Ends that.
+    ///
+    /// # Errors
+    /// When the node does not drain.
+    pub(super) fn end_drain(&mut self) -> Result<(), Refusal> {
+        let drained = self.mail.end_draining();
+        if drained { Ok(()) } else { Err(Refusal::State("the node does not drain".into())) }
     }
 
     pub(super) fn mail_follows_chain(&mut self, now: Now, out: &mut Vec<Output>) {

@@ -10,6 +10,7 @@ use sotto_proto::network::NetworkView;
 use sotto_proto::request::{SwarmRequest, SwarmResponse};
 use sotto_proto::time::Monotonic;
 
+use super::survey::PeerAnswer;
 use crate::store::Limit;
 use crate::store::mail::{Found, Lookup};
 use crate::store::writer::Job;
@@ -138,6 +139,13 @@ pub enum Command {
     Submit(Vec<u8>),
     /// Changes the X25519 key now.
     RotateKey,
+    /// Takes no more mail, and makes sure that others have what is here.
+    Drain {
+        /// However few members the swarm is left with.
+        force: bool,
+    },
+    /// Takes mail again.
+    EndDrain,
 }
 
 /// What becomes of a [`Command`].
@@ -199,6 +207,13 @@ pub enum Input {
         id: CommandId,
         /// What.
         command: Command,
+    },
+    /// The operator wants to know how peers see the node. Answered by [`Output::Surveyed`].
+    Survey {
+        /// Where the answer goes.
+        id: CommandId,
+        /// How many peers to ask.
+        peers: u16,
     },
     /// The time of [`Output::WakeAt`] has come.
     WakeUp,
@@ -266,6 +281,13 @@ pub enum Output {
         id: CommandId,
         /// `Err`: not done.
         result: Result<(), Refusal>,
+    },
+    /// What peers answered.
+    Surveyed {
+        /// To which question.
+        id: CommandId,
+        /// `Err`: nobody was asked.
+        result: Result<Vec<PeerAnswer>, Refusal>,
     },
     /// An answer to a client.
     TunnelAnswer {

@@ -5,6 +5,7 @@ mod joining;
 mod keys;
 mod requests;
 mod standing;
+mod surveys;
 
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ use sotto_proto::time::UnixMillis;
 use super::*;
 use crate::keys::{KeyDirectory, Slot};
 use crate::status::Phase;
+use crate::store::mail::look_up;
+use crate::store::memory::MemoryStore;
 use crate::store::writer::KeyChange;
 use crate::test_chain::{SEED, START, TestChain, key, node};
 
@@ -190,6 +193,22 @@ impl Bench {
             self.tell(Input::Durable(token));
         }
         count
+    }
+
+    /// The mail's disk, on which there is nothing, is read.
+    fn read_empty_disk(&mut self) {
+        let store = MemoryStore::default();
+        while !self.machine.mail().is_ready() {
+            let asked = self.take(|output| match output {
+                Output::LookUp { token, lookup } => Some((*token, lookup.clone())),
+                _ => None,
+            });
+            let read = asked.len();
+            for (token, lookup) in asked {
+                self.tell(Input::Found { token, found: look_up(&store, &lookup) });
+            }
+            assert!(read + self.persist() > 0, "nothing is asked of the disk");
+        }
     }
 
     /// The disk refuses what it was asked for.

@@ -29,6 +29,28 @@ impl fmt::Display for PeerClass {
     }
 }
 
+/// Who dialled. A connection that the peer made shows that others can reach the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerDirection {
+    /// The peer.
+    In,
+    /// The node.
+    Out,
+    /// Both at once: there are two connections.
+    Both,
+}
+
+impl fmt::Display for PeerDirection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::In => "in",
+            Self::Out => "out",
+            Self::Both => "both",
+        })
+    }
+}
+
 /// A connected peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {
@@ -36,10 +58,22 @@ pub struct PeerStatus {
     pub peer: String,
     /// What it is.
     pub class: PeerClass,
+    /// Who dialled; `null` if the connection has just ended.
+    #[serde(default)]
+    pub direction: Option<PeerDirection>,
     /// Addresses the chain has of it; none for whoever is not registered.
     pub registered_addresses: Vec<String>,
     /// How long it has been connected.
     pub connected_ms: Option<u64>,
+}
+
+/// A peer that is kept out for a while because it gossiped what is provably invalid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BannedStatus {
+    /// Its key.
+    pub peer: String,
+    /// Unix milliseconds until when.
+    pub until_ms: u64,
 }
 
 /// All of them.
@@ -54,6 +88,9 @@ pub struct PeersStatus {
     pub count: usize,
     /// They, by class and key; as many as connections are allowed, or fewer if fewer were asked for.
     pub peers: Vec<PeerStatus>,
+    /// Whoever is kept out, by key; forgotten when the node restarts.
+    #[serde(default)]
+    pub banned: Vec<BannedStatus>,
 }
 
 impl PeersStatus {

@@ -86,14 +86,21 @@ async fn accounts_are_shown_by_key() {
     let answer = server.ask("GET", format!("/account/{account}"), String::new()).await;
     assert_eq!(answer.status, 200);
     assert!(answer.body.contains("\"balance\":\"0\""), "{}", answer.body);
+    assert_eq!(server.ask("GET", "/survey/many".into(), String::new()).await.status, 400);
     assert_eq!(server.ask("GET", "/account/zz".into(), String::new()).await.status, 400);
     assert_eq!(server.ask("GET", format!("/account/{}", "0".repeat(5000)), String::new()).await.status, 400);
 }
 
 #[tokio::test]
-async fn swarm_peers_and_store_are_shown() {
+async fn what_an_operator_asks_is_shown() {
     let server = Server::start();
-    for (target, kind) in [("/swarm", "node.swarm"), ("/peers", "node.peers"), ("/store", "node.store")] {
+    for (target, kind) in [
+        ("/swarm", "node.swarm"),
+        ("/peers", "node.peers"),
+        ("/store", "node.store"),
+        ("/drain", "node.drain"),
+        ("/survey/7", "node.survey"),
+    ] {
         let answer = server.ask("GET", target.into(), String::new()).await;
         assert_eq!(answer.status, 200, "{target}");
         let document: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
@@ -107,5 +114,16 @@ async fn orders_are_taken() {
     for target in ["/keys/rotate", "/shutdown"] {
         assert_eq!(server.ask("POST", target.into(), String::new()).await.status, 202, "{target}");
         assert_eq!(server.ask("GET", target.into(), String::new()).await.status, 405, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn draining_is_begun_and_ended_and_nothing_else_is_understood() {
+    let server = Server::start();
+    for (method, body, expected) in
+        [("POST", "", 202), ("POST", "force\n", 202), ("POST", "faster", 400), ("DELETE", "", 202), ("PUT", "", 405)]
+    {
+        let answer = server.ask(method, "/drain".into(), body.into()).await;
+        assert_eq!(answer.status, expected, "{method} {body}: {}", answer.body);
     }
 }

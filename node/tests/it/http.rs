@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::operators::{peers, store, swarm};
+use crate::operators::{drain, peers, store, survey, swarm};
 use crate::status::healthy;
 
 /// Short limits, so that a test sees them.
@@ -32,6 +32,8 @@ pub(crate) fn answering() -> Control {
                 Question::Swarm(reply) => drop(reply.send(swarm())),
                 Question::Peers(reply) => drop(reply.send(peers())),
                 Question::Store(reply) => drop(reply.send(store())),
+                Question::Drain(reply) => drop(reply.send(drain())),
+                Question::Survey(_, reply) => drop(reply.send(Ok(survey()))),
                 Question::Account(_, reply) => drop(reply.send(Some(sotto_proto::chain::Account::default()))),
                 Question::Command(_, reply) => drop(reply.send(Ok(()))),
                 Question::Shutdown => {}

@@ -151,7 +151,7 @@ impl Node {
                 assert!(bytes.len() <= SWARM_GOSSIP_MAX);
                 assert!(bytes[0] != 1 || Record::decode(&bytes[1..]).is_ok(), "publishes what is no record");
             }
-            Output::CloseTunnel(_) | Output::Answer { .. } => {}
+            Output::CloseTunnel(_) | Output::Answer { .. } | Output::Surveyed { .. } => {}
         }
     }
 

@@ -200,6 +200,19 @@ fn crossed_dials_that_the_peer_does_not_close_are_closed_all_the_same() {
 }
 
 #[test]
+fn who_made_a_connection_is_told_as_long_as_it_is_there() {
+    let mut state = rules(5);
+    let directions = |state: &Rules| state.directions(&node(7)).collect::<Vec<_>>();
+    assert_eq!(directions(&state), []);
+    state.established(node(7), 1, Direction::Accepted, at(10.0));
+    assert_eq!(directions(&state), [Direction::Accepted]);
+    state.established(node(7), 2, Direction::Dialed, at(10.5));
+    assert_eq!(directions(&state), [Direction::Accepted, Direction::Dialed]);
+    state.closed(node(7), 1, Cause::Other, at(11.0));
+    assert_eq!(directions(&state), [Direction::Dialed]);
+}
+
+#[test]
 fn crossed_dials_of_hops_are_kept_as_paths_may_run_over_both() {
     for own in [4, 9] {
         let mut state = rules(own);

@@ -318,3 +318,45 @@ fn a_member_that_left_is_not_asked_any_more() {
     let act = repair.poll(&member(&own.set, at(1)), &mut rng());
     assert!(matches!(act, Some(RepairAct::Ask { node: asked, .. }) if asked == node(2)));
 }
+
+#[test]
+fn a_comparison_tells_what_the_other_lacks_and_the_next_one_that_it_lacks_nothing() {
+    let mut others = BTreeMap::from([(node(1), Peer::with(2..10, 16))]);
+    let (mut repair, mut own) = (Repair::default(), Peer::with(0..8, 16));
+    connect(&mut repair, &others);
+    assert_eq!(repair.take_compared(), None);
+    let now = member(&own.set, at(1));
+    let mut act = repair.poll(&now, &mut rng());
+    let compared = loop {
+        let Some(RepairAct::Ask { request, .. }) = act else { panic!("{act:?}") };
+        let response = others.get_mut(&node(1)).unwrap().answer(request);
+        act = repair.answered(&now, Some(response));
+        if let Some(compared) = repair.take_compared() {
+            break compared;
+        }
+    };
+    assert_eq!((compared.node, compared.scope), (node(1), scope_at(Height(5), SwarmId(7), TIME)));
+    assert_eq!(compared.lacking, [entry(0).id, entry(1).id].into());
+    assert_eq!(repair.take_compared(), None, "once only");
+
+    let mut repair = Repair::default();
+    connect(&mut repair, &others);
+    run(&mut repair, &mut own, &mut others, at(2));
+    run(&mut repair, &mut own, &mut others, at(30));
+    assert_eq!(repair.take_compared().map(|compared| compared.lacking), Some(BTreeSet::new()));
+}
+
+#[test]
+fn whoever_wants_to_know_has_everybody_compared_with_at_once() {
+    let mut others: BTreeMap<_, _> = (1..=5).map(|n| (node(n), Peer::with(0..10, 16))).collect();
+    let (mut repair, mut own) = (Repair::default(), Peer::with(0..10, 16));
+    connect(&mut repair, &others);
+    run(&mut repair, &mut own, &mut others, at(1));
+    let before: Vec<_> = others.values().map(|peer| peer.asked).collect();
+    assert!(!repair.is_due(at(2)));
+    repair.compare_all();
+    repair.compare_all();
+    assert!(repair.is_due(at(2)));
+    run(&mut repair, &mut own, &mut others, at(2));
+    assert!(others.values().zip(before).all(|(peer, before)| peer.asked == before + 1), "each once");
+}

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand_chacha::ChaCha20Rng;
 use sotto_behaviours::network::{Request, RequestError, Response};
-use sotto_behaviours::replication::{Foreign, HandOver, HandOverAct, ItemSet, Member, Repair, RepairAct, Taken};
+use sotto_behaviours::replication::{
+    Compared, Foreign, HandOver, HandOverAct, ItemSet, Member, Repair, RepairAct, Taken,
+};
 use sotto_proto::id::{Height, ItemId, NodeId, SwarmId};
 use sotto_proto::network::Snapshot;
 use sotto_proto::request::{Item, RepairRequest, RepairResponse};
@@ -94,6 +96,16 @@ impl Replication {
         Tag(TOKENS | self.next_tag)
     }
 
+    /// Has every connected member compared with, as soon as may be.
+    pub(super) fn compare_all(&mut self) {
+        self.repair.compare_all();
+    }
+
+    /// What the last comparison told that came to an end; once.
+    pub(super) const fn take_compared(&mut self) -> Option<Compared> {
+        self.repair.take_compared()
+    }
+
     /// What a member last said of its set.
     pub(super) fn compared_with(&self, node: &NodeId) -> Option<Comparison> {
         self.compared.get(node).copied()
@@ -149,6 +161,7 @@ impl Mail {
         if moved || sorted {
             self.replication.hand_over.restart(env.now.monotonic);
             self.replication.hand_over_tag = None;
+            self.forget_comparison();
         }
         self.swarm = env.swarm();
         self.replication.stale = true;
@@ -169,6 +182,7 @@ impl Mail {
         }
         let others = self.other_members(env).count();
         self.syncing = self.swarm.is_some() && !self.replication.repair.is_caught_up(others);
+        self.drain(env);
         if !env.may_write {
             return;
         }
@@ -186,7 +200,7 @@ impl Mail {
         self.hand_over_acts(act.into_iter().collect(), env, out);
     }
 
-    fn other_members<'e>(&self, env: &Env<'e>) -> impl Iterator<Item = NodeId> + use<'e> {
+    pub(super) fn other_members<'e>(&self, env: &Env<'e>) -> impl Iterator<Item = NodeId> + use<'e> {
         let members = self.swarm.and_then(|swarm| env.view.current().swarms.members(swarm)).unwrap_or_default();
         let me = env.me();
         members.iter().copied().filter(move |node| *node != me)
@@ -232,6 +246,7 @@ impl Mail {
         let nothing = ItemSet::default();
         let Some(member) = member(self.index.sets(), &nothing, env) else { return };
         let act = step(&mut self.replication.repair, &member);
+        self.learn_from_comparison();
         self.repair_act(act, env, out);
     }
 
@@ -251,6 +266,9 @@ impl Mail {
             Some(RepairAct::Ask { node, request }) => {
                 let tag = self.replication.tag();
                 let compares = matches!(request, RepairRequest::Summary(_));
+                if compares {
+                    self.note_comparison();
+                }
                 self.replication.repair_asks = Some(Asking { tag, node, compares });
                 let request = Request::Repair(request);
                 out.push(Output::Send { to: To::Node(node), message: Outgoing::Request { tag, request } });

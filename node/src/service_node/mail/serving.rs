@@ -154,7 +154,8 @@ impl Mail {
         out: &mut Vec<Output>,
     ) {
         let handed = self.waits.values().filter(|wait| wait.is_handed()).count();
-        if !self.is_ready() || !env.may_write || env.swarm().is_none() || handed >= HANDED {
+        // Whoever drains would be counted on, and go.
+        if !self.is_ready() || !env.may_write || env.swarm().is_none() || handed >= HANDED || self.is_draining() {
             return asker.offered(OfferResponse::Error(Error::Busy), out);
         }
         match request {

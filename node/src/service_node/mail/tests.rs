@@ -1,6 +1,7 @@
 //! The mail alone, against a disk that can lose what was not synced, in virtual time.
 
 mod deleting;
+mod draining;
 mod expiry;
 #[cfg(feature = "rocksdb")]
 mod full_disk;

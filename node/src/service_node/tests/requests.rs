@@ -132,3 +132,39 @@ fn members_questions_go_to_the_mail_and_its_own_come_from_there() {
     let late = Incoming::Response { tag: Tag(u64::MAX), result: Err(RequestError::Timeout) };
     bench.tell(Input::Received { from: node(5), message: late });
 }
+
+#[test]
+fn draining_is_refused_where_the_swarm_would_have_too_few_members_unless_it_is_forced() {
+    let mut bench = Bench::new();
+    let begin = |bench: &mut Bench, id, force| {
+        bench.tell(Input::Command { id: CommandId(id), command: Command::Drain { force } });
+        let mut told = bench.take(|output| match output {
+            Output::Answer { result, .. } => Some(result.clone()),
+            _ => None,
+        });
+        told.remove(0)
+    };
+    assert!(matches!(begin(&mut bench, 1, true), Err(Refusal::State(_))), "nothing is known yet");
+    let others = (1..5).map(|index| bench.chain.registration(index)).collect();
+    bench.chain.produce(others);
+    bench.follow();
+    bench.connect();
+    bench.blocks(6);
+    assert!(bench.machine.swarm().is_some());
+    bench.read_empty_disk();
+    let Err(Refusal::State(reason)) = begin(&mut bench, 2, false) else { panic!("it is refused") };
+    assert!(reason.contains("5 members") && reason.contains("--force"), "{reason}");
+    assert!(!bench.machine.mail().is_draining());
+    assert_eq!(begin(&mut bench, 3, true), Ok(()));
+    assert!(bench.machine.mail().is_draining());
+    assert_eq!(begin(&mut bench, 4, true), Ok(()), "it goes on");
+    assert!(bench.report().problems.iter().any(|problem| problem.code == "draining"));
+
+    bench.tell(Input::Command { id: CommandId(5), command: Command::EndDrain });
+    bench.tell(Input::Command { id: CommandId(6), command: Command::EndDrain });
+    let told = bench.take(|output| match output {
+        Output::Answer { result, .. } => Some(result.is_ok()),
+        _ => None,
+    });
+    assert_eq!(told, [true, false]);
+}

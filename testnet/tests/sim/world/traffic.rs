@@ -43,7 +43,11 @@ impl World {
                 self.nodes[node].hears(&message);
                 self.gossip(node, &message, None);
             }
-            Output::Answer { .. } | Output::Persist { .. } | Output::LookUp { .. } | Output::WakeAt(_) => {}
+            Output::Answer { .. }
+            | Output::Surveyed { .. }
+            | Output::Persist { .. }
+            | Output::LookUp { .. }
+            | Output::WakeAt(_) => {}
         }
     }
 
