@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use rand_core::Rng;
 
 use super::copies;
+use crate::files::DATABASE;
 
-/// The directory of a node's database, in its data directory.
-const DATABASE: &str = "db";
 /// A copy of an earlier time, beside it.
 const OLD_COPY: &str = "db.old";
 /// Files with data: tables and large values. The list of files is never touched.

@@ -8,8 +8,8 @@ use sotto_client::network::paths::hop;
 use sotto_proto::id::{NodeId, SwarmId};
 
 use super::members::{self, Held, until_alike};
-use crate::bench::{LightClient, Network, Person, read_mailbox};
-use crate::chaos::{Fault, Stage};
+use crate::bench::{LightClient, Network, Person, read_mailbox, seeded};
+use crate::chaos::{Fault, Planned, Stage};
 use crate::failure::{Exit, Failure};
 use crate::plan::Plan;
 use crate::procfs;
@@ -60,7 +60,9 @@ pub struct Restart {
 
 /// Does something to a node that lasts until the stage undoes it.
 pub(super) async fn strike(stage: &mut Stage, fault: Fault, node: u16) -> Result<(), Failure> {
-    stage.apply_to(fault, [node].into(), Instant::now() + UNTIL_UNDONE).await.map(drop)
+    // Nothing of these faults is drawn.
+    let (planned, rng) = (Planned::once(fault), &mut seeded(0, "recovery", 0));
+    stage.apply_to((&planned, 0), [node].into(), Instant::now() + UNTIL_UNDONE, rng).await.map(drop)
 }
 
 /// Takes its database from one of `members`, and starts it: it has to get `stored` records, or what there is beside them.

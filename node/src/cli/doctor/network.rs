@@ -37,8 +37,8 @@ pub(super) fn clock(status: &NodeStatus) -> Finding {
     };
     let text = format!("peers' clocks are {offset:+} ms ahead");
     match offset.unsigned_abs() {
-        ..=CLOCK_WARN => Finding::ok("clock", text),
-        ..=CLOCK_FAIL => Finding::warn("clock", text, advice),
+        off if off <= CLOCK_WARN => Finding::ok("clock", text),
+        off if off <= CLOCK_FAIL => Finding::warn("clock", text, advice),
         _ => Finding::fail("clock", text, advice),
     }
 }

@@ -6,12 +6,11 @@ use super::{Stage, Undo};
 use crate::chaos::Fault;
 use crate::control::{self, Action, Done, Request};
 use crate::failure::{Exit, Failure};
+use crate::files::ADMIN_SOCKET;
 use crate::http;
 use crate::plan::Plan;
 use crate::target::Target;
 
-/// The producer's socket for commands, in its data directory.
-const ADMIN_SOCKET: &str = "admin.sock";
 /// Blocks that a reorganisation replaces: nodes follow up to three.
 const REORG_DEPTH: u64 = 2;
 
