@@ -9,8 +9,8 @@ use super::*;
 use crate::service_node::message::{ReplyId, To};
 
 /// Nodes by number, each connected to all others that are not cut off.
-struct World {
-    nodes: BTreeMap<u32, Bench>,
+pub(super) struct World {
+    pub(super) nodes: BTreeMap<u32, Bench>,
     /// Who waits for which answer.
     asked: BTreeMap<ReplyId, (u32, Tag)>,
     replies: u64,
@@ -21,16 +21,21 @@ struct World {
 impl World {
     /// These nodes, with nothing on their disks, as if they had just started.
     fn of(numbers: &[u32]) -> Self {
-        let newcomer = |n: &u32| (*n, Bench::newcomer(*n, Disk::default(), MailLimits::default()));
+        Self::on(numbers, &Disk::default())
+    }
+
+    /// The same, each with a copy of this disk.
+    pub(super) fn on(numbers: &[u32], disk: &Disk) -> Self {
+        let newcomer = |n: &u32| (*n, Bench::newcomer(*n, disk.clone(), MailLimits::default()));
         Self { nodes: numbers.iter().map(newcomer).collect(), asked: BTreeMap::new(), replies: 0, bytes: 0 }
     }
 
-    fn at(&mut self, number: u32) -> &mut Bench {
+    pub(super) fn at(&mut self, number: u32) -> &mut Bench {
         self.nodes.get_mut(&number).unwrap()
     }
 
     /// Everybody hears of everybody, and all that follows happens.
-    fn connect(&mut self) {
+    pub(super) fn connect(&mut self) {
         let numbers: Vec<u32> = self.nodes.keys().copied().collect();
         for (number, bench) in &mut self.nodes {
             for other in numbers.iter().filter(|other| *other != number) {
@@ -49,7 +54,7 @@ impl World {
     }
 
     /// Time passes in small steps, and messages arrive at once.
-    fn pass(&mut self, seconds: u64) {
+    pub(super) fn pass(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.nodes.values_mut().for_each(|bench| bench.pass(1000));
             self.deliver();
