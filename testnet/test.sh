@@ -19,9 +19,11 @@ if $sotto_dry_run; then
     exit
 fi
 
-# Only root can cut links between nodes; for others those tests are skipped, and say so.
-if [[ $(id -u) -eq 0 ]] && ! command -v nft >/dev/null && command -v apt-get >/dev/null; then
-    apt_install nftables
+# Only root can cut links between nodes, have their syncs fail or set their clocks; for others those tests are skipped, and
+# say so.
+if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null &&
+    ! { command -v nft && command -v strace && command -v faketime; } >/dev/null; then
+    apt_install nftables strace faketime
 fi
 
 passed=0

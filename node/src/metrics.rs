@@ -30,6 +30,7 @@ const LOOP_BUSY: &str = "sotto_node_loop_busy_seconds";
 const SYNC: &str = "sotto_node_storage_sync_seconds";
 const STORAGE_REFUSED: &str = "sotto_node_storage_queue_refused_total";
 const STORAGE_FAILED: &str = "sotto_node_storage_failed";
+const STORAGE_REOPENED: &str = "sotto_node_storage_reopened_total";
 const READY: &str = "sotto_node_ready";
 const CLOCK_OFFSET: &str = "sotto_node_clock_offset_seconds";
 const RESIDENT: &str = "sotto_node_resident_bytes";
@@ -41,6 +42,8 @@ const MAIL_DELETED: &str = "sotto_node_mail_records_deleted_total";
 const MAIL_HANDED_OVER: &str = "sotto_node_mail_items_handed_over_total";
 const MAIL_SYNCING: &str = "sotto_node_mail_syncing";
 const MAIL_DAMAGED: &str = "sotto_node_mail_rows_damaged_total";
+const MAIL_READ_BACK: &str = "sotto_node_mail_items_read_back_total";
+const MAIL_MENDED: &str = "sotto_node_mail_items_mended_total";
 const MAIL_GOSSIP: &str = "sotto_node_mail_gossip_judged_total";
 const HTTP_REFUSED: &str = "sotto_node_http_connections_refused_total";
 const ON_EVENT: &str = "sotto_node_on_event_total";
@@ -71,6 +74,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!(SYNC, "Time one sync of the disk took.");
     describe_counter!(STORAGE_REFUSED, "Commands refused because the storage queue was full.");
     describe_gauge!(STORAGE_FAILED, "1 when the database no longer takes writes.");
+    describe_counter!(STORAGE_REOPENED, "Times the database was opened again because it had failed.");
     describe_gauge!(READY, "1 when the node does everything it should.");
     describe_gauge!(CLOCK_OFFSET, "Median distance of the peers' clocks from the own one.");
     describe_gauge!(RESIDENT, "Memory of the process in RAM.");
@@ -82,6 +86,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(MAIL_HANDED_OVER, "Records and tombstones erased because their swarm has them on disk.");
     describe_gauge!(MAIL_SYNCING, "1 while records may be missing here that other members have.");
     describe_counter!(MAIL_DAMAGED, "Rows of the mail that were found damaged.");
+    describe_counter!(MAIL_READ_BACK, "Records and tombstones read back from disk without anybody asking for them.");
+    describe_counter!(MAIL_MENDED, "Records and tombstones written again because what belongs to them was damaged.");
     describe_counter!(MAIL_GOSSIP, "Gossiped records and deletes, by verdict.");
     describe_counter!(HTTP_REFUSED, "Connections to the HTTP port that were over its limit.");
     describe_counter!(ON_EVENT, "Events for the operator's command, by what became of them.");
@@ -151,9 +157,14 @@ pub fn storage_refused() {
     counter!(STORAGE_REFUSED).increment(1);
 }
 
-/// The database takes no more writes.
-pub fn storage_failed() {
-    gauge!(STORAGE_FAILED).set(1.0);
+/// Whether the database takes no more writes.
+pub fn storage_failed(failed: bool) {
+    gauge!(STORAGE_FAILED).set(if failed { 1.0 } else { 0.0 });
+}
+
+/// The database was opened again after it had failed.
+pub fn storage_reopened() {
+    counter!(STORAGE_REOPENED).increment(1);
 }
 
 /// Whether the node does everything it should, and how far its clock is off.
@@ -178,6 +189,8 @@ pub fn mail(records: usize, bytes: u64, syncing: bool, counts: &MailCounts) {
     counter!(MAIL_DELETED).absolute(counts.deleted);
     counter!(MAIL_HANDED_OVER).absolute(counts.handed_over);
     counter!(MAIL_DAMAGED).absolute(counts.damaged);
+    counter!(MAIL_READ_BACK).absolute(counts.read_back);
+    counter!(MAIL_MENDED).absolute(counts.mended);
 }
 
 /// A gossiped record or delete was judged.

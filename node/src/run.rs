@@ -4,16 +4,19 @@
 //! up:    lock → keys → database, restore → storage thread → chain thread → network, HTTP, admin socket → event loop
 //! down:  event loop → HTTP, admin socket → chain thread → storage thread (last sync) → database → lock
 //! ```
+//!
+//! When the database has failed and its disk takes writes again, all but the lock is taken apart and put together once
+//! more, as if the process had been started anew: what is on disk is what counts, and nothing else is believed.
 
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use metrics_exporter_prometheus::BuildError as MetricsError;
-use sotto_behaviours::clock::Clock;
+use metrics_exporter_prometheus::{BuildError as MetricsError, PrometheusHandle};
+use sotto_behaviours::clock::{self, Clock};
 use sotto_behaviours::network::{
     BuildError, ConnectionLimits, Network, NetworkConfig, Peer, Registry, Role, Timeouts, WallClock,
 };
@@ -27,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
-use crate::chain_thread::restore::{self, RestoreError};
+use crate::chain_thread::restore::{self, RestoreError, Restored};
 use crate::chain_thread::{ChainThread, Retention, Spawned};
 use crate::config::{Bootstrap, Config};
 use crate::event_loop::{About, EventLoop, Outlet, Parts};
@@ -38,8 +41,10 @@ use crate::lock::{Lock, LockError};
 use crate::metrics::Page;
 use crate::on_event::Alerts;
 use crate::service_node::{Identity, Input, KeyRing, ServiceNode, Settings, VERSION};
+use crate::store::mending::{self, Mending};
+use crate::store::opening::{self, Damage, Opened};
 use crate::store::writer::{self, StoreHandle};
-use crate::store::{self, MetaKey, Store as _, StoreError};
+use crate::store::{MetaKey, Store as _, StoreError};
 use crate::{admin, metrics, process};
 
 /// Directory of the database in the data directory.
@@ -63,7 +68,7 @@ pub struct Start {
 }
 
 /// Makes the outlet of a node that is to misbehave, once its keys are known to be good.
-pub type MakeOutlet = Box<dyn FnOnce(&Start) -> Result<Outlet, KeyError>>;
+pub type MakeOutlet = Box<dyn Fn(&Start) -> Result<Outlet, KeyError>>;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -127,25 +132,77 @@ pub fn run(start: &Start, outlet: Option<MakeOutlet>) -> Result<(), RunError> {
     let chain = start.genesis.genesis.chain_id();
     tracing::info!(version = VERSION, chain = chain.short(), datadir = %start.datadir.display(), "starting");
 
-    let (disk, storage_thread) = Disk::open(start)?;
-    let result = run_on(disk, start, started, outlet);
-    // Whether the node ran or could not start: a process that ends while a thread closes the database takes RocksDB's
-    // globals away under it, and aborts.
-    join(storage_thread);
+    let lasting = Lasting { started, counters: metrics::install()?, told: stop_when_told(start.exit_on_stdin_eof)? };
+    let result = run_until_told(start, &lasting, outlet.as_ref());
     drop(lock);
     tracing::info!("stopped");
     result
 }
 
-/// Runs the node on its opened disk. Whatever happens, nothing uses the storage thread any more afterwards.
-fn run_on(disk: Disk, start: &Start, started: Instant, outlet: Option<MakeOutlet>) -> Result<(), RunError> {
+/// What there is one of, however often the database is opened.
+struct Lasting {
+    started: Instant,
+    counters: PrometheusHandle,
+    /// Cancelled when somebody wants the process to end.
+    told: CancellationToken,
+}
+
+/// Runs the node, and again whenever its database has failed and can be opened anew.
+fn run_until_told(start: &Start, lasting: &Lasting, outlet: Option<&MakeOutlet>) -> Result<(), RunError> {
+    let (mut wait, mut is_damaged) = (mending::FIRST_WAIT, false);
+    loop {
+        let round = Round { shutdown: lasting.told.child_token(), mended: Arc::default() };
+        let began = Instant::now();
+        let (disk, storage_thread) = Disk::open(start, &round, wait, is_damaged)?;
+        let result = run_on(disk, start, lasting, &round, outlet);
+        // Whether the node ran or could not start: a process that ends while a thread closes the database takes RocksDB's
+        // globals away under it, and aborts.
+        join(storage_thread);
+        result?;
+        let Some(error) = round.mended.get().filter(|_| !lasting.told.is_cancelled()) else { return Ok(()) };
+        tracing::warn!(%error, "the disk takes writes again; the database that had failed is opened anew");
+        metrics::storage_reopened();
+        wait = mending::wait_after(wait, began.elapsed());
+        is_damaged = matches!(error, StoreError::Damaged(_));
+    }
+}
+
+/// From one opening of the database to the next.
+struct Round {
+    /// Cancelled at its end.
+    shutdown: CancellationToken,
+    /// What the database had failed with, once the disk takes writes again.
+    mended: Arc<OnceLock<StoreError>>,
+}
+
+impl Round {
+    /// Ends the round when the disk of the database in `directory` takes writes again.
+    fn mending(&self, directory: PathBuf, wait: Duration) -> Mending {
+        let (mended, shutdown) = (Arc::clone(&self.mended), self.shutdown.clone());
+        let tell = move |error| {
+            mended.get_or_init(|| error);
+            shutdown.cancel();
+        };
+        Mending::new(wait, Box::new(move || mending::try_disk(&directory)), Box::new(tell))
+    }
+}
+
+/// Runs the node on its opened disk to the end of the round. Whatever happens, nothing uses the storage thread any more
+/// afterwards.
+fn run_on(
+    disk: Disk,
+    start: &Start,
+    lasting: &Lasting,
+    round: &Round,
+    outlet: Option<&MakeOutlet>,
+) -> Result<(), RunError> {
+    let shutdown = &round.shutdown;
     let clock = Clock::start();
     let machine = disk.machine(start, &clock)?;
     let outlet = outlet.map(|make| make(start)).transpose()?;
     let node_seed = Zeroizing::new(*disk.keys.read(Slot::Node)?.expose());
 
     let runtime = runtime(start.config.threads.get())?;
-    let shutdown = CancellationToken::new();
     let chain_thread = runtime.block_on(async {
         let update = disk.chain.update();
         let evidence = disk.chain.restored.follower.evidence().cloned().collect();
@@ -155,12 +212,16 @@ fn run_on(disk: Disk, start: &Start, started: Instant, outlet: Option<MakeOutlet
         let relay = RelayConfig { secrets: secrets_receiver, replay_dir: start.datadir.join(REPLAYS) };
         let network = Network::new(network_config(start, node_seed, relay), view_receiver, Some(&mut registry))?;
         let (control, questions) = Control::channel();
-        let page = Page::new(metrics::install()?, registry);
+        let page = Page::new(lasting.counters.clone(), registry);
         tokio::spawn(page.clone().keep_tidy(shutdown.clone()));
-        let servers = serve_all(start, &control, page, &shutdown).await?;
-        stop_when_told(start.exit_on_stdin_eof, &shutdown)?;
+        let servers = serve_all(start, &control, page, shutdown).await?;
         let Spawned { handle: chain, events: chain_events, thread: chain_thread } = disk.chain.spawn(view)?;
-        let about = About { chain: start.genesis.genesis.chain_id(), moniker: start.config.moniker.clone(), started };
+        let about = About {
+            chain: start.genesis.genesis.chain_id(),
+            moniker: start.config.moniker.clone(),
+            started: lasting.started,
+            damage: disk.damage,
+        };
         let parts =
             Parts { network, machine, clock, about, chain, chain_events, store: disk.handle, questions, secrets };
         let mut event_loop = EventLoop::new(parts).with_evidence(evidence);
@@ -171,7 +232,9 @@ fn run_on(disk: Disk, start: &Start, started: Instant, outlet: Option<MakeOutlet
             event_loop = event_loop.with_alerts(Alerts::new(command.clone(), shutdown.clone()));
         }
         Box::pin(event_loop.run(Input::Chain(Box::new(update)), shutdown.clone())).await;
-        process::notify("STOPPING=1");
+        if round.mended.get().is_none() {
+            process::notify("STOPPING=1");
+        }
         shutdown.cancel();
         // A slow reader of an answer does not keep the node from stopping.
         let _ = tokio::time::timeout(LAST_ANSWERS, servers.wait()).await;
@@ -193,16 +256,25 @@ struct Disk {
     rotation: Option<Vec<u8>>,
     chain: ChainThread,
     handle: StoreHandle,
+    /// The database was damaged so that another one was made.
+    damage: Option<Damage>,
 }
 
 impl Disk {
     /// Opens everything; the thread is the storage thread, which ends when the last handle to it is dropped.
-    fn open(start: &Start) -> Result<(Self, JoinHandle<()>), RunError> {
+    /// `wait`: before the disk is tried for the first time if the database fails. `is_damaged`: the database opens, and
+    /// is damaged all the same.
+    fn open(
+        start: &Start,
+        round: &Round,
+        wait: Duration,
+        is_damaged: bool,
+    ) -> Result<(Self, JoinHandle<()>), RunError> {
         let keys = KeyDirectory::of(&start.datadir);
         keys.check()?;
         keys.promote_if_cut_short()?;
-        let mut store = store::open(&start.datadir.join(DATABASE))?;
-        let restored = restore::restore(&start.genesis.genesis, &mut store)?;
+        let directory = start.datadir.join(DATABASE);
+        let (Opened { store, damage }, restored) = open_and_restore(start, &directory, is_damaged)?;
         tracing::info!(
             tip = restored.follower.tip().height().0,
             from = restored.from.0,
@@ -211,10 +283,11 @@ impl Disk {
             "the chain is restored"
         );
         let rotation = store.meta(MetaKey::Rotation)?;
-        let (handle, thread) = writer::spawn(store, keys.clone())?;
+        let (handle, thread) = writer::spawn_mending(store, keys.clone(), Some(round.mending(directory, wait)))?;
+        metrics::storage_failed(false);
         let chain =
             ChainThread { restored, store: handle.clone(), retention: Retention::default(), probe: Box::new(|_| {}) };
-        Ok((Self { keys, rotation, chain, handle }, thread))
+        Ok((Self { keys, rotation, chain, handle, damage }, thread))
     }
 
     fn machine(&self, start: &Start, clock: &Clock) -> Result<ServiceNode, RunError> {
@@ -228,6 +301,24 @@ impl Disk {
         tracing::info!(node = %identity.node.node_id(), operator = identity.operator.is_some(), "keys are loaded");
         Ok(ServiceNode::new(identity, settings(&start.config), ring, &seed, clock.now()))
     }
+}
+
+/// Opens the database and restores the chain. If that meets damage that it cannot pass over, what can be read is copied
+/// first.
+fn open_and_restore(start: &Start, directory: &Path, is_damaged: bool) -> Result<(Opened, Restored), RunError> {
+    let (chain, now) = (start.genesis.genesis.chain_id(), clock::wall().seconds());
+    let open = if is_damaged { opening::rebuild } else { opening::open };
+    let mut opened = open(directory, &chain, now)?;
+    let restored = match restore::restore(&start.genesis.genesis, &mut opened.store) {
+        Err(RestoreError::Store(StoreError::Damaged(what))) if opened.damage.is_none() => {
+            tracing::error!(what, "the chain cannot be read from the database; what can be read of it is copied");
+            drop(opened);
+            opened = opening::rebuild(directory, &chain, now)?;
+            restore::restore(&start.genesis.genesis, &mut opened.store)?
+        }
+        restored => restored?,
+    };
+    Ok((opened, restored))
 }
 
 /// What of the configuration the machine works with.
@@ -313,33 +404,41 @@ fn listen_admin(datadir: &Path) -> Result<UnixListener, RunError> {
     admin::listen(datadir).map_err(|source| RunError::Admin { path: datadir.join(admin::SOCKET), source })
 }
 
-/// Cancels `shutdown` on SIGTERM, SIGINT, and, if asked to, at the end of standard input. A second signal ends the
-/// process at once.
-fn stop_when_told(on_stdin_eof: bool, shutdown: &CancellationToken) -> io::Result<()> {
-    for (kind, code) in [(SignalKind::terminate(), 143), (SignalKind::interrupt(), 130)] {
-        let mut signals = signal(kind)?;
-        let shutdown = shutdown.clone();
-        tokio::spawn(async move {
-            while signals.recv().await.is_some() {
-                if shutdown.is_cancelled() {
+/// Cancelled on SIGTERM, SIGINT, and, if asked to, at the end of standard input. A second signal ends the process at once.
+/// The thread that waits for signals is there as long as the process: none is missed while the database is opened anew.
+fn stop_when_told(on_stdin_eof: bool) -> io::Result<CancellationToken> {
+    let told = CancellationToken::new();
+    let (runtime, token) = (tokio::runtime::Builder::new_current_thread().enable_all().build()?, told.clone());
+    let (mut terminate, mut interrupt) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            loop {
+                let code = tokio::select! {
+                    _ = terminate.recv() => 143,
+                    _ = interrupt.recv() => 130,
+                };
+                if token.is_cancelled() {
                     std::process::exit(code);
                 }
                 tracing::info!("stopping, as asked by signal");
-                shutdown.cancel();
+                token.cancel();
             }
         });
-    }
+    })?;
     if on_stdin_eof {
-        let shutdown = shutdown.clone();
+        let token = told.clone();
         // Not a task: nothing can interrupt a read of standard input, and a runtime would wait for it.
         std::thread::Builder::new().name("stdin".into()).spawn(move || {
             let mut sink = [0; 256];
             while io::stdin().read(&mut sink).is_ok_and(|read| read > 0) {}
             tracing::info!("stopping: standard input has ended");
-            shutdown.cancel();
+            token.cancel();
         })?;
     }
-    Ok(())
+    Ok(told)
 }
 
 #[cfg(test)]

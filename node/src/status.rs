@@ -55,6 +55,15 @@ pub struct EvidenceStatus {
     pub second: String,
 }
 
+/// A database that was damaged when the node started, so that another one was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamageStatus {
+    /// Its name in the data directory now.
+    pub aside: String,
+    /// Records that could be copied from it; the others are fetched from members.
+    pub records: u64,
+}
+
 /// A node's status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
@@ -145,6 +154,9 @@ pub struct NodeStatus {
     pub uptime_ms: u64,
     /// Its software's version.
     pub version: String,
+    /// What became of a damaged database at the last start.
+    #[serde(default)]
+    pub damage: Option<DamageStatus>,
     /// What is known against the producer, newest first; the last 16, also from before a restart.
     #[serde(default)]
     pub evidence: Vec<EvidenceStatus>,

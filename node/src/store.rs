@@ -9,11 +9,18 @@
 //!                                                     └─ reads (blocks for peers)
 //! ```
 
+pub mod check;
+mod damage;
+#[cfg(test)]
+pub(crate) mod faulty;
 pub mod mail;
 pub mod memory;
+pub mod mending;
+pub mod opening;
 pub mod records;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
+pub mod salvage;
 pub mod schema;
 pub mod verify;
 pub mod writer;
@@ -86,6 +93,13 @@ pub enum Write {
     },
     /// A signed delete goes.
     DeleteSignedDelete(DeleteName),
+    /// A row goes, whatever is in it: it is damaged, or nothing knows of it any more.
+    DeleteRow {
+        /// The row's family.
+        family: Family,
+        /// Its key.
+        key: Vec<u8>,
+    },
     /// The hash of a final block that work is anchored at.
     PutAnchor {
         /// The block's height.
@@ -281,20 +295,6 @@ pub trait Store: Send + 'static {
 fn header_of(block: &[u8]) -> Result<SignedHeader, StoreError> {
     let bytes = block.get(..SignedHeader::LEN).ok_or(StoreError::Damaged("a block"))?;
     SignedHeader::decode(bytes).map_err(|_| StoreError::Damaged("a block"))
-}
-
-/// Opens the store in `directory`, which is made if it is not there.
-///
-/// # Errors
-/// [`StoreError`] when it cannot be opened or was written by another version.
-pub fn open(directory: &Path) -> Result<Box<dyn Store>, StoreError> {
-    #[cfg(feature = "rocksdb")]
-    return Ok(Box::new(rocks::RocksStore::open(directory)?));
-    #[cfg(not(feature = "rocksdb"))]
-    {
-        tracing::warn!("built without RocksDB: blocks are kept in memory only, not in {}", directory.display());
-        Ok(Box::new(memory::MemoryStore::default()))
-    }
 }
 
 /// Opens the store in `directory` for reading, whether or not a node is running on it. `None` if there is none, or if

@@ -129,6 +129,8 @@ struct Exchange {
     moved: usize,
     /// Sessions so far.
     sessions: usize,
+    /// Something of the own set was lost since it began.
+    doubted: bool,
     /// When it last went on.
     moved_at: Monotonic,
 }
@@ -166,6 +168,22 @@ impl Repair {
     /// What the last comparison told that came to an end; once.
     pub const fn take_compared(&mut self) -> Option<Compared> {
         self.compared.take()
+    }
+
+    /// Something of the own set was lost: what was compared before does not count any more. An exchange under way goes on,
+    /// but says nothing of what was lost meanwhile.
+    pub fn doubt(&mut self) {
+        self.caught_up_with.clear();
+        self.due = self.members.iter().copied().collect();
+        if let Some(exchange) = &mut self.exchange {
+            exchange.doubted = true;
+        }
+    }
+
+    fn caught_up(&mut self, node: NodeId, doubted: bool) {
+        if !doubted {
+            self.caught_up_with.insert(node);
+        }
     }
 
     /// Whether everything the swarm had when the node joined it is here, as far as two members can tell. `others` is
@@ -248,6 +266,7 @@ impl Repair {
             complete: false,
             moved: 0,
             sessions,
+            doubted: false,
             moved_at: member.now,
         });
         RepairAct::Ask { node, request }
@@ -270,7 +289,7 @@ impl Repair {
                         Some(RepairAct::Ask { node, request })
                     }
                     Ok(Step::Equal) => {
-                        self.caught_up_with.insert(exchange.node);
+                        self.caught_up(exchange.node, exchange.doubted);
                         self.note(exchange.node, exchange.scope, BTreeSet::new());
                         None
                     }
@@ -365,7 +384,7 @@ impl Repair {
             return Some(RepairAct::Read { ids });
         }
         if exchange.complete {
-            self.caught_up_with.insert(node);
+            self.caught_up(node, exchange.doubted);
             return None;
         }
         // Another session at once, as long as sessions get anywhere.

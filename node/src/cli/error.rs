@@ -174,6 +174,8 @@ impl From<RunError> for CliError {
             RunError::Keys(error) => error.into(),
             RunError::NoHopKey => Self::new(Exit::Failed, "keys", message),
             RunError::Store(StoreError::Version { .. }) => Self::new(Exit::Conflict, "schema_version", message),
+            RunError::Store(StoreError::Damaged(_)) => Self::new(Exit::Failed, "database", message)
+                .hint("sotto-node run: it copies what can be read, and fetches the rest from other nodes"),
             RunError::Store(_) | RunError::Restore(_) => Self::new(Exit::Failed, "database", message),
             RunError::Network(_) => Self::new(Exit::Network, "listen", message).hint("another address: --listen"),
             RunError::Http { .. } => Self::new(Exit::Network, "http", message).hint("another port: --http"),

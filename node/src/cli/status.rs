@@ -165,6 +165,10 @@ fn details(status: &NodeStatus, now: UnixMillis) -> Vec<(&'static str, String)> 
             format!("the producer signed two blocks of height {height}: {first} and {second}{older}"),
         ));
     }
+    if let Some(damage) = &status.damage {
+        let records = damage.records;
+        rows.push(("database", format!("was damaged; now in {}, {records} records could be copied", damage.aside)));
+    }
     if let Some(at) = status.key_rotation_ms {
         rows.push(("key", format!("changes in {}", span(at.saturating_sub(now.0)))));
     }

@@ -57,10 +57,10 @@ impl Held {
     }
 
     /// Whether what is held has to go before this is looked up. Only records and deletes that are on disk are asked for,
-    /// so those wait for nothing: readers must not be able to make a sync of each question.
+    /// or read back, so those wait for nothing: readers must not be able to make a sync of each question.
     #[must_use]
     pub const fn is_waited_for_by(lookup: &Lookup) -> bool {
-        !matches!(lookup, Lookup::Records(_) | Lookup::Places(_))
+        !matches!(lookup, Lookup::Records(_) | Lookup::Places(_) | Lookup::Check { .. })
     }
 }
 

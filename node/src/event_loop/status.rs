@@ -8,7 +8,8 @@ use sotto_proto::id::{ChainId, PublicKey, SwarmId};
 
 use super::{EventLoop, WARN_INTERVAL};
 use crate::service_node::VERSION;
-use crate::status::{EvidenceStatus, NodeStatus, Phase};
+use crate::status::{DamageStatus, EvidenceStatus, NodeStatus, Phase};
+use crate::store::opening::Damage;
 use crate::{metrics, process};
 
 /// What never changes while the node runs.
@@ -20,6 +21,8 @@ pub struct About {
     pub moniker: String,
     /// When the process began.
     pub started: Instant,
+    /// The database was damaged so that another one was made.
+    pub damage: Option<Damage>,
 }
 
 /// What is worth a line in the log when it changes.
@@ -129,6 +132,10 @@ impl EventLoop {
             pid: std::process::id(),
             uptime_ms: u64::try_from(self.parts.about.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             version: VERSION.to_owned(),
+            damage: self.parts.about.damage.as_ref().map(|damage| DamageStatus {
+                aside: damage.aside.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                records: damage.salvaged.records,
+            }),
             evidence: self.evidence.iter().rev().map(|pair| self.evidence_status(pair)).collect(),
             finals: machine.finals().cloned().collect(),
         }

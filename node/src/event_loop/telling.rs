@@ -37,6 +37,7 @@ impl EventLoop {
             state: report.state,
             swarm: machine.swarm(),
             disk_failed: machine.storage_failed(),
+            database_damaged: self.parts.about.damage.is_some(),
         };
         for happening in telling.watch.look(watched) {
             let (node, state, summary) = (machine.node_id(), report.state, report.summary.clone());

@@ -19,6 +19,8 @@ pub enum Happening {
     LeftSwarm(SwarmId),
     /// Its database takes no more writes.
     DiskFailure,
+    /// Its database was damaged; it was moved aside, and what could be read of it is in a new one.
+    DatabaseDamaged,
 }
 
 impl Happening {
@@ -32,6 +34,7 @@ impl Happening {
             Self::JoinedSwarm(_) => "joined_swarm",
             Self::LeftSwarm(_) => "left_swarm",
             Self::DiskFailure => "disk_failure",
+            Self::DatabaseDamaged => "database_damaged",
         }
     }
 
@@ -40,7 +43,7 @@ impl Happening {
     pub const fn swarm(self) -> Option<SwarmId> {
         match self {
             Self::JoinedSwarm(swarm) | Self::LeftSwarm(swarm) => Some(swarm),
-            Self::Ready | Self::NotReady | Self::Decommissioned | Self::DiskFailure => None,
+            Self::Ready | Self::NotReady | Self::Decommissioned | Self::DiskFailure | Self::DatabaseDamaged => None,
         }
     }
 }
@@ -56,6 +59,8 @@ pub struct Watched {
     pub swarm: Option<SwarmId>,
     /// Whether its database takes no more writes.
     pub disk_failed: bool,
+    /// Whether the start found a damaged database.
+    pub database_damaged: bool,
 }
 
 /// Compares each look with the one before.
@@ -68,11 +73,12 @@ impl Watch {
     /// What has happened since the last look. The first one tells what is bad or was waited for; being in a swarm is
     /// neither: every start would tell it.
     pub fn look(&mut self, now: Watched) -> Vec<Happening> {
-        let first = Watched { ready: false, state: "", swarm: now.swarm, disk_failed: false };
+        let first = Watched { ready: false, state: "", swarm: now.swarm, disk_failed: false, database_damaged: false };
         let before = self.last.replace(now).unwrap_or(first);
         let out_of_service = NodeState::Decommissioned.name();
         let (left, joined) = if before.swarm == now.swarm { (None, None) } else { (before.swarm, now.swarm) };
         [
+            (now.database_damaged && !before.database_damaged).then_some(Happening::DatabaseDamaged),
             (now.disk_failed && !before.disk_failed).then_some(Happening::DiskFailure),
             (now.state == out_of_service && before.state != out_of_service).then_some(Happening::Decommissioned),
             left.map(Happening::LeftSwarm),
@@ -90,7 +96,8 @@ impl Watch {
 mod tests {
     use super::*;
 
-    const ACTIVE: Watched = Watched { ready: true, state: "active", swarm: Some(SwarmId(7)), disk_failed: false };
+    const ACTIVE: Watched =
+        Watched { ready: true, state: "active", swarm: Some(SwarmId(7)), disk_failed: false, database_damaged: false };
 
     #[test]
     fn only_changes_are_told() {
@@ -120,5 +127,9 @@ mod tests {
         let failed = Watched { ready: false, disk_failed: true, state: "decommissioned", ..ACTIVE };
         assert_eq!(Watch::default().look(failed), [Happening::DiskFailure, Happening::Decommissioned]);
         assert_eq!(Watch::default().look(ACTIVE), [Happening::Ready]);
+        let mut watch = Watch::default();
+        let damaged = Watched { database_damaged: true, ..ACTIVE };
+        assert_eq!(watch.look(damaged), [Happening::DatabaseDamaged, Happening::Ready]);
+        assert_eq!(watch.look(damaged), [], "once");
     }
 }

@@ -113,7 +113,8 @@ impl Facts<'_> {
 
     fn storage(&self) -> Option<Problem> {
         let reason = self.storage_failure?;
-        let advice = "see whether the disk is full or broken, then restart the node";
+        let advice = "see whether the disk is full or broken; the node opens the database again by itself when the disk \
+                      takes writes";
         Some(problem("storage", format!("the database takes no more writes: {reason}"), advice))
     }
 

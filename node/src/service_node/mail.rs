@@ -18,6 +18,7 @@
 //! | `subscriptions` | who is subscribed |
 //! | `deleting` | deletes and their tombstones |
 //! | `sweeping` | expiry |
+//! | `scrubbing` | reading back what is on disk, and what becomes of damage |
 //! | `sets` | what is on disk, sorted by the swarms that own it |
 //! | `paging` | pages of items between nodes |
 //! | `repairing` | what the node fetches from members, gives them, and hands over to other swarms |
@@ -43,6 +44,7 @@ mod loading;
 mod paging;
 mod reading;
 mod repairing;
+mod scrubbing;
 mod serving;
 mod sets;
 mod showing;
@@ -72,14 +74,16 @@ use self::loading::Phase;
 use self::paging::Page;
 use self::reading::{Reading, Unread};
 use self::repairing::Replication;
+use self::scrubbing::Scrub;
 pub(super) use self::serving::Asker;
 pub use self::showing::Comparison;
 use self::storing::{Publishing, Storing};
 use self::subscriptions::Subscriptions;
 use super::message::{Gossip, Output, Sync, Tag, Token, Tunnel};
 use crate::store::Batch;
+use crate::store::check::Suspect;
 use crate::store::mail::{Found, Lookup};
-use crate::store::records::Arrival;
+use crate::store::records::{Arrival, RecordKey};
 use crate::store::writer::Job;
 
 /// The mail's own tokens are in the upper half of the numbers.
@@ -123,6 +127,10 @@ pub struct MailCounts {
     pub handed_over: u64,
     /// Records and rows that were found damaged.
     pub damaged: u64,
+    /// Records and tombstones that were read back without anybody asking for them.
+    pub read_back: u64,
+    /// Records and tombstones that were written again or taken in again, because only what belongs to them was damaged.
+    pub mended: u64,
 }
 
 /// What waits for the disk.
@@ -176,6 +184,12 @@ enum Asked {
     Recall,
     /// Items that their swarm wants.
     Hand(Page),
+    /// Whether these are as they were written.
+    Check(Vec<Suspect>),
+    /// Which rows of records there are.
+    Keys,
+    /// Rows of records that the index does not know.
+    Strays(Vec<RecordKey>),
 }
 
 /// The mail.
@@ -202,6 +216,7 @@ pub struct Mail {
     /// Proofs of work that nobody would take, by tunnel.
     bad_stamps: BTreeMap<Tunnel, u32>,
     sweeping: bool,
+    scrub: Scrub,
     /// The own swarm as of the last block.
     swarm: Option<SwarmId>,
     /// Whether records of the swarm may be missing here that other members have.
@@ -236,6 +251,7 @@ impl Mail {
             subscriptions: Subscriptions::default(),
             bad_stamps: BTreeMap::new(),
             sweeping: false,
+            scrub: Scrub::default(),
             swarm: None,
             syncing: false,
             replication: Replication::new(ChaCha20Rng::from_rng(rng)),
@@ -390,10 +406,12 @@ impl Mail {
             (Some(Asked::Read(reading)), Found::Records(records)) => self.on_read(reading, records, env, out),
             (Some(Asked::Read(reading)), _) => self.on_unread(&reading, out),
             (Some(Asked::Fetch(asker, page)), Found::Places(found)) => {
+                self.drop_damaged(&page.damaged(&found), env, out);
                 Self::on_fetched(asker, &page, page.items(found), out);
             }
             (Some(Asked::Fetch(asker, _)), _) => Self::on_unfetched(asker, out),
             (Some(Asked::Give(page)), Found::Places(found)) => {
+                self.drop_damaged(&page.damaged(&found), env, out);
                 let items = page.items(found);
                 self.on_to_give(&page, items, env, out);
             }
@@ -401,10 +419,17 @@ impl Mail {
             (Some(Asked::Recall), Found::Confirmations(found)) => self.on_recalled(found, env, out),
             (Some(Asked::Recall), _) => self.on_recalled(Vec::new(), env, out),
             (Some(Asked::Hand(page)), Found::Places(found)) => {
+                self.drop_damaged(&page.damaged(&found), env, out);
                 let items = page.items(found);
                 self.on_to_hand(&page, items, env, out);
             }
             (Some(Asked::Hand(page)), _) => self.on_to_hand(&page, Vec::new(), env, out),
+            (Some(Asked::Check(suspects)), Found::Checked(verdicts)) => {
+                self.on_checked(&suspects, verdicts, env, out);
+            }
+            (Some(Asked::Keys), Found::Keys(keys)) => self.on_keys(keys, env, out),
+            (Some(Asked::Strays(keys)), Found::Records(found)) => self.on_strays(&keys, found, env, out),
+            (Some(Asked::Check(_) | Asked::Keys | Asked::Strays(_)), _) => self.on_unchecked(env),
             (None, _) => {}
         }
     }
@@ -415,12 +440,14 @@ impl Mail {
         self.publish_due(env.now.monotonic, out);
         self.close_stalled(env.now.monotonic, out);
         let sweep_at = self.sweep(env, out);
+        let scrub_at = self.scrub(env, out);
         self.replicate(env, out);
         let replicate_at = self.replication.wake_at(self.index.sets(), self.swarm).filter(|_| self.is_ready());
         let due = [
             self.publishing.next(),
             self.subscriptions.next_stall(),
             sweep_at,
+            scrub_at,
             replicate_at,
             self.drain_at(),
             self.phase.retry_at(),

@@ -7,6 +7,7 @@ use sotto_proto::id::{BlockHash, Hash, Height};
 use sotto_proto::sign::Signature;
 use sotto_proto::time::UnixMillis;
 
+use super::faulty::FaultyStore;
 use super::memory::MemoryStore;
 use super::{Batch, Limit, MetaKey, Store, StoreError, StoredSnapshot, Write};
 
@@ -146,6 +147,13 @@ fn the_memory_store_conforms() {
     }
 }
 
+#[test]
+fn the_store_that_fails_on_demand_conforms_as_long_as_nobody_demands_it() {
+    for test in SUITE.into_iter().chain(mail::SUITE) {
+        test(&mut FaultyStore::default());
+    }
+}
+
 /// Any change, with heights that meet each other.
 #[cfg(feature = "rocksdb")]
 fn any_write() -> impl proptest::strategy::Strategy<Value = Write> {
@@ -249,6 +257,9 @@ mod rocks {
         let directory = tempfile::tempdir().unwrap();
         drop(RocksStore::open(directory.path()).unwrap());
         std::fs::write(directory.path().join("CURRENT"), "nonsense").unwrap();
-        assert!(matches!(RocksStore::open(directory.path()), Err(StoreError::Engine(_))));
+        assert!(matches!(RocksStore::open(directory.path()), Err(StoreError::Damaged(_))));
+        std::fs::remove_file(directory.path().join("CURRENT")).unwrap();
+        let opened = RocksStore::open(directory.path());
+        assert!(matches!(opened, Err(StoreError::Damaged(_))), "no new one is begun among the files of the old one");
     }
 }

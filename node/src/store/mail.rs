@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use sotto_proto::id::{BlockHash, Height, ItemId, NodeId};
+use sotto_proto::id::{BlockHash, ChainId, Height, ItemId, NodeId};
 
+use super::check::{self, Suspect, Verdict};
+use super::damage::{Readable, readable};
 use super::records::{self, DeleteName, RecordEntry, RecordKey, Rows, Tombstone, misc};
 use super::schema::Family;
 use super::{MetaKey, Store, StoreError, Write};
@@ -65,6 +67,7 @@ pub(super) fn row_changes(write: &Write) -> Vec<RowChange> {
             from: misc::anchor(Height::ZERO),
             until: misc::anchor(*height),
         }],
+        Write::DeleteRow { family, key } => vec![delete(*family, key)],
         Write::PutConfirmation { item, node } => {
             vec![RowChange::Put { family: Family::Misc, key: misc::confirmation(item, node), row: Vec::new() }]
         }
@@ -120,35 +123,34 @@ fn page<S: Store + ?Sized, T>(
     count: usize,
     parse: impl Fn(&[u8], &[u8]) -> Result<T, StoreError>,
 ) -> Result<Rows<T>, StoreError> {
-    let mut page = Rows::default();
-    let rows = match store.rows(family, from.as_ref(), &[], count.saturating_add(1)) {
-        Ok(rows) => rows,
-        Err(StoreError::Damaged(what)) => {
-            tracing::warn!(what, "part of a table cannot be read; repair fetches what is lost");
-            page.damaged = 1;
-            page.next = next_beginning(&from);
-            return Ok(page);
-        }
-        Err(error) => return Err(error),
-    };
-    for (index, (key, row)) in rows.into_iter().enumerate() {
-        if index == count {
-            page.next = ItemId::try_from(key.as_slice()).ok();
-            break;
-        }
+    let Readable { rows, next, damaged } = readable(store, family, from.as_ref(), &[], count)?;
+    let mut page = Rows { next: next.and_then(|next| first_id(&next)), ..Rows::default() };
+    if damaged {
+        tracing::warn!(family = family.name(), "part of a table cannot be read; repair fetches what is lost");
+        page.damaged = 1;
+    }
+    for (key, row) in rows {
         match parse(&key, &row) {
             Ok(parsed) => page.rows.push(parsed),
-            Err(_) => page.damaged += 1,
+            Err(_) => {
+                page.damaged += 1;
+                page.damaged_keys.push(key);
+            }
         }
     }
     Ok(page)
 }
 
-/// Ids are spread evenly: where a range cannot be read, reading goes on at the next first byte.
-fn next_beginning(from: &ItemId) -> Option<ItemId> {
-    let mut next = [0; 32];
-    next[0] = from.as_bytes()[0].checked_add(1)?;
-    Some(ItemId::new(next))
+/// The first id whose bytes are not before these; `None` if there is none.
+fn first_id(bytes: &[u8]) -> Option<ItemId> {
+    let mut id = [0; 32];
+    id.iter_mut().zip(bytes).for_each(|(byte, of_bytes)| *byte = *of_bytes);
+    // Longer than an id: behind the one it begins with.
+    let mut carries = bytes.len() > id.len();
+    for byte in id.iter_mut().rev() {
+        (*byte, carries) = byte.overflowing_add(u8::from(carries));
+    }
+    (!carries).then(|| ItemId::new(id))
 }
 
 /// A signed delete.
@@ -203,6 +205,15 @@ pub enum Lookup {
     Places(Vec<Place>),
     /// Who has confirmed items.
     Confirmations(Vec<ItemId>),
+    /// Whether things are on disk as they were written.
+    Check {
+        /// The chain, which is part of each record's id.
+        chain: ChainId,
+        /// What is looked at.
+        suspects: Vec<Suspect>,
+    },
+    /// Which rows of records there are, from a key on.
+    Keys(Vec<u8>),
 }
 
 /// Where an item lies.
@@ -233,14 +244,28 @@ pub enum Found {
     Places(Vec<Option<Vec<u8>>>),
     /// To [`Lookup::Confirmations`]: those that there are.
     Confirmations(Vec<(ItemId, NodeId)>),
+    /// To [`Lookup::Check`], in the order asked for.
+    Checked(Vec<Verdict>),
+    /// To [`Lookup::Keys`].
+    Keys(Keys),
     /// It could not be read.
     Failed(String),
+}
+
+/// Keys of rows of records, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// The keys, also those that are none of a record.
+    pub keys: Vec<Vec<u8>>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Vec<u8>>,
 }
 
 /// What there is one of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// What tells this database's arrival numbers from another's, once drawn.
+    /// What tells this database's arrival numbers from another's, once drawn. `None` also if it is not known which numbers
+    /// were given out under it.
     pub epoch: Option<u64>,
     /// No arrival number has been given from here on.
     pub arrivals: u64,
@@ -251,6 +276,8 @@ pub struct Settings {
 /// Rows of the index read at once: a few milliseconds on either thread. A hundred thousand take some hundred pages and
 /// half a second on a machine with nothing else to do.
 const ENTRIES: usize = 1024;
+/// Rows of records whose keys are read at once. Their bytes come along: up to 2 MiB, of usual ones some dozen KiB.
+const KEYS: usize = 32;
 
 /// Reads something.
 pub fn look_up<S: Store + ?Sized>(store: &S, lookup: &Lookup) -> Found {
@@ -259,11 +286,7 @@ pub fn look_up<S: Store + ?Sized>(store: &S, lookup: &Lookup) -> Found {
 
 fn try_look_up<S: Store + ?Sized>(store: &S, lookup: &Lookup) -> Result<Found, StoreError> {
     Ok(match lookup {
-        Lookup::Settings => Found::Settings(Settings {
-            epoch: number(store, MetaKey::Epoch)?,
-            arrivals: number(store, MetaKey::Arrivals)?.unwrap_or(0),
-            anchors: anchors(store)?,
-        }),
+        Lookup::Settings => Found::Settings(settings(store)?),
         Lookup::Entries(from) => Found::Entries(record_entries(store, *from, ENTRIES)?),
         Lookup::Tombstones(from) => Found::Tombstones(tombstones(store, *from, ENTRIES)?),
         Lookup::Records(keys) => {
@@ -291,7 +314,30 @@ fn try_look_up<S: Store + ?Sized>(store: &S, lookup: &Lookup) -> Result<Found, S
             let blocks = heights.iter().map(|height| store.block(*height)).collect::<Result<Vec<_>, _>>()?;
             Found::BlockHashes(blocks.into_iter().flatten().map(|block| (block.height, block.hash)).collect())
         }
+        Lookup::Check { chain, suspects } => {
+            let judge = |suspect| check::judge(store, chain, suspect);
+            Found::Checked(suspects.iter().map(judge).collect::<Result<_, _>>()?)
+        }
+        Lookup::Keys(from) => {
+            let Readable { rows, next, .. } = readable(store, Family::Records, from, &[], KEYS)?;
+            Found::Keys(Keys { keys: rows.into_iter().map(|(key, _)| key).collect(), next })
+        }
     })
+}
+
+/// What there is one of. An epoch is worth something only with the numbers that were given out under it: where either is
+/// damaged there is none, and readers begin anew.
+fn settings<S: Store + ?Sized>(store: &S) -> Result<Settings, StoreError> {
+    let anchors = anchors(store)?;
+    let both = number(store, MetaKey::Epoch).and_then(|epoch| Ok((epoch, number(store, MetaKey::Arrivals)?)));
+    let (epoch, arrivals) = match both {
+        Err(StoreError::Damaged(what)) => {
+            tracing::warn!(what, "what readers' cursors rest on is damaged; they begin anew");
+            (None, None)
+        }
+        both => both?,
+    };
+    Ok(Settings { epoch, arrivals: arrivals.unwrap_or(0), anchors })
 }
 
 /// Damage is as good as absence to whoever asked; it is logged here, where it is seen.

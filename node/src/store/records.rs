@@ -238,13 +238,15 @@ pub struct Rows<T> {
     pub rows: Vec<T>,
     /// Where to go on; `None` at the end.
     pub next: Option<ItemId>,
-    /// Rows that could not be read, and were passed over.
+    /// Rows, and ranges of rows, that could not be read, and were passed over.
     pub damaged: usize,
+    /// The keys of those of them that have one.
+    pub damaged_keys: Vec<Vec<u8>>,
 }
 
 impl<T> Default for Rows<T> {
     fn default() -> Self {
-        Self { rows: Vec::new(), next: None, damaged: 0 }
+        Self { rows: Vec::new(), next: None, damaged: 0, damaged_keys: Vec::new() }
     }
 }
 

@@ -2,16 +2,20 @@
 //! almost no log.
 //!
 //! All families share one write-ahead log, and before a family is flushed RocksDB syncs the logs that are closed; a start
-//! replays the log up to the first damage (point-in-time recovery, the default). So after a loss of power all families
-//! are as they were after one and the same batch.
+//! replays the log up to the first damage (point-in-time recovery, which is asked for by name). So after a loss of power,
+//! and after damage of the log, all families are as they were after one and the same batch.
+//!
+//! A table with a bad block costs the rows in it when they are read ([`StoreError::Damaged`]). A database that does not
+//! open because of damage is copied as far as it can be read ([`super::opening`]).
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, Direction,
-    IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
+    DBRecoveryMode, Direction, ErrorKind, IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager,
+    WriteOptions,
 };
 use sotto_proto::chain::SignedHeader;
 use sotto_proto::id::Height;
@@ -38,6 +42,12 @@ const TABLE_BYTES: u64 = 4 << 20;
 const INFO_LOG_BYTES: usize = 256 << 10;
 /// Table files held open; the rest are opened when needed.
 const OPEN_TABLES: i32 = 64;
+/// How the operating system names a part of a disk that cannot be read (EIO), and a file that is not there (ENOENT).
+const UNREADABLE: &str = "Input/output error";
+const GONE: &str = "No such file or directory";
+/// Names the file that says which manifest counts. Without it the engine would begin a new database among the files of the
+/// old one.
+const CURRENT: &str = "CURRENT";
 
 /// The store in RocksDB.
 pub struct RocksStore {
@@ -52,16 +62,32 @@ impl std::fmt::Debug for RocksStore {
 }
 
 impl From<rocksdb::Error> for StoreError {
+    /// A damaged table, or a part of the disk that cannot be read, costs the rows in it, no more. Any other error is the
+    /// engine's: too many open files are no damage.
     fn from(error: rocksdb::Error) -> Self {
-        Self::Engine(error.into_string())
+        match error.kind() {
+            ErrorKind::Corruption => Self::Damaged("a table of the database"),
+            ErrorKind::IOError if error.as_ref().contains(UNREADABLE) => Self::Damaged("a part of the disk"),
+            _ => Self::Engine(error.into_string()),
+        }
     }
 }
 
-/// A damaged table costs the rows in it, no more; any other error is the engine's.
-fn row_error(error: rocksdb::Error) -> StoreError {
+/// What opening it says: beside what reading says, also a file that is gone is damage.
+fn opening_error(error: rocksdb::Error) -> StoreError {
+    tracing::warn!(error = error.as_ref(), "the database does not open");
     match error.kind() {
-        rocksdb::ErrorKind::Corruption => StoreError::Damaged("a table of the database"),
+        ErrorKind::IOError if error.as_ref().contains(GONE) => StoreError::Damaged("the set of its files"),
         _ => error.into(),
+    }
+}
+
+/// A write that fails says nothing about single rows. Damage is told apart because it stays: tables are put together in
+/// the background, and one that cannot be read stops all writes until it is gone.
+fn write_error(error: rocksdb::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::Corruption => StoreError::Damaged("a table of the database"),
+        _ => StoreError::Engine(error.into_string()),
     }
 }
 
@@ -69,11 +95,16 @@ impl RocksStore {
     /// Opens the database in `directory`, which is made if it is not there.
     ///
     /// # Errors
-    /// [`StoreError::Version`] if another version of this program wrote it, [`StoreError::Engine`] otherwise.
+    /// [`StoreError::Version`] if another version of this program wrote it, [`StoreError::Damaged`] if it is damaged so
+    /// that it does not open, [`StoreError::Engine`] otherwise.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        if !directory.join(CURRENT).exists() && has_files(directory) {
+            return Err(StoreError::Damaged("the set of its files"));
+        }
         let options = database_options();
         let known = ["default", BLOCKS, SNAPSHOTS].into_iter().chain(Family::ALL.map(Family::name));
-        let db = DB::open_cf_descriptors(&options, directory, families(&options, directory, known))?;
+        let db = DB::open_cf_descriptors(&options, directory, families(&options, directory, known))
+            .map_err(opening_error)?;
         let mut store = Self { db, write_options: WriteOptions::default() };
         if store.check_version()? != Some(VERSION) {
             store.write(&Batch::of(Write::PutMeta(MetaKey::SchemaVersion, VERSION.to_be_bytes().to_vec())))?;
@@ -87,17 +118,27 @@ impl RocksStore {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_read_only(directory: &Path) -> Result<Option<Self>, StoreError> {
-        if !directory.join("CURRENT").exists() {
+        if !directory.join(CURRENT).exists() {
             return Ok(None);
         }
         let mut options = database_options();
         options.create_if_missing(false);
         // Only those that are there: a database from before records has none for them, and none is made.
         let there = families(&options, directory, []);
-        let db = DB::open_cf_descriptors_read_only(&options, directory, there, false)?;
+        let db = DB::open_cf_descriptors_read_only(&options, directory, there, false).map_err(opening_error)?;
         let store = Self { db, write_options: WriteOptions::default() };
         store.check_version()?;
         Ok(Some(store))
+    }
+
+    /// Has the engine make what it can of the files in `directory`: tables with damage anywhere are left out, and what is
+    /// left may be of several moments, also such that were deleted. Opens the result.
+    ///
+    /// # Errors
+    /// When nothing can be made of them.
+    pub(super) fn repair(directory: &Path) -> Result<Self, StoreError> {
+        DB::repair(&database_options(), directory).map_err(opening_error)?;
+        Self::open(directory)
     }
 
     /// The version the database has, if it has one; an error if it is none that can be read.
@@ -174,11 +215,11 @@ impl Store for RocksStore {
         let fresh =
             batch.writes.iter().any(|write| matches!(write, Write::PutConfirmation { .. } | Write::PutAnchor { .. }));
         batch.writes.iter().try_for_each(|write| self.append(&mut writes, write, fresh))?;
-        Ok(self.db.write_opt(writes, &self.write_options)?)
+        self.db.write_opt(writes, &self.write_options).map_err(write_error)
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        Ok(self.db.flush_wal(true)?)
+        self.db.flush_wal(true).map_err(write_error)
     }
 
     fn blocks(&self, from: Height, limit: Limit) -> Result<Vec<StoredBlock>, StoreError> {
@@ -249,7 +290,7 @@ impl Store for RocksStore {
     }
 
     fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.db.get_cf(self.family(family.name())?, key).map_err(row_error)
+        Ok(self.db.get_cf(self.family(family.name())?, key)?)
     }
 
     fn rows(&self, family: Family, from: &[u8], until: &[u8], count: usize) -> Result<Vec<Row>, StoreError> {
@@ -259,7 +300,7 @@ impl Store for RocksStore {
         }
         let mode = IteratorMode::From(from, Direction::Forward);
         let rows = self.db.iterator_cf_opt(self.family(family.name())?, options, mode).take(count);
-        rows.map(|row| row.map(|(key, row)| (key.into_vec(), row.into_vec())).map_err(row_error)).collect()
+        rows.map(|row| row.map(|(key, row)| (key.into_vec(), row.into_vec())).map_err(StoreError::from)).collect()
     }
 }
 
@@ -267,6 +308,13 @@ impl Drop for RocksStore {
     fn drop(&mut self) {
         self.db.cancel_all_background_work(true);
     }
+}
+
+/// Whether there are files with rows of a database. One whose making was cut short has none yet.
+fn has_files(directory: &Path) -> bool {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name());
+    names.any(|name| name.to_str().is_some_and(|name| name.ends_with(".sst") || name.ends_with(".log")))
 }
 
 /// `known` families and every one there is, also those of a version this program does not know: the database opens
@@ -325,6 +373,7 @@ fn database_options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(WRITE_BUFFER_BYTES, false));
     options.set_max_open_files(OPEN_TABLES);
     options.set_max_file_opening_threads(1);

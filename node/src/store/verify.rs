@@ -12,13 +12,13 @@
 
 use std::collections::BTreeSet;
 
-use sotto_proto::envelope::Record;
 use sotto_proto::id::ChainId;
 use sotto_proto::limits::MEMBER_TIMESTAMP_FUTURE_SECONDS;
-use sotto_proto::request::SignedDelete;
 use sotto_proto::time::UnixSeconds;
 
-use super::records::{self, Arrival, DeleteName, RecordEntry, RecordKey, misc};
+use super::check;
+use super::damage::{Readable, readable};
+use super::records::{self, Arrival, RecordEntry, RecordKey, misc};
 use super::schema::{Family, VERSION_WITHOUT_RECORDS};
 use super::{MetaKey, Store, StoreError};
 
@@ -122,31 +122,19 @@ struct Verifier<'a, S: ?Sized> {
 type Judge<V> = fn(&mut V, &[u8], &[u8]) -> Result<(), Flaw>;
 
 impl<S: Store + ?Sized> Verifier<'_, S> {
-    /// Judges every row of a range. A row that cannot even be read is looked for one by one, and behind it reading goes
-    /// on at the next first byte of keys, which are spread evenly.
+    /// Judges every row of a range that can be read.
     fn scan(
         &mut self,
         family: Family,
         (mut from, until): (Vec<u8>, Vec<u8>),
         judge: Judge<Self>,
     ) -> Result<(), StoreError> {
-        let mut count = ROWS;
         loop {
-            let rows = match self.store.rows(family, &from, &until, count) {
-                Ok(rows) => rows,
-                Err(StoreError::Damaged(_)) if count > 1 => {
-                    count = 1;
-                    continue;
-                }
-                Err(StoreError::Damaged(_)) => {
-                    let row = format!("{} from {} on", family.name(), beginning(&from));
-                    self.name(row, "a table of the database cannot be read here");
-                    let Some(next) = next_beginning(&from) else { return Ok(()) };
-                    (from, count) = (next, ROWS);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+            let Readable { rows, next, damaged } = readable(self.store, family, &from, &until, ROWS)?;
+            if damaged {
+                let row = format!("{} from {} on", family.name(), beginning(&from));
+                self.name(row, "a table of the database cannot be read here");
+            }
             for (key, row) in &rows {
                 match judge(self, key, row) {
                     Ok(()) => {}
@@ -157,9 +145,9 @@ impl<S: Store + ?Sized> Verifier<'_, S> {
                     (self.progress)(&self.checked);
                 }
             }
-            match rows.last() {
-                Some((last, _)) if rows.len() == count => from = [last.as_slice(), &[0]].concat(),
-                _ => return Ok(()),
+            match next {
+                Some(next) => from = next,
+                None => return Ok(()),
             }
         }
     }
@@ -173,26 +161,17 @@ impl<S: Store + ?Sized> Verifier<'_, S> {
 
     fn record(&mut self, key: &[u8], row: &[u8]) -> Result<(), Flaw> {
         self.checked.records += 1;
-        let place = RecordKey::from_bytes(key).ok_or(Flaw::Row("the key is none of a record"))?;
-        self.unclaimed.insert(place.arrival);
-        let bytes = records::open(key, row, "a record").map_err(|_| Flaw::Row("the checksum is wrong"))?;
-        self.checked.bytes += bytes.len() as u64;
-        let record = Record::decode(bytes).map_err(|_| Flaw::Row("it does not decode"))?;
-        let envelope = record.envelope();
-        self.checked.expired += u64::from(envelope.expiry() <= self.now);
-        if envelope.address() != place.address {
-            return Err(Flaw::Row("it is of another address than its key"));
+        if let Some(place) = RecordKey::from_bytes(key) {
+            self.unclaimed.insert(place.arrival);
         }
-        let id = envelope.id(&self.chain);
-        let row = self.store.row(Family::RecordIds, id.as_ref())?;
+        let sound = check::record(&self.chain, key, row).map_err(Flaw::Row)?;
+        self.checked.bytes += sound.bytes.len() as u64;
+        self.checked.expired += u64::from(sound.record.envelope().expiry() <= self.now);
+        let row = self.store.row(Family::RecordIds, sound.id.as_ref())?;
         let row = row.ok_or(Flaw::Row("the index has no entry of it: nobody is served it"))?;
         // A damaged entry is named when the index is gone through.
-        let Ok(entry) = records::parse_entry(id.as_ref(), &row) else { return Ok(()) };
-        let (said, is) = (
-            (entry.key, entry.timestamp, entry.ttl, u64::from(entry.length)),
-            (place, envelope.timestamp(), envelope.ttl().seconds(), bytes.len() as u64),
-        );
-        if said != is {
+        let Ok(entry) = records::parse_entry(sound.id.as_ref(), &row) else { return Ok(()) };
+        if !sound.is_said_by(&entry) {
             return Err(Flaw::Row("its entry in the index says something else of it"));
         }
         times(&entry)
@@ -207,23 +186,14 @@ impl<S: Store + ?Sized> Verifier<'_, S> {
 
     fn tombstone(&mut self, key: &[u8], row: &[u8]) -> Result<(), Flaw> {
         self.checked.tombstones += 1;
-        let tombstone =
-            records::parse_tombstone(key, row).map_err(|_| Flaw::Row("the checksum or the form is wrong"))?;
-        if tombstone.item().as_bytes().as_slice() != key {
-            return Err(Flaw::Row("it is of another item than its key"));
-        }
+        let tombstone = check::tombstone(key, row).map_err(Flaw::Row)?;
         let delete = self.store.row(Family::Misc, &misc::delete(&tombstone.delete))?;
         if delete.is_some() { Ok(()) } else { Err(Flaw::Row("the signed delete that made it is not there")) }
     }
 
     fn delete(&mut self, key: &[u8], row: &[u8]) -> Result<(), Flaw> {
         self.checked.deletes += 1;
-        let bytes = records::open(key, row, "a signed delete").map_err(|_| Flaw::Row("the checksum is wrong"))?;
-        if misc::delete(&DeleteName::of(bytes)) != key {
-            return Err(Flaw::Row("it is another than its key names"));
-        }
-        SignedDelete::decode(bytes).map_err(|_| Flaw::Row("it does not decode"))?;
-        Ok(())
+        check::signed_delete(key, row).map(drop).map_err(Flaw::Row)
     }
 }
 
@@ -263,25 +233,19 @@ fn short(id: &[u8]) -> String {
     hex::encode(id.get(..32).unwrap_or(id))
 }
 
-/// The first key with another first byte; `None` behind the last.
-fn next_beginning(from: &[u8]) -> Option<Vec<u8>> {
-    let first = from.first().copied().unwrap_or(0);
-    Some(vec![first.checked_add(1)?])
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use sotto_proto::address::{Address, AddressKind};
-    use sotto_proto::envelope::{Envelope, Ttl};
+    use sotto_proto::envelope::{Envelope, Record, Ttl};
     use sotto_proto::id::{Height, RecordId};
     use sotto_proto::pow::Nonce;
 
     use super::super::memory::MemoryStore;
-    use super::super::records::{Source, Tombstone};
+    use super::super::records::{DeleteName, Source, Tombstone};
     use super::super::{Batch, Write};
     use super::*;
 
-    const CHAIN: ChainId = ChainId::new([3; 32]);
+    pub(in crate::store) const CHAIN: ChainId = ChainId::new([3; 32]);
     const NOW: UnixSeconds = UnixSeconds(10_000);
 
     fn address(n: u8) -> Address {
@@ -289,7 +253,7 @@ mod tests {
     }
 
     /// A record, and its bytes.
-    fn record(n: u8) -> (RecordEntry, Vec<u8>) {
+    pub(in crate::store) fn record(n: u8) -> (RecordEntry, Vec<u8>) {
         let (timestamp, ttl) = (UnixSeconds(NOW.0 - 100), Ttl::new(600).unwrap());
         let envelope = Envelope::new(address(n), timestamp, ttl, Height(60), vec![n; 1664]).unwrap();
         let id = envelope.id(&CHAIN);
@@ -306,7 +270,7 @@ mod tests {
         (entry, bytes)
     }
 
-    fn put(n: u8) -> Write {
+    pub(in crate::store) fn put(n: u8) -> Write {
         let (entry, bytes) = record(n);
         Write::PutRecord { entry, bytes }
     }

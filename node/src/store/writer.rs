@@ -6,14 +6,16 @@
 //! | write | written: survives the process; on disk at most [`WRITTEN_WITHIN`] later | thread wait |
 //! | read | at once, after the writes before it | |
 //!
-//! After an error no further write is made ([`StoreError::Failed`]): which of them are on disk is unknown then. Reads go
-//! on. A restart opens the database anew and finds out.
+//! After an error no further write is made ([`StoreError::Failed`]): which of them are on disk is unknown then, and a
+//! second sync of what the first has failed for proves nothing. Reads go on. Every now and then it is tried whether the
+//! disk takes writes again ([`Mending`]); whoever is told then opens the database anew and finds out what is on it.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::mending::Mending;
 use super::{Batch, Store, StoreError};
 use crate::keys::{KeyDirectory, KeyError, Seed, Slot};
 use crate::metrics;
@@ -127,8 +129,20 @@ impl StoreHandle {
 /// # Errors
 /// When the operating system gives no thread.
 pub fn spawn(store: impl Store, keys: KeyDirectory) -> io::Result<(StoreHandle, JoinHandle<()>)> {
+    spawn_mending(store, keys, None)
+}
+
+/// The same; after an error `mending` looks when the disk takes writes again.
+///
+/// # Errors
+/// When the operating system gives no thread.
+pub fn spawn_mending(
+    store: impl Store,
+    keys: KeyDirectory,
+    mending: Option<Mending>,
+) -> io::Result<(StoreHandle, JoinHandle<()>)> {
     let (queue, commands) = sync_channel(QUEUE);
-    let writer = Writer { store, keys, failed: None, sync_at: None };
+    let writer = Writer { store, keys, failed: None, sync_at: None, mending };
     let thread = std::thread::Builder::new().name("storage".into()).spawn(move || writer.run(&commands))?;
     Ok((StoreHandle { queue }, thread))
 }
@@ -136,9 +150,11 @@ pub fn spawn(store: impl Store, keys: KeyDirectory) -> io::Result<(StoreHandle, 
 struct Writer<S> {
     store: S,
     keys: KeyDirectory,
-    failed: Option<String>,
+    failed: Option<StoreError>,
     /// When it is due, if something written waits for it.
     sync_at: Option<Instant>,
+    /// Gone when it has told that the disk takes writes again.
+    mending: Option<Mending>,
 }
 
 /// Commands that become one write.
@@ -152,17 +168,32 @@ struct Group {
 impl<S: Store> Writer<S> {
     fn run(mut self, commands: &Receiver<Command>) {
         loop {
-            let first = match self.sync_at {
+            let first = match self.due() {
                 None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(at) => commands.recv_timeout(at.saturating_duration_since(Instant::now())),
             };
             match first {
                 Ok(first) => self.handle(std::iter::once(first).chain(commands.try_iter().take(GROUP - 1))),
+                Err(RecvTimeoutError::Timeout) if self.failed.is_some() => {}
                 Err(RecvTimeoutError::Timeout) => drop(self.sync()),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            self.mend_if_due();
         }
         drop(self.sync());
+    }
+
+    /// When something is to be done although nobody asks for it.
+    fn due(&self) -> Option<Instant> {
+        if self.failed.is_some() { self.mending.as_ref().and_then(Mending::due) } else { self.sync_at }
+    }
+
+    /// Reads are looked after meanwhile, so this comes between them too.
+    fn mend_if_due(&mut self) {
+        let (Some(error), Some(mending)) = (&self.failed, &mut self.mending) else { return };
+        if mending.try_if_due(Instant::now(), error) {
+            self.mending = None;
+        }
     }
 
     fn handle(&mut self, commands: impl Iterator<Item = Command>) {
@@ -235,68 +266,32 @@ impl<S: Store> Writer<S> {
 
     /// Runs a write unless one failed before; remembers if this one does.
     fn guarded(&mut self, write: impl FnOnce(&mut S) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        if let Some(reason) = &self.failed {
-            return Err(StoreError::Failed(reason.clone()));
+        if let Some(error) = &self.failed {
+            return Err(StoreError::Failed(error.to_string()));
         }
-        let result = write(&mut self.store);
-        if let Err(error) = &result {
-            tracing::error!(%error, "the database no longer takes writes; restart the node when the cause is mended");
-            metrics::storage_failed();
-            let reason = error.to_string();
-            self.failed = Some(reason.clone());
-            return Err(StoreError::Failed(reason));
-        }
-        result
+        write(&mut self.store).map_err(|error| {
+            tracing::error!(%error, "the database takes no more writes; it is opened again when the disk takes some");
+            metrics::storage_failed(true);
+            if let Some(mending) = &mut self.mending {
+                mending.begin(Instant::now());
+            }
+            let failed = StoreError::Failed(error.to_string());
+            self.failed = Some(error);
+            failed
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::ops::RangeInclusive;
-    use std::sync::{Arc, Mutex};
+    use std::sync::atomic::Ordering;
 
     use sotto_proto::id::{BlockHash, Height};
 
+    use super::super::Write;
+    use super::super::faulty::FaultyStore;
     use super::super::memory::MemoryStore;
-    use super::super::{Family, Limit, MetaKey, Row, StoredBlock, StoredSnapshot, Write};
     use super::*;
-
-    /// Counts what the thread does and fails on demand.
-    #[derive(Clone, Default)]
-    struct Probe {
-        inner: MemoryStore,
-        log: Arc<Mutex<Vec<&'static str>>>,
-        fail_sync: bool,
-    }
-
-    impl Store for Probe {
-        fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
-            self.log.lock().unwrap().push("write");
-            self.inner.write(batch)
-        }
-        fn sync(&mut self) -> Result<(), StoreError> {
-            self.log.lock().unwrap().push("sync");
-            if self.fail_sync { Err(StoreError::Engine("EIO".into())) } else { Ok(()) }
-        }
-        fn blocks(&self, from: Height, limit: Limit) -> Result<Vec<StoredBlock>, StoreError> {
-            self.inner.blocks(from, limit)
-        }
-        fn block_range(&self) -> Result<Option<RangeInclusive<Height>>, StoreError> {
-            self.inner.block_range()
-        }
-        fn snapshot(&self, at_most: Height) -> Result<Option<StoredSnapshot>, StoreError> {
-            self.inner.snapshot(at_most)
-        }
-        fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, StoreError> {
-            self.inner.meta(key)
-        }
-        fn row(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-            self.inner.row(family, key)
-        }
-        fn rows(&self, family: Family, from: &[u8], until: &[u8], count: usize) -> Result<Vec<Row>, StoreError> {
-            self.inner.rows(family, from, until, count)
-        }
-    }
 
     fn keys() -> (tempfile::TempDir, KeyDirectory) {
         let datadir = tempfile::tempdir().unwrap();
@@ -322,8 +317,8 @@ mod tests {
     #[test]
     fn commands_that_wait_together_become_one_write_and_one_sync() {
         let (_datadir, keys) = keys();
-        let store = Probe::default();
-        let log = store.log.clone();
+        let store = FaultyStore::default();
+        let log = store.faults.log.clone();
         let (handle, _thread) = spawn(store, keys).unwrap();
         // The thread stands in a read while the commands queue up.
         let (go, gate) = sync_channel::<()>(0);
@@ -345,8 +340,8 @@ mod tests {
     #[test]
     fn what_is_only_written_is_synced_with_what_somebody_waits_for_or_at_the_end() {
         let (_datadir, keys) = keys();
-        let store = Probe::default();
-        let log = store.log.clone();
+        let store = FaultyStore::default();
+        let log = store.faults.log.clone();
         let (handle, thread) = spawn(store, keys).unwrap();
         for height in 1..=3 {
             handle.write(block(height)).unwrap();
@@ -378,13 +373,44 @@ mod tests {
     #[test]
     fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
         let (_datadir, keys) = keys();
-        let (handle, _thread) = spawn(Probe { fail_sync: true, ..Probe::default() }, keys).unwrap();
+        let store = FaultyStore::default();
+        store.faults.syncs.store(true, Ordering::SeqCst);
+        let (faults, (handle, _thread)) = (store.faults.clone(), spawn(store, keys).unwrap());
         for height in 1..=2 {
             let (tell, told) = done();
             handle.try_persist(job(height), tell).unwrap();
             assert!(told.recv().unwrap().is_err());
+            faults.syncs.store(false, Ordering::SeqCst);
         }
-        assert!(matches!(handle.write(block(3)), Err(StoreError::Failed(_))));
+        assert!(matches!(handle.write(block(3)), Err(StoreError::Failed(_))), "a second sync proves nothing");
+        assert_eq!(*faults.log.lock().unwrap(), ["write", "sync"]);
+        let (tell, told) = sync_channel(1);
+        handle.try_read(Box::new(move |store| tell.send(store.block_range().unwrap()).unwrap())).unwrap();
+        assert_eq!(told.recv().unwrap(), Some(Height(1)..=Height(1)), "reads go on");
+    }
+
+    #[test]
+    fn whoever_opens_it_again_is_told_once_when_the_disk_takes_writes_again() {
+        let (_datadir, keys) = keys();
+        let store = FaultyStore::default();
+        store.faults.writes.store(true, Ordering::SeqCst);
+        let tries = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let (tell, told) = sync_channel(2);
+        let counted = tries.clone();
+        let attempt = move || match counted.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => Err(io::Error::other("no space left")),
+            _ => Ok(()),
+        };
+        let mended = move |error: StoreError| tell.send(error).unwrap();
+        let mending = Mending::new(Duration::from_millis(1), Box::new(attempt), Box::new(mended));
+        let (handle, thread) = spawn_mending(store, keys, Some(mending)).unwrap();
+        assert!(matches!(handle.write(block(1)), Err(StoreError::Failed(_))));
+        assert!(matches!(told.recv().unwrap(), StoreError::Engine(_)), "with what had happened");
+        assert_eq!(tries.load(Ordering::SeqCst), 3);
+        assert!(matches!(handle.write(block(2)), Err(StoreError::Failed(_))), "this thread writes no more");
+        drop(handle);
+        thread.join().unwrap();
+        assert!(told.recv().is_err(), "once");
     }
 
     #[test]

@@ -85,7 +85,8 @@ fn own_series() -> BTreeSet<String> {
     metrics::loop_busy(Duration::from_millis(1));
     metrics::storage_synced(Duration::from_millis(1));
     metrics::storage_refused();
-    metrics::storage_failed();
+    metrics::storage_failed(true);
+    metrics::storage_reopened();
     metrics::health(true, Some(0));
     metrics::mail(0, 0, false, &MailCounts::default());
     metrics::mail_gossip("accepted");

@@ -8,6 +8,8 @@ mod chain_thread;
 mod cli;
 mod contrib;
 #[cfg(feature = "rocksdb")]
+mod damaged_database;
+#[cfg(feature = "rocksdb")]
 mod full_disk;
 mod http;
 #[cfg(feature = "rocksdb")]

@@ -47,6 +47,7 @@ pub(crate) fn healthy() -> NodeStatus {
         pid: 4711,
         uptime_ms: 11_520_000,
         version: "0.1.0".into(),
+        damage: None,
         evidence: Vec::new(),
         finals: Vec::new(),
     }

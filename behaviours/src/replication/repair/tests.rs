@@ -161,6 +161,31 @@ fn a_joiner_has_everything_after_its_first_connections_and_says_so_only_then() {
 }
 
 #[test]
+fn what_was_lost_is_fetched_at_once_and_until_then_it_has_not_caught_up() {
+    let mut others: BTreeMap<_, _> = (1..=3).map(|n| (node(n), Peer::with(0..100, 16))).collect();
+    let (mut repair, mut own) = (Repair::default(), Peer::with(0..100, 16));
+    connect(&mut repair, &others);
+    run(&mut repair, &mut own, &mut others, at(1));
+    assert!(repair.is_caught_up(3));
+    // One is lost while an exchange is on its way: what that finds says nothing.
+    let lose = |own: &mut Peer, n| assert!(own.set.remove(entry(n).timestamp, &entry(n).id));
+    lose(&mut own, 5);
+    repair.doubt();
+    let Some(RepairAct::Ask { node, request }) = repair.poll(&member(&own.set, at(2)), &mut rng()) else { panic!() };
+    let answer = others.get_mut(&node).unwrap().answer(request);
+    lose(&mut own, 6);
+    repair.doubt();
+    assert!(!repair.is_caught_up(3));
+    let equal = RepairResponse::Summary { equal: true };
+    assert_ne!(answer, equal);
+    assert_eq!(repair.answered(&member(&own.set, at(2)), Some(equal)), None);
+    assert!(!repair.is_caught_up(1), "nor does one that says that all is the same");
+    run(&mut repair, &mut own, &mut others, at(2));
+    assert_eq!(own.set.len(), 100);
+    assert!(repair.is_caught_up(3));
+}
+
+#[test]
 fn more_than_one_session_finds_is_fetched_in_several() {
     let mut others = BTreeMap::from([(node(1), Peer::with(0..40_000, 16))]);
     let (mut repair, mut own) = (Repair::default(), Peer::default());

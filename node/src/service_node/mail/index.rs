@@ -169,6 +169,31 @@ impl Index {
         self.held.get(arrival)
     }
 
+    /// Records on disk behind a number, in the order of arrival: at most `most`, and no more than fit `bytes`, but for the
+    /// first.
+    pub(super) fn on_disk_after(&self, arrival: Arrival, most: usize, bytes: u64) -> Vec<RecordEntry> {
+        let mut total = 0_u64;
+        let on_disk = self.held.after(arrival).filter(|held| held.durable).take(most);
+        let fits = on_disk.enumerate().take_while(|(index, held)| {
+            total = total.saturating_add(held.entry.length.into());
+            *index == 0 || total <= bytes
+        });
+        fits.map(|(_, held)| held.entry).collect()
+    }
+
+    /// Tombstones on disk behind an item, in the order of their items, at most `most`.
+    pub(super) fn tombstones_after(&self, item: Option<ItemId>, most: usize) -> Vec<Tombstone> {
+        let behind = (item.map_or(Unbounded, Excluded), Unbounded);
+        let on_disk = self.tombstones.range(behind).filter(|(_, tombstone)| self.sets.contains(&(*tombstone).into()));
+        on_disk.take(most).map(|(_, tombstone)| *tombstone).collect()
+    }
+
+    /// The tombstones that a signed delete made.
+    pub(super) fn tombstones_of(&self, delete: &DeleteName) -> Vec<ItemId> {
+        let made = self.tombstones.iter().filter(|(_, tombstone)| tombstone.delete == *delete);
+        made.map(|(item, _)| *item).collect()
+    }
+
     /// A record by its id.
     pub(super) fn find(&self, id: &RecordId) -> Option<Held> {
         let prefix = prefix(id);
@@ -393,6 +418,22 @@ mod tests {
         assert_eq!(index.expired(NOW, 8).len(), 2);
         assert_eq!(index.expired(NOW, 1).len(), 1);
         assert_eq!(index.next_expiry(), Some(NOW));
+    }
+
+    #[test]
+    fn what_is_on_disk_is_gone_through_in_pieces() {
+        let mut index = Index::default();
+        for arrival in [1, 2, 3, 70, 200] {
+            index.insert(entry(arrival, 1, 100, 2000), arrival != 3);
+        }
+        let after = |arrival, most, bytes| -> Vec<u64> {
+            index.on_disk_after(Arrival(arrival), most, bytes).iter().map(|entry| entry.key.arrival.0).collect()
+        };
+        assert_eq!(after(0, 9, 1000), [1, 2, 70, 200]);
+        assert_eq!(after(0, 2, 1000), [1, 2]);
+        assert_eq!(after(2, 9, 199), [70], "and no more than fit");
+        assert_eq!(after(70, 9, 1), [200], "but for the first");
+        assert_eq!(after(200, 9, 1000), [0_u64; 0]);
     }
 
     #[test]

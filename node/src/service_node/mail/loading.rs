@@ -11,7 +11,7 @@ use super::{Asked, Mail, Wait};
 use crate::service_node::message::{Output, Sync};
 use crate::store::mail::{Found, Lookup, Settings};
 use crate::store::records::{Arrival, Rows};
-use crate::store::{Batch, MetaKey, Write};
+use crate::store::{Batch, Family, MetaKey, Write};
 
 /// Between two tries when the disk does not answer.
 const RETRY: Duration = Duration::from_secs(1);
@@ -82,16 +82,16 @@ impl Mail {
     pub(super) fn on_loaded(&mut self, found: Found, out: &mut Vec<Output>) {
         match found {
             Found::Settings(settings) => self.on_settings(settings, out),
-            Found::Entries(Rows { rows, next, damaged }) => {
-                self.note_damage(damaged);
+            Found::Entries(Rows { rows, next, damaged, damaged_keys }) => {
+                self.note_damage(damaged, Family::RecordIds, damaged_keys, out);
                 for entry in rows {
                     self.next = self.next.max(entry.key.arrival.next());
                     self.index.insert(entry, true);
                 }
                 self.phase = next.map_or(Phase::Tombstones(FIRST), Phase::Entries);
             }
-            Found::Tombstones(Rows { rows, next, damaged }) => {
-                self.note_damage(damaged);
+            Found::Tombstones(Rows { rows, next, damaged, damaged_keys }) => {
+                self.note_damage(damaged, Family::Tombstones, damaged_keys, out);
                 for tombstone in rows {
                     self.index.bury(tombstone);
                     self.index.set_tombstone_durable(&tombstone.item());
@@ -109,7 +109,9 @@ impl Mail {
             | Found::SignedDeletes(_)
             | Found::BlockHashes(_)
             | Found::Places(_)
-            | Found::Confirmations(_) => {}
+            | Found::Confirmations(_)
+            | Found::Checked(_)
+            | Found::Keys(_) => {}
         }
     }
 
@@ -132,10 +134,15 @@ impl Mail {
         self.phase = if written { Phase::Entries(FIRST) } else { Phase::Failed(None) };
     }
 
-    fn note_damage(&mut self, damaged: usize) {
-        if damaged > 0 {
-            tracing::warn!(damaged, "rows of the mail are damaged; repair fetches what is lost");
-            self.counts.damaged = self.counts.damaged.saturating_add(damaged as u64);
+    /// Damaged rows go. The records that entries were of are found by their own rows ([`super::scrubbing`]).
+    fn note_damage(&mut self, damaged: usize, family: Family, keys: Vec<Vec<u8>>, out: &mut Vec<Output>) {
+        if damaged == 0 {
+            return;
         }
+        tracing::warn!(damaged, family = family.name(), "rows of the mail are damaged; repair fetches what is lost");
+        self.counts.damaged = self.counts.damaged.saturating_add(damaged as u64);
+        self.look_for_strays();
+        let writes = keys.into_iter().map(|key| Write::DeleteRow { family, key }).collect();
+        self.persist(Batch { writes }, Sync::Later, Wait::Nothing, out);
     }
 }

@@ -28,6 +28,11 @@ pub(super) struct Page {
 }
 
 impl Page {
+    /// Where what could not be read lies.
+    pub(super) fn damaged(&self, found: &[Option<Vec<u8>>]) -> Vec<Place> {
+        self.places.iter().zip(found).filter(|(_, bytes)| bytes.is_none()).map(|(place, _)| *place).collect()
+    }
+
     /// What was read, in the order of `places`. What is damaged is left out; reading it again would not help.
     pub(super) fn items(&self, found: Vec<Option<Vec<u8>>>) -> Vec<Item> {
         let item = |(place, bytes): (&Place, Option<Vec<u8>>)| {

@@ -14,9 +14,9 @@ use super::index::Page;
 use super::subscriptions::{Flow, Subscription};
 use super::{Asked, Mail, Wait, answer, refuse};
 use crate::service_node::message::{Output, Sync, Tunnel};
-use crate::store::mail::Lookup;
+use crate::store::Batch;
+use crate::store::mail::{Lookup, Place};
 use crate::store::records::{Arrival, RecordKey};
-use crate::store::{Batch, Write};
 
 /// Answers that are being read from disk, or wait for records on their way there; each holds up to 1 MiB.
 pub(super) const READS: usize = 16;
@@ -181,7 +181,7 @@ impl Mail {
     ) {
         let Reading { tunnel, subscription, page } = reading;
         let Some(address) = page.keys.first().map(|key| key.address) else { return };
-        let mut records = Vec::with_capacity(found.len());
+        let (mut records, mut damaged) = (Vec::with_capacity(found.len()), Vec::new());
         for (key, found) in page.keys.iter().zip(found) {
             match found {
                 // It may have been deleted, or have expired, while it was read.
@@ -189,9 +189,10 @@ impl Mail {
                     records.push(StoredRecord { seq: key.arrival.0, record });
                 }
                 Some(_) => {}
-                None => self.drop_damaged(key, out),
+                None => damaged.push(Place::Record(*key)),
             }
         }
+        self.drop_damaged(&damaged, env, out);
         let answered = self.records_of(&page, records, address, env);
         match subscription {
             None => answer(tunnel, SwarmResponse::Records(answered), out),
@@ -206,14 +207,6 @@ impl Mail {
 
     fn is_alive(&self, key: &RecordKey, now: UnixSeconds) -> bool {
         self.index.at(key.arrival).is_some_and(|held| held.entry.expiry() > now)
-    }
-
-    /// A record on disk is not what was written: it goes, and members have it still.
-    fn drop_damaged(&mut self, key: &RecordKey, out: &mut Vec<Output>) {
-        let Some(held) = self.index.remove(key.arrival) else { return };
-        self.counts.damaged = self.counts.damaged.saturating_add(1);
-        let delete = Write::DeleteRecord { key: *key, id: held.entry.id };
-        self.persist(Batch::of(delete), Sync::Later, Wait::Nothing, out);
     }
 
     /// Records could not be read.

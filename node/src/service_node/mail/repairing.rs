@@ -200,6 +200,11 @@ impl Mail {
         self.hand_over_acts(act.into_iter().collect(), env, out);
     }
 
+    /// Something that was here is gone: members are compared with once more.
+    pub(super) fn compare_anew(&mut self) {
+        self.replication.repair.doubt();
+    }
+
     pub(super) fn other_members<'e>(&self, env: &Env<'e>) -> impl Iterator<Item = NodeId> + use<'e> {
         let members = self.swarm.and_then(|swarm| env.view.current().swarms.members(swarm)).unwrap_or_default();
         let me = env.me();

@@ -181,7 +181,8 @@ impl Mail {
         }
     }
 
-    fn keep(
+    /// Puts a record on its way to disk, under the next number.
+    pub(super) fn keep(
         &mut self,
         record: &Record,
         id: RecordId,

@@ -12,6 +12,7 @@ mod members;
 mod model;
 mod reading;
 mod replicating;
+mod scrubbing;
 mod showing;
 mod storing;
 
@@ -70,6 +71,8 @@ struct Bench {
     may_write: bool,
     /// Whether the disk does what it is asked to as soon as it is asked.
     prompt: bool,
+    /// Whether its power may go; if not, what is on its disk then is not kept.
+    loses_power: bool,
     outputs: Vec<Output>,
 }
 
@@ -97,6 +100,7 @@ impl Bench {
             clock: Some(ClockOffset { millis: 0, peers: 9, off: false }),
             may_write: true,
             prompt: true,
+            loses_power: true,
             outputs: Vec::new(),
         };
         bench.follow();
@@ -179,7 +183,9 @@ impl Bench {
         match output {
             Output::Persist { batch, token, .. } => {
                 self.disk.written.write(&batch.batch).unwrap();
-                self.disk.synced = self.disk.written.clone();
+                if self.loses_power {
+                    self.disk.synced = self.disk.written.clone();
+                }
                 self.act(|mail, env, out| mail.on_written(token, true, env, out));
             }
             Output::LookUp { token, lookup } => {

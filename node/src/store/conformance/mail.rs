@@ -9,10 +9,11 @@ use super::super::memory::MemoryStore;
 use super::super::records::{Arrival, DeleteName, RecordEntry, RecordKey, Source, Tombstone};
 use super::super::{Batch, Family, Store, StoreError, Write};
 
-pub(super) const SUITE: [fn(&mut dyn Store); 6] = [
+pub(super) const SUITE: [fn(&mut dyn Store); 7] = [
     records_come_back_as_they_were_written,
     entries_are_read_in_pages,
     a_deleted_record_is_gone_with_its_entry,
+    a_row_goes_alone_if_only_it_is_to_go,
     tombstones_and_their_delete_are_kept_apart,
     anchors_are_pruned_from_below,
     confirmations_belong_to_one_item,
@@ -84,6 +85,16 @@ fn a_deleted_record_is_gone_with_its_entry(store: &mut dyn Store) {
     write(store, [Write::DeleteRecord { key: entry(2).key, id: entry(2).id }]);
     assert_eq!(record(store, &entry(2).key).unwrap(), None);
     assert_eq!(all(store), [entry(1), entry(3)]);
+}
+
+fn a_row_goes_alone_if_only_it_is_to_go(store: &mut dyn Store) {
+    write(store, (1..=3).map(put));
+    write(store, [Write::DeleteRow { family: Family::Records, key: entry(2).key.to_bytes().to_vec() }]);
+    assert_eq!(record(store, &entry(2).key).unwrap(), None);
+    assert_eq!(all(store), [entry(1), entry(2), entry(3)]);
+    write(store, [Write::DeleteRow { family: Family::RecordIds, key: entry(3).id.as_ref().to_vec() }]);
+    assert_eq!(all(store), [entry(1), entry(2)]);
+    assert!(record(store, &entry(3).key).unwrap().is_some());
 }
 
 fn tombstones_and_their_delete_are_kept_apart(store: &mut dyn Store) {

@@ -116,7 +116,7 @@ fn child() {
         let network = Network::new(NetworkConfig { relay, ..own }, known, None).unwrap();
         let (control, questions) = Control::channel();
         std::thread::spawn(move || life::answer(&control));
-        let about = About { chain: network_chain(), moniker: "keys".into(), started: Instant::now() };
+        let about = About { chain: network_chain(), moniker: "keys".into(), started: Instant::now(), damage: None };
         let chain = spawned.handle;
         let parts = Parts { network, machine, clock, about, chain, chain_events, store, questions, secrets };
         let executioner = orders.executioner();

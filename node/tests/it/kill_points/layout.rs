@@ -227,7 +227,12 @@ impl<S: Store> Node<S> {
             // The chain stands still: what is final is what the layout says.
             let (view, _) = watch::channel(layout.view());
             let Spawned { handle: chain, events: chain_events, thread } = thread.spawn(view).unwrap();
-            let about = About { chain: Layout::chain(), moniker: self.number.to_string(), started: Instant::now() };
+            let about = About {
+                chain: Layout::chain(),
+                moniker: self.number.to_string(),
+                started: Instant::now(),
+                damage: None,
+            };
             let parts = Parts { network, machine, clock, about, chain, chain_events, store, questions, secrets };
             let event_loop = EventLoop::new(parts).with_probe(self.probe);
             Box::pin(event_loop.run(Input::Chain(Box::new(first)), shutdown)).await;

@@ -90,6 +90,13 @@ impl Entries {
         self.runs.iter().flat_map(|(number, run)| run.iter().map(|packed| packed.held(*number)))
     }
 
+    /// Those behind a number, in the order of arrival.
+    pub(super) fn after(&self, arrival: Arrival) -> impl Iterator<Item = Held> {
+        let runs = self.runs.range(place(arrival).0..);
+        let held = runs.flat_map(|(number, run)| run.iter().map(|packed| packed.held(*number)));
+        held.skip_while(move |held| held.entry.key.arrival <= arrival)
+    }
+
     /// Replaces the one with the same number, if there is one.
     pub(super) fn insert(&mut self, entry: &RecordEntry, durable: bool) {
         let (run, offset) = place(entry.key.arrival);
@@ -160,6 +167,8 @@ mod tests {
                 prop_assert_eq!(entries.contains(Arrival(arrival)), model.contains_key(&arrival));
             }
             prop_assert!(entries.iter().eq(model.values().copied()));
+            let after: Vec<_> = entries.after(Arrival(100)).collect();
+            prop_assert_eq!(after, model.range(101..).map(|(_, held)| *held).collect::<Vec<_>>());
             for arrival in model.keys() {
                 entries.remove(Arrival(*arrival));
             }

@@ -21,7 +21,12 @@ pub(super) struct World {
 impl World {
     /// These nodes, with nothing on their disks, as if they had just started.
     pub(super) fn of(numbers: &[u32]) -> Self {
-        let newcomer = |n: &u32| (*n, Bench::newcomer(*n, Disk::default(), MailLimits::default()));
+        Self::on(numbers, &Disk::default())
+    }
+
+    /// The same, each with a copy of this disk.
+    pub(super) fn on(numbers: &[u32], disk: &Disk) -> Self {
+        let newcomer = |n: &u32| (*n, Bench::newcomer(*n, disk.clone(), MailLimits::default()));
         Self { nodes: numbers.iter().map(newcomer).collect(), asked: BTreeMap::new(), replies: 0, bytes: 0 }
     }
 
