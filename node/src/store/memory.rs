@@ -67,10 +67,11 @@ impl MemoryStore {
         }
     }
 
-    /// Flips a bit of a row's value.
-    #[cfg(test)]
-    pub(crate) fn damage(&mut self, family: Family, key: &[u8]) {
-        *self.rows.get_mut(&(family, key.to_vec())).unwrap().last_mut().unwrap() ^= 1;
+    /// Flips a bit of a row's value, if there is such a row: what a disk may do.
+    pub fn damage(&mut self, family: Family, key: &[u8]) {
+        if let Some(byte) = self.rows.get_mut(&(family, key.to_vec())).and_then(|row| row.last_mut()) {
+            *byte ^= 1;
+        }
     }
 }
 

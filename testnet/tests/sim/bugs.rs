@@ -1,8 +1,9 @@
 //! Seeded bugs: each changes what passes between the machine and its world as a mistake in either would. The simulator
 //! is trusted only as long as it finds every one of them.
 
-use sotto_behaviours::network::{Request, Verdict};
+use sotto_behaviours::network::{self, Request};
 use sotto_node::service_node::{Outgoing, Output};
+use sotto_node::store::check::Verdict;
 use sotto_node::store::mail::Found;
 use sotto_node::store::records::Source;
 use sotto_node::store::{MetaKey, Write};
@@ -51,6 +52,10 @@ pub(crate) enum Bug {
     ForgetExpiry,
     /// One in eight answers of the disk is not passed on.
     LoseFound,
+    /// What is read back counts as good, whatever it is.
+    TrustTheDisk,
+    /// Former owners offer nothing.
+    NeverHandOver,
 }
 
 impl Bug {
@@ -71,7 +76,10 @@ impl Bug {
         Self::BlameTheHonest,
     ];
 
-    pub(crate) const ALL: [Self; 20] = [
+    /// Those that show where many swarms are only: elsewhere somebody who brings the records is among the new owners.
+    pub(crate) const OF_MANY: [Self; 1] = [Self::NeverHandOver];
+
+    pub(crate) const ALL: [Self; 21] = [
         Self::SkipTheSync,
         Self::AcknowledgeBeforeWriting,
         Self::AcknowledgeWithoutWriting,
@@ -92,6 +100,7 @@ impl Bug {
         Self::ForgetTheHeld,
         Self::ForgetExpiry,
         Self::LoseFound,
+        Self::TrustTheDisk,
     ];
 
     /// What it says.
@@ -130,12 +139,16 @@ impl Bug {
             (Self::ForgeReceipts, Output::TunnelAnswer { response: SwarmResponse::Stored { receipt, .. }, .. }) => {
                 receipt.height.0 += 1;
             }
-            (Self::BlameTheHonest, Output::Judge { verdict, .. }) if *verdict == Verdict::Ignore => {
-                *verdict = Verdict::Reject;
+            (Self::BlameTheHonest, Output::Judge { verdict, .. }) if *verdict == network::Verdict::Ignore => {
+                *verdict = network::Verdict::Reject;
             }
             (
                 Self::NeverRepair,
                 Output::Send { message: Outgoing::Request { request: Request::Repair(_), .. }, .. },
+            ) => return Vec::new(),
+            (
+                Self::NeverHandOver,
+                Output::Send { message: Outgoing::Request { request: Request::Offer(_), .. }, .. },
             ) => return Vec::new(),
             (
                 Self::RepeatPushes,
@@ -155,6 +168,11 @@ impl Bug {
         {
             // One record in sixteen.
             *byte ^= u8::from(byte.is_multiple_of(16));
+        }
+        if self == Self::TrustTheDisk
+            && let Found::Checked(verdicts) = &mut found
+        {
+            verdicts.fill(Verdict::Sound);
         }
         found
     }

@@ -6,7 +6,8 @@ use std::collections::{BTreeSet, VecDeque};
 use sotto_node::service_node::Token;
 use sotto_node::store::mail::{Found, Lookup, look_up, record_entries};
 use sotto_node::store::memory::MemoryStore;
-use sotto_node::store::{Batch, Store as _};
+use sotto_node::store::records::RecordEntry;
+use sotto_node::store::{Batch, Family, Store as _};
 use sotto_proto::id::{ItemId, RecordId};
 
 use super::dice::Dice;
@@ -103,13 +104,30 @@ impl Disk {
 
     /// Records that are there for whoever starts next.
     pub(crate) fn records(&self) -> BTreeSet<RecordId> {
-        let (mut found, mut from) = (BTreeSet::new(), Some(ItemId::new([0; 32])));
+        self.entries().into_iter().map(|entry| entry.id).collect()
+    }
+
+    fn entries(&self) -> Vec<RecordEntry> {
+        let (mut found, mut from) = (Vec::new(), Some(ItemId::new([0; 32])));
         while let Some(first) = from {
             let page = record_entries(&self.written, first, PAGE).unwrap();
-            found.extend(page.rows.iter().map(|entry| entry.id));
+            found.extend(page.rows);
             from = page.next;
         }
         found
+    }
+
+    /// A bit of what is kept of this record is flipped; false if it is not here.
+    pub(crate) fn damage(&mut self, id: &RecordId, dice: &mut Dice) -> bool {
+        let Some(entry) = self.entries().into_iter().find(|entry| entry.id == *id) else { return false };
+        let (family, key) = if dice.permille(700) {
+            (Family::Records, entry.key.to_bytes().to_vec())
+        } else {
+            (Family::RecordIds, id.as_ref().to_vec())
+        };
+        self.written.damage(family, &key);
+        self.synced.damage(family, &key);
+        true
     }
 
     /// The process dies; what is written stays.

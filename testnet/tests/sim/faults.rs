@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     SlowDisk(usize, Duration),
     /// A disk takes no more writes; the process goes on until it is started anew.
     DiskFails(usize),
+    /// A disk flips a bit of some records.
+    Damage(usize),
     /// A process stands still, or goes on: what came meanwhile it finds then.
     Freeze(usize, bool),
     /// A clock goes wrong by so many milliseconds.
@@ -82,6 +84,8 @@ const CHURN: u64 = 3;
 /// One in so many simulations has a member that lies; one in so many, a producer with two heads.
 const LIAR: u64 = 4;
 const TWO_HEADS: u64 = 5;
+/// One in so many simulations, past those with a liar, has disks that do not keep what they have.
+const DAMAGE: u64 = 6;
 /// From the last change of swarms to the end of faults: what is handed over has time until the calm, too.
 const SETTLED: Duration = Duration::from_secs(20);
 /// From the last fault to the end of a simulation: half a minute to compare and repair, a little to audit.
@@ -199,6 +203,16 @@ impl Plan {
             self.liar = dice.pick(&members).zip(dice.pick(&Bug::LIES));
             // What a liar acknowledged is on one honest disk: none may be lost.
             self.faults.retain(|(_, fault)| !matches!(fault, Fault::Wipe(_)));
+        }
+        if seed % DAMAGE == 5 {
+            // A message may be on few disks while the network is broken: each is damaged at one of them, and none is lost.
+            self.faults.retain(|(_, fault)| !matches!(fault, Fault::Wipe(_)));
+            let until = self.healed.0.saturating_sub(SETTLED);
+            let mut at = Monotonic(dice.millis(5_000..10_000));
+            while at.0 < until {
+                self.faults.push((at, Fault::Damage(dice.below(self.nodes as u64) as usize)));
+                at = at.plus(dice.millis(200..4_000));
+            }
         }
         if seed % TWO_HEADS == 2 {
             let mut at = Monotonic(dice.millis(5_000..20_000));

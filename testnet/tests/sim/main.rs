@@ -92,8 +92,9 @@ impl Options {
             options.all = false;
             if argument == "--bug" {
                 let name = arguments.next().unwrap_or_default();
-                let bug = Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name);
-                options.bug = Some(bug.ok_or_else(|| format!("--bug {name}: one of {:?}", Bug::ALL))?);
+                let bug = Bug::ALL.into_iter().chain(Bug::OF_MANY).find(|bug| format!("{bug:?}") == name);
+                options.bug =
+                    Some(bug.ok_or_else(|| format!("--bug {name}: one of {:?} {:?}", Bug::ALL, Bug::OF_MANY))?);
                 continue;
             }
             let mut number = || {
@@ -178,6 +179,7 @@ struct Sum {
     acknowledged: u64,
     deleted: u64,
     reads: u64,
+    damaged: u64,
     events: u64,
     faults: u64,
     maps: u64,
@@ -192,6 +194,7 @@ impl Sum {
         self.acknowledged += outcome.tally.acknowledged;
         self.deleted += outcome.tally.deleted;
         self.reads += outcome.tally.reads;
+        self.damaged += outcome.tally.damaged;
         self.late += outcome.tally.late;
         self.events += outcome.events;
         self.faults += outcome.faults as u64;
@@ -283,8 +286,8 @@ fn run(ground: &Ground, harness: &mut Harness) {
     let (sum, _) = sum.into_inner().unwrap();
     let took = began.elapsed().as_secs_f64();
     println!(
-        "{} seeds, {} faults, {} changes of swarms, {} events: {} messages sent, {} acknowledged, {} deleted, {} records read",
-        sum.seeds, sum.faults, sum.maps, sum.events, sum.sent, sum.acknowledged, sum.deleted, sum.reads
+        "{} seeds, {} faults, {} changes of swarms, {} events: {} messages sent, {} acknowledged, {} deleted, {} records read, {} damaged on disk",
+        sum.seeds, sum.faults, sum.maps, sum.events, sum.sent, sum.acknowledged, sum.deleted, sum.reads, sum.damaged
     );
     println!(
         "{:.1} s, {:.0} times real time on {} threads; {} operations begun after all had healed",

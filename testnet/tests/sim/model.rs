@@ -74,6 +74,8 @@ pub(crate) struct Tally {
     pub(crate) acknowledged: u64,
     pub(crate) deleted: u64,
     pub(crate) reads: u64,
+    /// Records whose bits a disk flipped.
+    pub(crate) damaged: u64,
     /// Final maps that differed from the one before.
     pub(crate) maps: u64,
     /// Begun after the last fault had healed: all, and those that failed.
@@ -106,7 +108,8 @@ pub(crate) struct At {
 
 impl Model {
     pub(crate) const fn new(chain: ChainId, liar: Option<usize>) -> Self {
-        let tally = Tally { sent: 0, acknowledged: 0, deleted: 0, reads: 0, maps: 0, late: 0, late_failed: 0 };
+        let tally =
+            Tally { sent: 0, acknowledged: 0, deleted: 0, reads: 0, damaged: 0, maps: 0, late: 0, late_failed: 0 };
         Self { chain, liar, messages: BTreeMap::new(), tally, violations: Vec::new() }
     }
 
@@ -165,6 +168,22 @@ impl Model {
             self.tally.acknowledged += 1;
         }
         true
+    }
+
+    /// Messages that this node's disk may damage, one of `nodes`: they are at others, and no other's disk damages them.
+    pub(crate) fn damageable(&self, node: usize, nodes: usize, now: Monotonic) -> Vec<RecordId> {
+        let settled = |message: &Message| message.acknowledged.is_some_and(|at| at.plus(CONVERGED) <= now);
+        let mine = |id: &RecordId| usize::from(id.as_ref()[0]) % nodes == node;
+        let all = self.messages.iter().filter(|(id, message)| mine(id) && settled(message));
+        all.map(|(id, _)| *id).collect()
+    }
+
+    /// What this disk had of a message is not as it was: it has to have it again at the end, and may lack it until then.
+    pub(crate) fn damaged(&mut self, id: &RecordId, node: usize, disk: u32) {
+        if let Some(message) = self.messages.get_mut(id) {
+            message.receipts.remove(&(node, disk));
+        }
+        self.tally.damaged += 1;
     }
 
     /// Its owner asks for messages to be erased.

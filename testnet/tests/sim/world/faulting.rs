@@ -79,6 +79,14 @@ impl World {
                 }
             }
             Fault::Stall(stalled) => self.stalled = stalled,
+            Fault::Damage(node) => {
+                for id in self.model.damageable(node, self.nodes.len(), self.now) {
+                    if self.dice.permille(200) && self.nodes[node].disk.damage(&id, &mut self.dice) {
+                        self.trace(|| format!("node {node}'s disk damages {}", id.short()));
+                        self.model.damaged(&id, node, self.disks[node]);
+                    }
+                }
+            }
             Fault::DiskFails(node) => self.nodes[node].disk.failing = true,
             Fault::Freeze(node, true) => drop(self.frozen.entry(node).or_default()),
             Fault::Freeze(node, false) => {
