@@ -208,7 +208,9 @@ impl Messenger {
                     tracing::debug!(%error, "not stored yet");
                     self.anchor = None;
                     match &error {
-                        storing::StoreError::Work { difficulty: wanted } => difficulty = u64::from(*wanted),
+                        storing::StoreError::Work { difficulty: wanted } => {
+                            difficulty = difficulty.max(u64::from(*wanted))
+                        }
                         storing::StoreError::Swarm { .. } => self.refresh().await?,
                         storing::StoreError::Time | storing::StoreError::Nobody => {}
                         storing::StoreError::TooFew { .. } => self.paths.give_up(&path),
