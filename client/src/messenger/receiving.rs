@@ -18,6 +18,7 @@ use sotto_proto::time::{UnixMillis, UnixSeconds};
 use tokio::time::Instant;
 
 use super::kill_point::KillPoint;
+use super::pages::{Outcome, Reading};
 use super::{Error, Messenger};
 use crate::crypto::{self, Opened};
 use crate::network::clock::SharedClock;
@@ -31,8 +32,7 @@ use crate::store::{Arrival, InboxMessage, Letter, Page};
 const POLLS: &str = "polls";
 /// Members that are asked at once.
 const AT_ONCE: usize = 4;
-/// Pages of one member in one poll: what a mailbox may hold twice over.
-const PAGES: usize = 256;
+
 /// What a poll brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
@@ -125,27 +125,32 @@ impl Messenger {
                 path = better;
             }
             last = told.failures.last().map(|(_, failure)| failure.to_string()).or(last);
-            for (node, (tunnel, records)) in
-                told.answers.into_iter().filter_map(|(place, first)| Some((readers.get(place)?.0.node, first)))
-            {
-                match self.take_pages(tunnel, node, records, &mut received.messages).await {
-                    Ok(syncing) => {
+            let first = told.answers.into_iter().filter_map(|(place, (tunnel, records))| {
+                Some((Reading::new(readers.get(place)?.0.node, tunnel), records))
+            });
+            for (node, read) in self.take_pages(first, &mut received.messages).await? {
+                match read {
+                    Outcome::Everything { syncing } => {
                         received.answered += 1;
                         complete |= !syncing;
                         polls.answered(node, now);
                     }
-                    Err(Ok(failure)) => {
-                        tracing::debug!(node = node.short(), %failure, "a member told nothing");
+                    Outcome::Failed(failure) => {
+                        tracing::debug!(node = node.short(), %failure, "a member told only a part");
                         last = Some(failure.to_string());
                     }
-                    Err(Err(error)) => return Err(error),
+                    Outcome::Late => {
+                        tracing::debug!(node = node.short(), "a member is slow with its pages");
+                        last = Some("not everything in time".to_owned());
+                        self.paths.slow(node);
+                    }
                 }
             }
             readers.drain(..told.asked);
         }
         self.account.store.set_setting(POLLS, &polls.encode())?;
         self.keep_scores()?;
-        if received.answered == 0 {
+        if received.answered == 0 && received.messages.is_empty() {
             let last = last.unwrap_or_else(|| "the swarm has no members".into());
             // It may be the path that is silent.
             self.paths.give_up(&path);
@@ -167,33 +172,6 @@ impl Messenger {
         let slow = self.paths.shunned(self.directory.nodes());
         nodes.sort_by_key(|node| slow.contains(node));
         nodes
-    }
-
-    /// Takes in the first page and those behind it. Says whether the member is still taking over records itself. An
-    /// inner error is the member's, an outer one our own.
-    async fn take_pages(
-        &mut self,
-        mut tunnel: Tunnel,
-        node: NodeId,
-        first: Records,
-        messages: &mut Vec<InboxMessage>,
-    ) -> Result<bool, Result<MemberFailure, Error>> {
-        let mut records = first;
-        for _ in 0..PAGES {
-            let (more, syncing) = (records.more, records.syncing);
-            let cursor = Cursor { epoch: records.epoch, seq: records.next_seq };
-            messages.extend(self.take_in(node, records).map_err(Err)?);
-            if !more {
-                return Ok(syncing);
-            }
-            let read = self.asking().sign::<Retrieve>(self.account.account(), node, Some(cursor));
-            let answer = tunnel.request(SwarmRequest::Retrieve(read)).await.map_err(|error| Ok(error.into()))?;
-            records = records_of(answer).map_err(Ok)?;
-            if records.more && records.next_seq <= cursor.seq {
-                return Err(Ok(MemberFailure::Nonsense));
-            }
-        }
-        Err(Ok(MemberFailure::Nonsense))
     }
 
     /// Opens what a member told and takes it into the store, with the cursor behind it.

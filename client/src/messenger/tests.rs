@@ -70,6 +70,23 @@ async fn when_all_members_are_silent_it_is_said_within_patience_and_told_afterwa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_drips_its_pages_is_late_like_any_other_and_what_came_counts() {
+    let mut world = World::new(12);
+    let mut messenger = world.messenger([1, 2, 3], Duration::from_secs(2)).await;
+    world.deliver("one");
+    world.set_dripping(11);
+    let began = Instant::now();
+    let first = messenger.receive().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(first.messages.len(), 1);
+    assert_eq!((first.answered, first.caught_up), (4, false), "not all of them told everything");
+    let cursor = messenger.account().store.cursor(&messenger.address(), &node_of(11)).unwrap();
+    assert!(cursor.is_some_and(|cursor| cursor.seq > 1), "{cursor:?}");
+    let nodes = messenger.directory.nodes().clone();
+    assert!(messenger.paths.shunned(&nodes).contains(&node_of(11)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_witnesses_cost_a_moment_and_when_all_are_silent_it_is_said_within_patience() {
     let world = World::new(8);
     let mut messenger = world.messenger([1, 2, 3], Duration::from_secs(3)).await;

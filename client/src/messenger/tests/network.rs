@@ -31,7 +31,7 @@ use sotto_proto::swarm::SwarmMap;
 use sotto_proto::time::{UnixMillis, UnixSeconds};
 use tempfile::TempDir;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use zeroize::Zeroizing;
 
 use crate::crypto::{self, SealContext};
@@ -42,6 +42,8 @@ pub(super) const HOPS: [u8; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 9];
 pub(super) const MEMBERS: [u8; 5] = [11, 12, 13, 14, 15];
 const SWARM: SwarmId = SwarmId(7);
 const HEIGHT: Height = Height(5);
+/// Between two answers of a node that drips.
+const DRIP: Duration = Duration::from_millis(300);
 
 pub(super) fn node_of(seed: u8) -> NodeId {
     key(seed).node_id()
@@ -150,6 +152,7 @@ pub(super) struct World {
     port: u16,
     pub(super) mailbox: Arc<Mailbox>,
     silent: BTreeMap<u8, Arc<AtomicBool>>,
+    dripping: BTreeMap<u8, Arc<AtomicBool>>,
     running: BTreeMap<u8, JoinHandle<()>>,
     /// Connections of each node.
     established: BTreeMap<u8, Arc<AtomicUsize>>,
@@ -189,6 +192,7 @@ impl World {
             port: 20_000 + u16::try_from(std::process::id() % 12_000).unwrap(),
             mailbox: Arc::new(mailbox),
             silent: all.clone().map(|seed| (*seed, Arc::default())).collect(),
+            dripping: all.clone().map(|seed| (*seed, Arc::default())).collect(),
             running: BTreeMap::new(),
             established: BTreeMap::new(),
             list: Arc::default(),
@@ -295,6 +299,8 @@ impl World {
             mailbox: Arc::clone(&self.mailbox),
             list: Arc::clone(&self.list),
             silent: Arc::clone(&self.silent[&seed]),
+            dripping: Arc::clone(&self.dripping[&seed]),
+            drops: JoinSet::new(),
             subscribers: BTreeMap::new(),
         };
         let task = tokio::spawn(async move {
@@ -316,6 +322,11 @@ impl World {
         for seed in seeds {
             self.silent[seed].store(silent, Ordering::Relaxed);
         }
+    }
+
+    /// From now on the node has more for every reader, and for the list one bucket an answer, each after [`DRIP`].
+    pub(super) fn set_dripping(&self, seed: u8) {
+        self.dripping[&seed].store(true, Ordering::Relaxed);
     }
 
     /// The client's data directory.
@@ -397,6 +408,9 @@ struct Node {
     mailbox: Arc<Mailbox>,
     list: Arc<ListDesk>,
     silent: Arc<AtomicBool>,
+    dripping: Arc<AtomicBool>,
+    /// Answers of one that drips.
+    drops: JoinSet<(TunnelId, SwarmResponse)>,
     subscribers: BTreeMap<TunnelId, u64>,
 }
 
@@ -416,6 +430,7 @@ impl Node {
                     _ => {}
                 },
                 Ok(()) = grown.changed() => self.push(&network),
+                Some(Ok((tunnel, answer))) = self.drops.join_next() => network.tunnel_answer(tunnel, answer, false),
             }
         }
     }
@@ -431,8 +446,38 @@ impl Node {
         }
     }
 
+    /// What it lets wait if it drips.
+    fn drop_of(&self, request: &SwarmRequest) -> Option<SwarmResponse> {
+        match request {
+            SwarmRequest::Retrieve(read) if read.read().cursor.seq > 0 => {
+                let next_seq = read.read().cursor.seq + 1;
+                let records = Records { epoch: 1, records: Vec::new(), next_seq, more: true, syncing: false };
+                Some(SwarmResponse::Records(records))
+            }
+            SwarmRequest::List(ListRequest::Buckets { height, buckets }) => {
+                let one =
+                    ListRequest::Buckets { height: *height, buckets: buckets.first().copied().into_iter().collect() };
+                Some(SwarmResponse::List(self.list.answer(&self.chain, one)))
+            }
+            _ => None,
+        }
+    }
+
     fn answer(&mut self, network: &Network, tunnel: TunnelId, request: SwarmRequest) {
+        if self.dripping.load(Ordering::Relaxed)
+            && let Some(answer) = self.drop_of(&request)
+        {
+            self.drops.spawn(async move {
+                tokio::time::sleep(DRIP).await;
+                (tunnel, answer)
+            });
+            return;
+        }
         let answer = match request {
+            SwarmRequest::Retrieve(read) if self.dripping.load(Ordering::Relaxed) => {
+                let records = Records { more: true, ..self.mailbox.after(read.read().cursor.seq) };
+                SwarmResponse::Records(Records { next_seq: records.next_seq.max(1), ..records })
+            }
             SwarmRequest::Retrieve(read) => {
                 self.mailbox.retrieves.fetch_add(1, Ordering::Relaxed);
                 SwarmResponse::Records(self.mailbox.after(read.read().cursor.seq))
