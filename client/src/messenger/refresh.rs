@@ -17,6 +17,7 @@ use sotto_proto::id::{ChainId, Height, NodeId};
 use sotto_proto::limits::RECENT_MAPS;
 use sotto_proto::network::NodeList;
 use sotto_proto::sign::Ed25519;
+use tokio::time::timeout;
 
 use super::{Error, Messenger};
 use crate::network::choice::Avoid;
@@ -34,6 +35,10 @@ use crate::store::{EQUIVOCATION, Evidence, OpenAccount, SavedNetwork};
 /// How long witnesses may take for a header, having answered just before: one that froze in between is not waited for
 /// as long as a first answer.
 const HEADER_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long one of them may take for the whole list, in times of what one answer may: whoever hands it out bucket by
+/// bucket, each just in time, holds nobody up.
+const LIST_PATIENCE_TIMES: u32 = 2;
 
 /// Nodes that may tell what cannot be true before a list is given up for now.
 const LIARS: usize = 3;
@@ -59,21 +64,25 @@ pub(super) async fn stored_or_first(
     Ok(Directory::first(list, clock.own().wall)?)
 }
 
-/// The `present` list with those buckets fetched that are others in the list `header` commits to.
-async fn renewed(
+/// Fetches what is still missing of the list that `header` commits to: first the hashes of its buckets, then those
+/// buckets that are others in the `present` list. What another node told before is not fetched again.
+async fn fetch_missing(
     lookup: &mut Lookup,
     chain: ChainId,
     header: &SignedHeader,
     present: &NodeList,
-) -> Result<NodeList, Error> {
-    let height = header.header.height;
-    let hashes = lookup.hashes(height).await?;
-    let mut renewal = Renewal::new(chain, header, present, hashes, lookup.node())?;
+    renewal: &mut Option<Renewal>,
+) -> Result<(), Error> {
+    let (height, node) = (header.header.height, lookup.node());
+    let renewal = match renewal {
+        Some(begun) => begun,
+        None => renewal.insert(Renewal::new(chain, header, present, lookup.hashes(height).await?, node)?),
+    };
     while !renewal.missing().is_empty() {
         let buckets = lookup.buckets(height, renewal.missing()).await?;
-        renewal.take(&buckets)?;
+        renewal.take(&buckets, node)?;
     }
-    Ok(renewal.into_nodes())
+    Ok(())
 }
 
 impl Messenger {
@@ -168,16 +177,38 @@ impl Messenger {
             let (nodes, source) = (self.directory.nodes().clone(), path.hops()[0].node);
             return Ok(NetworkList { header, nodes, source });
         }
-        // Any of them can serve the list: the header says whether it is the right one. The quickest comes first.
-        let mut last = Error::from(UpdateError::TooFew { answered: 0 });
-        for node in headers.iter().map(|(node, _)| *node) {
-            let Some(lookup) = lookups.iter_mut().find(|lookup| lookup.node() == node) else { continue };
-            match renewed(lookup, self.chain, &header, self.directory.nodes()).await {
-                Ok(nodes) => return Ok(NetworkList { header, nodes, source: node }),
-                Err(error @ Error::Update(_)) => return Err(error),
-                Err(error) => {
+        let order: Vec<_> = headers.iter().map(|(node, _)| *node).collect();
+        let (nodes, source) = self.renewed(&mut lookups, &order, &header).await?;
+        Ok(NetworkList { header, nodes, source })
+    }
+
+    /// The list that `header` commits to, and who told the last of it. Any of the witnesses can serve it: the header says
+    /// whether it is the right one. They are asked in this `order`, each for so long; the next one goes on where the one
+    /// before has come to.
+    async fn renewed(
+        &mut self,
+        lookups: &mut [Lookup],
+        order: &[NodeId],
+        header: &SignedHeader,
+    ) -> Result<(NodeList, NodeId), Error> {
+        let (mut renewal, mut last) = (None, Error::from(UpdateError::TooFew { answered: 0 }));
+        for node in order {
+            let Some(lookup) = lookups.iter_mut().find(|lookup| lookup.node() == *node) else { continue };
+            let fetching = fetch_missing(lookup, self.chain, header, self.directory.nodes(), &mut renewal);
+            match timeout(self.patience * LIST_PATIENCE_TIMES, fetching).await {
+                Ok(Ok(())) => match renewal {
+                    Some(renewal) => return Ok((renewal.into_nodes(), *node)),
+                    None => break,
+                },
+                Ok(Err(error @ Error::Update(_))) => return Err(error),
+                Ok(Err(error)) => {
                     tracing::debug!(%error, "a node has no list");
                     last = error;
+                }
+                Err(_) => {
+                    tracing::debug!(node = node.short(), "a node is slow with its list");
+                    last = LookupError::Slow.into();
+                    self.paths.slow(*node);
                 }
             }
         }

@@ -72,14 +72,14 @@ async fn when_all_members_are_silent_it_is_said_within_patience_and_told_afterwa
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_drips_its_pages_is_late_like_any_other_and_what_came_counts() {
     let mut world = World::new(12);
-    let mut messenger = world.messenger([1, 2, 3], Duration::from_secs(2)).await;
+    let mut messenger = world.messenger([1, 2, 3], Duration::from_secs(3)).await;
     world.deliver("one");
     world.set_dripping(11);
     let began = Instant::now();
     let first = messenger.receive().await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(first.messages.len(), 1);
-    assert_eq!((first.answered, first.caught_up), (4, false), "not all of them told everything");
+    assert!((1..MEMBERS.len()).contains(&first.answered) && !first.caught_up, "not all told everything: {first:?}");
     let cursor = messenger.account().store.cursor(&messenger.address(), &node_of(11)).unwrap();
     assert!(cursor.is_some_and(|cursor| cursor.seq > 1), "{cursor:?}");
     let nodes = messenger.directory.nodes().clone();
@@ -124,6 +124,29 @@ async fn of_a_changed_list_the_changed_bucket_is_fetched_of_an_equal_one_nothing
     messenger.refresh().await.unwrap();
     assert_eq!(asked(), (1, vec![bucket_of(&node_of(HOPS[8]))]));
     assert_eq!(messenger.directory.nodes(), newest.nodes());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_witness_that_drips_the_list_the_next_one_goes_on_with_what_is_missing() {
+    let world = World::new(13);
+    // Nine buckets at one every 300 ms are more than one witness may take.
+    let mut messenger = world.messenger([1, 2, 3], Duration::from_secs(1)).await;
+    let (newest, fetched) = (messenger.directory.clone(), messenger.clock().own().wall);
+    let (header, nodes) = world.before_all();
+    messenger.directory = Directory::new(header, nodes, fetched, true).unwrap();
+    HOPS.iter().for_each(|seed| world.set_dripping(*seed));
+    let began = Instant::now();
+    messenger.refresh().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(messenger.directory.nodes(), newest.nodes());
+    let mut buckets = world.list.buckets.lock().unwrap().clone();
+    buckets.sort_unstable();
+    let all = buckets.len();
+    buckets.dedup();
+    assert_eq!(buckets.len(), HOPS.len());
+    assert!(all <= HOPS.len() + 1, "but for the one under way, none is asked for twice: {all}");
+    let nodes = messenger.directory.nodes().clone();
+    assert_eq!(messenger.paths.shunned(&nodes).len(), 1, "the slow one");
 }
 
 fn hops(messenger: &Messenger) -> Vec<[NodeId; 3]> {

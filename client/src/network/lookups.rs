@@ -23,6 +23,9 @@ pub enum LookupError {
     /// It does not fit the question.
     #[error("an answer that does not fit the question")]
     Nonsense,
+    /// Many answers, each in time, that together took too long.
+    #[error("not everything in time")]
+    Slow,
 }
 
 /// An open tunnel to a node that is asked about the list.

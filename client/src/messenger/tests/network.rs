@@ -243,6 +243,16 @@ impl World {
         header.sign(&key(99), &self.chain)
     }
 
+    /// The list of the block before, in which the records of all hops were others, and its header.
+    pub(super) fn before_all(&self) -> (SignedHeader, NodeList) {
+        let mut nodes = self.list();
+        for seed in HOPS {
+            let old = NodeRecord { region: "us".parse().unwrap(), ..self.record(seed) };
+            nodes.insert(old.node, Arc::new(old));
+        }
+        (self.header_of(Height(HEIGHT.0 - 1), &nodes), nodes)
+    }
+
     /// The list of the block before, in which only the record of `seed` was another, and its header.
     pub(super) fn before(&self, seed: u8) -> (SignedHeader, NodeList) {
         let (mut nodes, old) = (self.list(), NodeRecord { region: "us".parse().unwrap(), ..self.record(seed) });
