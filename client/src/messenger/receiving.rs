@@ -9,7 +9,7 @@ use sotto_behaviours::tunnel::client::Tunnel;
 use sotto_proto::account::Account;
 use sotto_proto::address::Address;
 use sotto_proto::envelope::Record;
-use sotto_proto::id::{ChainId, NodeId};
+use sotto_proto::id::{ChainId, Height, NodeId};
 use sotto_proto::limits::RETRIEVE_BYTES;
 use sotto_proto::request::{
     self, Cursor, Purpose as Signed, Read, Records, Retrieve, SignedRead, SwarmRequest, SwarmResponse,
@@ -46,6 +46,15 @@ pub struct Received {
     pub asked: usize,
 }
 
+/// What one poll came to.
+struct Polled {
+    received: Received,
+    /// The largest final height at which a member sees another swarm keep the mail.
+    moved: Option<Height>,
+    /// Why the last one that told nothing did not.
+    last: Option<String>,
+}
+
 /// Why a member told nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MemberFailure {
@@ -55,6 +64,16 @@ pub(super) enum MemberFailure {
     Refused(#[from] request::Error),
     #[error("an answer that does not fit the question")]
     Nonsense,
+}
+
+impl MemberFailure {
+    /// The final height at which the member sees another swarm keep the mail, if it says so.
+    pub(super) const fn elsewhere(&self) -> Option<Height> {
+        match self {
+            Self::Refused(request::Error::WrongSwarm { height, .. }) => Some(*height),
+            Self::Refused(_) | Self::Tunnel(_) | Self::Nonsense => None,
+        }
+    }
 }
 
 /// What questions to members are made from.
@@ -74,20 +93,57 @@ impl Asking {
 }
 
 impl Messenger {
-    /// Asks some members of the own swarm for mail, and takes in what they have.
+    /// Asks some members of the own swarm for mail, and takes in what they have. Where they say that another swarm keeps
+    /// it by now, the list is renewed and those of that swarm are asked, once.
     ///
     /// # Errors
     /// [`Error`] if none of them answers.
     pub async fn receive(&mut self) -> Result<Received, Error> {
         self.refresh_if_needed().await?;
+        let before = self.own_members()?.to_vec();
+        let Polled { mut received, moved, last } = self.poll().await?;
+        let is_newer = match moved {
+            Some(height) => self.refresh_for(height).await?,
+            None => false,
+        };
+        if is_newer && self.own_members()? != before {
+            match self.poll().await {
+                Ok(again) if again.received.answered > 0 || !again.received.messages.is_empty() => {
+                    received.messages.extend(again.received.messages);
+                    return Ok(Received { messages: received.messages, ..again.received });
+                }
+                Err(Error::Store(error)) => return Err(error.into()),
+                // What was taken in before stays.
+                Ok(_) => received.caught_up = false,
+                Err(error) => {
+                    tracing::debug!(%error, "those who keep the mail now were not asked");
+                    received.caught_up = false;
+                }
+            }
+        }
+        if received.answered == 0 && received.messages.is_empty() {
+            let last = last.unwrap_or_else(|| "the swarm has no members".into());
+            return Err(Error::NoAnswer { asked: received.asked, last });
+        }
+        Ok(received)
+    }
+
+    /// Those who keep the account's mail, by the list known.
+    pub(super) fn own_members(&self) -> Result<&[NodeId], Error> {
         let swarm = self.directory.owner(&self.address()).ok_or(Error::NoOwner)?;
+        Ok(self.directory.members(swarm))
+    }
+
+    /// One poll of the swarm that keeps the mail by the list known.
+    async fn poll(&mut self) -> Result<Polled, Error> {
         let avoid = self.avoid([])?;
         let mut path = self.path_without(Purpose::Receive, &avoid).await?;
         let mut polls = self.polls()?;
         let now = self.clock.now().seconds();
-        let poll = polls.next(self.directory.members(swarm), now, &mut self.rng);
+        let members = self.own_members()?.to_vec();
+        let poll = polls.next(&members, now, &mut self.rng);
         let mut received = Received { messages: Vec::new(), caught_up: false, answered: 0, asked: 0 };
-        let (mut complete, mut last) = (false, None);
+        let (mut complete, mut last, mut moved) = (false, None, None);
         let (all, mut due) = (poll.members.len(), poll.members.len());
         let spare = self.slow_last(poll.spare);
         let mut readers = self.readers(poll.members.into_iter().chain(spare))?;
@@ -124,6 +180,7 @@ impl Messenger {
                 self.paths.silent(&path, &better);
                 path = better;
             }
+            moved = told.failures.iter().filter_map(|(_, failure)| failure.elsewhere()).max().max(moved);
             last = told.failures.last().map(|(_, failure)| failure.to_string()).or(last);
             let first = told.answers.into_iter().filter_map(|(place, (tunnel, records))| {
                 Some((Reading::new(readers.get(place)?.0.node, tunnel), records))
@@ -150,15 +207,13 @@ impl Messenger {
         }
         self.account.store.set_setting(POLLS, &polls.encode())?;
         self.keep_scores()?;
-        if received.answered == 0 && received.messages.is_empty() {
-            let last = last.unwrap_or_else(|| "the swarm has no members".into());
+        if received.answered == 0 && received.messages.is_empty() && moved.is_none() {
             // It may be the path that is silent.
             self.paths.give_up(&path);
-            return Err(Error::NoAnswer { asked: received.asked, last });
         }
         let enough = if poll.wants_all { all } else { 1 };
         received.caught_up = complete && received.answered >= enough;
-        Ok(received)
+        Ok(Polled { received, moved, last })
     }
 
     /// How nodes are asked, and how far each was read.

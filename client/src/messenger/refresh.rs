@@ -138,6 +138,26 @@ impl Messenger {
         self.adopt(Directory::new(list.header, list.nodes, fetched, true)?)
     }
 
+    /// Asks for a newer list if a member speaks of a final `height` above that of the list known, and says whether there
+    /// is one now. That there is none is no failure: the member may have made the height up.
+    ///
+    /// # Errors
+    /// [`Error`] of the store.
+    pub(super) async fn refresh_for(&mut self, height: Height) -> Result<bool, Error> {
+        let known = self.directory.header().header.height;
+        if height <= known {
+            return Ok(false);
+        }
+        match self.refresh().await {
+            Ok(()) => Ok(self.directory.header().header.height > known),
+            Err(Error::Store(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::debug!(%error, "the list stays as it is");
+                Ok(false)
+            }
+        }
+    }
+
     fn keep_evidence(&mut self, wrong: &UpdateError) -> Result<(), Error> {
         let found = self.clock.own().wall;
         let (kind, bytes) = match wrong {

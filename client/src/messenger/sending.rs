@@ -211,7 +211,9 @@ impl Messenger {
                         storing::StoreError::Work { difficulty: wanted } => {
                             difficulty = difficulty.max(u64::from(*wanted))
                         }
-                        storing::StoreError::Swarm { .. } => self.refresh().await?,
+                        storing::StoreError::Swarm { height, .. } => {
+                            self.refresh_for(*height).await?;
+                        }
                         storing::StoreError::Time | storing::StoreError::Nobody => {}
                         storing::StoreError::TooFew { .. } => self.paths.give_up(&path),
                     }

@@ -3,6 +3,7 @@
 mod kill_points;
 mod network;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -139,14 +140,43 @@ async fn of_a_witness_that_drips_the_list_the_next_one_goes_on_with_what_is_miss
     messenger.refresh().await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(messenger.directory.nodes(), newest.nodes());
-    let mut buckets = world.list.buckets.lock().unwrap().clone();
-    buckets.sort_unstable();
-    let all = buckets.len();
-    buckets.dedup();
-    assert_eq!(buckets.len(), HOPS.len());
-    assert!(all <= HOPS.len() + 1, "but for the one under way, none is asked for twice: {all}");
+    let told = world.list.buckets.lock().unwrap().clone();
+    let changed: BTreeSet<_> = HOPS.iter().map(|seed| bucket_of(&node_of(*seed))).collect();
+    assert_eq!(told.iter().copied().collect::<BTreeSet<_>>(), changed);
+    assert!(told.len() <= changed.len() + 1, "but for the one under way, none is asked for twice: {told:?}");
     let nodes = messenger.directory.nodes().clone();
-    assert_eq!(messenger.paths.shunned(&nodes).len(), 1, "the slow one");
+    assert!(!messenger.paths.shunned(&nodes).is_empty(), "whoever was slow is marked");
+}
+
+/// Has the messenger believe that those who kept the mail before still do.
+fn set_back(messenger: &mut Messenger, world: &World) {
+    let (header, nodes) = world.before_move();
+    messenger.directory = Directory::new(header, nodes, messenger.clock().own().wall, true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mail_that_has_moved_to_another_swarm_is_read_there_at_once() {
+    let mut world = World::new(14);
+    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
+    set_back(&mut messenger, &world);
+    world.deliver("moved");
+    let received = messenger.receive().await.unwrap();
+    assert_eq!(received.messages.len(), 1);
+    assert!(received.caught_up, "{received:?}");
+    assert_eq!(messenger.own_members().unwrap().len(), MEMBERS.len(), "the list is the new one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_cannot_be_had_does_not_fail_the_poll_that_brought_something() {
+    let mut world = World::new(15);
+    let mut messenger = world.messenger([1, 2, 3], Duration::from_secs(4)).await;
+    set_back(&mut messenger, &world);
+    assert!(!messenger.refresh_for(messenger.directory.header().header.height).await.unwrap(), "no newer one");
+    world.list.lying.store(true, Ordering::Relaxed);
+    world.deliver("where it was");
+    assert!(matches!(messenger.receive().await.unwrap_err(), Error::NoAnswer { asked: 3, .. }));
+    world.mailbox.moved.store(false, Ordering::Relaxed);
+    assert_eq!(received(&mut messenger).await, ["where it was"]);
 }
 
 fn hops(messenger: &Messenger) -> Vec<[NodeId; 3]> {

@@ -40,8 +40,11 @@ use crate::store::{AccountName, Accounts, DeviceKey, Guard, Kdf, NewAccount, Ope
 
 pub(super) const HOPS: [u8; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 9];
 pub(super) const MEMBERS: [u8; 5] = [11, 12, 13, 14, 15];
+/// Those who kept the mail before, where a test says so.
+pub(super) const FORMER: [u8; 3] = [7, 8, 9];
 const SWARM: SwarmId = SwarmId(7);
 const HEIGHT: Height = Height(5);
+const WRONG_SWARM: Error = Error::WrongSwarm { swarm: SWARM, height: HEIGHT };
 /// Between two answers of a node that drips.
 const DRIP: Duration = Duration::from_millis(300);
 
@@ -84,6 +87,8 @@ pub(super) struct Mailbox {
     /// Questions for mail, and subscriptions.
     pub(super) retrieves: AtomicUsize,
     pub(super) subscriptions: AtomicUsize,
+    /// Whether [`FORMER`] keep nothing any more.
+    pub(super) moved: AtomicBool,
 }
 
 impl Mailbox {
@@ -180,6 +185,7 @@ impl World {
             grown: watch::channel(0).0,
             retrieves: AtomicUsize::new(0),
             subscriptions: AtomicUsize::new(0),
+            moved: AtomicBool::new(true),
         };
         let all = HOPS.iter().chain(&MEMBERS);
         let mut world = Self {
@@ -241,6 +247,14 @@ impl World {
             list_root: list_root_of(&self.chain, nodes),
         };
         header.sign(&key(99), &self.chain)
+    }
+
+    /// The list of the block before, in which hops 7 to 9 kept the mail, and its header.
+    pub(super) fn before_move(&self) -> (SignedHeader, NodeList) {
+        let swarm = |seed| FORMER.contains(&seed).then_some(SwarmId(SWARM.0 - 1));
+        let old = |seed| NodeRecord { swarm: swarm(seed), ..self.record(seed) };
+        let nodes = HOPS.iter().chain(&MEMBERS).map(|seed| (node_of(*seed), Arc::new(old(*seed)))).collect();
+        (self.header_of(Height(HEIGHT.0 - 1), &nodes), nodes)
     }
 
     /// The list of the block before, in which the records of all hops were others, and its header.
@@ -449,11 +463,21 @@ impl Node {
         if self.silent.load(Ordering::Relaxed) {
             return;
         }
+        if self.is_former() {
+            for tunnel in std::mem::take(&mut self.subscribers).into_keys() {
+                network.tunnel_answer(tunnel, SwarmResponse::Error(WRONG_SWARM), false);
+            }
+        }
         for (tunnel, seq) in &mut self.subscribers {
             let records = self.mailbox.after(*seq);
             *seq = records.next_seq;
             network.tunnel_answer(*tunnel, SwarmResponse::Records(records), true);
         }
+    }
+
+    /// Whether others keep the mail by now.
+    fn is_former(&self) -> bool {
+        FORMER.contains(&self.seed) && self.mailbox.moved.load(Ordering::Relaxed)
     }
 
     /// What it lets wait if it drips.
@@ -484,6 +508,9 @@ impl Node {
             return;
         }
         let answer = match request {
+            SwarmRequest::Retrieve(_) | SwarmRequest::Subscribe(_) if self.is_former() => {
+                SwarmResponse::Error(WRONG_SWARM)
+            }
             SwarmRequest::Retrieve(read) if self.dripping.load(Ordering::Relaxed) => {
                 let records = Records { more: true, ..self.mailbox.after(read.read().cursor.seq) };
                 SwarmResponse::Records(Records { next_seq: records.next_seq.max(1), ..records })
