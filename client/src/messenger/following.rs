@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sotto_behaviours::onion::HopInfo;
-use sotto_behaviours::onion::client::Path;
+use sotto_behaviours::onion::client::{Path, StreamError};
 use sotto_behaviours::tunnel::client::{self as tunnel, Tunnel};
 use sotto_proto::id::NodeId;
 use sotto_proto::limits::PATH_NEW_STREAMS;
-use sotto_proto::request::{Records, SignedRead, Subscribe, SwarmRequest};
+use sotto_proto::request::{self, Records, SignedRead, Subscribe, SwarmRequest};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -43,6 +43,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(300);
 const MOVE_AT: Duration = Duration::from_secs(PATH_NEW_STREAMS.as_secs() - 30);
 /// After a subscription failed, the next one begins this much later.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Members that say that another swarm keeps the mail have a poll brought forward this often at most.
+const HEED_INTERVAL: Duration = Duration::from_secs(30);
 /// How soon a sleep of the machine is noticed.
 const WAKE_CHECK: Duration = Duration::from_secs(1);
 
@@ -151,6 +153,8 @@ impl Messenger {
         }
         let move_at = Instant::now() + MOVE_AT.saturating_sub(path.age());
         let mut poll_at = Instant::now() + POLL_INTERVAL;
+        let mut heed_at = Instant::now();
+        let mut subscribe_at = None;
         let mut spare_at = Instant::now() + 2 * SETTLED;
         loop {
             tokio::select! {
@@ -158,11 +162,19 @@ impl Messenger {
                     self.take_in(node, records)?;
                 }
                 Some(ended) = subscriptions.running.join_next_with_id() => {
-                    self.subscription_ended(ended, &mut subscriptions);
+                    let failure = self.subscription_ended(ended, &mut subscriptions)?;
                     if path.end().is_some() {
                         return Ok(Continue::Yes);
                     }
-                    tokio::time::sleep(AGAIN).await;
+                    subscribe_at.get_or_insert_with(|| Instant::now() + AGAIN);
+                    // The poll finds out where the mail is now.
+                    if self.is_elsewhere(failure.as_ref()) && heed_at <= Instant::now() {
+                        heed_at = Instant::now() + HEED_INTERVAL;
+                        poll_at = Instant::now();
+                    }
+                }
+                () = until(subscribe_at) => {
+                    subscribe_at = None;
                     self.subscribe(&path, &mut subscriptions)?;
                 }
                 end = path.closed() => {
@@ -182,6 +194,9 @@ impl Messenger {
                     poll_at = Instant::now() + POLL_INTERVAL;
                     self.receive().await?;
                     self.send_pending(usize::MAX).await?;
+                    if self.has_moved(&subscriptions)? {
+                        return Ok(Continue::Yes);
+                    }
                 }
             }
             if follower.tell_new(&mut self.account.store)? == Continue::No {
@@ -211,32 +226,59 @@ impl Messenger {
 
     /// A random member without a subscription, one that was slow lately only if there is no other.
     fn unsubscribed(&mut self, subscriptions: &Subscriptions) -> Result<Option<HopInfo>, Error> {
-        let swarm = self.directory.owner(&self.address()).ok_or(Error::NoOwner)?;
         let is_free = |node: &NodeId| !subscriptions.members.values().any(|other| other == node);
-        let mut free: Vec<_> = self.directory.members(swarm).iter().copied().filter(is_free).collect();
+        let mut free: Vec<_> = self.own_members()?.iter().copied().filter(is_free).collect();
         crate::network::shuffle(&mut self.rng, &mut free);
         let first = self.slow_last(free).into_iter().next();
         Ok(first.and_then(|node| hop(self.directory.nodes(), &node)))
     }
 
+    /// Whether there is a subscription at somebody who keeps the mail no more.
+    fn has_moved(&self, subscriptions: &Subscriptions) -> Result<bool, Error> {
+        let members = self.own_members()?;
+        Ok(subscriptions.members.values().any(|node| !members.contains(node)))
+    }
+
+    /// Whether a member says that another swarm keeps the mail by now, after the list known.
+    fn is_elsewhere(&self, failure: Option<&MemberFailure>) -> bool {
+        let height = failure.and_then(MemberFailure::elsewhere);
+        height.is_some_and(|height| height > self.directory.header().header.height)
+    }
+
+    /// Whoever ends a subscription while its path stands, for whatever reason, is subscribed at again only if there is
+    /// nobody else.
     fn subscription_ended(
         &mut self,
         ended: Result<(tokio::task::Id, MemberFailure), tokio::task::JoinError>,
         subscriptions: &mut Subscriptions,
-    ) {
+    ) -> Result<Option<MemberFailure>, Error> {
         let (task, failure) = match ended {
             Ok((task, failure)) => (task, failure),
             Err(error) => {
                 tracing::warn!(%error, "a subscription broke");
                 subscriptions.members.remove(&error.id());
-                return;
+                return Ok(None);
             }
         };
         tracing::debug!(%failure, "a subscription ended");
-        let member = subscriptions.members.remove(&task);
-        if let (MemberFailure::Tunnel(tunnel::Error::TimedOut), Some(member)) = (failure, member) {
+        let Some(member) = subscriptions.members.remove(&task) else { return Ok(Some(failure)) };
+        let is_of_path = matches!(&failure, MemberFailure::Tunnel(tunnel::Error::Stream(error)) if !matches!(error, StreamError::Reset(_)));
+        if !is_of_path {
             self.paths.slow(member);
         }
+        if matches!(failure, MemberFailure::Refused(request::Error::CursorUnknown)) {
+            // Its database is another one: it is read from the beginning.
+            self.account.store.drop_cursor(&self.address(), &member)?;
+        }
+        Ok(Some(failure))
+    }
+}
+
+/// Comes back at that time, never if there is none.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -324,6 +324,42 @@ async fn following_goes_on_when_the_guard_dies_and_when_all_connections_die_and_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_move_with_the_mail_to_another_swarm() {
+    let mut world = World::new(16);
+    world.mailbox.moved.store(false, Ordering::Relaxed);
+    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
+    set_back(&mut messenger, &world);
+    following(messenger, |mut told| async move {
+        until_subscribed(&world, 1).await;
+        world.deliver("where it was");
+        assert_eq!(next(&mut told).await, "where it was");
+        world.mailbox.moved.store(true, Ordering::Relaxed);
+        let before = world.mailbox.subscriptions.load(Ordering::Relaxed);
+        world.deliver("where it is");
+        assert_eq!(next(&mut told).await, "where it is");
+        until_subscribed(&world, before + 1).await;
+        world.deliver("pushed there");
+        assert_eq!(next(&mut told).await, "pushed there");
+        assert!(told.try_recv().is_err(), "nothing is told twice");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_refuse_subscriptions_are_not_asked_again_while_there_are_others() {
+    let mut world = World::new(17);
+    world.mailbox.refusing.lock().unwrap().extend(MEMBERS[..3].iter().map(|seed| (*seed, 0)));
+    following(world.messenger([1, 2, 3], PATIENCE).await, |mut told| async move {
+        until_subscribed(&world, 1).await;
+        world.deliver("pushed");
+        assert_eq!(next(&mut told).await, "pushed");
+        let refusals: usize = world.mailbox.refusing.lock().unwrap().values().sum();
+        assert!(refusals <= 4, "each of the three once, and one more on a busy machine: {refusals}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_sleep_of_hours_the_subscriptions_are_made_anew_at_once() {
     let mut world = World::new(5);
     following(world.messenger([1, 2, 3], PATIENCE).await, |mut told| async move {

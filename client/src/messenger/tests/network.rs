@@ -87,6 +87,8 @@ pub(super) struct Mailbox {
     /// Questions for mail, and subscriptions.
     pub(super) retrieves: AtomicUsize,
     pub(super) subscriptions: AtomicUsize,
+    /// Members that refuse subscriptions, and how often they did.
+    pub(super) refusing: Mutex<BTreeMap<u8, usize>>,
     /// Whether [`FORMER`] keep nothing any more.
     pub(super) moved: AtomicBool,
 }
@@ -185,6 +187,7 @@ impl World {
             grown: watch::channel(0).0,
             retrieves: AtomicUsize::new(0),
             subscriptions: AtomicUsize::new(0),
+            refusing: Mutex::default(),
             moved: AtomicBool::new(true),
         };
         let all = HOPS.iter().chain(&MEMBERS);
@@ -475,6 +478,12 @@ impl Node {
         }
     }
 
+    /// Whether it takes no subscription, which is counted.
+    fn refuses(&self) -> bool {
+        let mut refusing = self.mailbox.refusing.lock().unwrap();
+        refusing.get_mut(&self.seed).map(|refusals| *refusals += 1).is_some()
+    }
+
     /// Whether others keep the mail by now.
     fn is_former(&self) -> bool {
         FORMER.contains(&self.seed) && self.mailbox.moved.load(Ordering::Relaxed)
@@ -519,6 +528,7 @@ impl Node {
                 self.mailbox.retrieves.fetch_add(1, Ordering::Relaxed);
                 SwarmResponse::Records(self.mailbox.after(read.read().cursor.seq))
             }
+            SwarmRequest::Subscribe(_) if self.refuses() => SwarmResponse::Error(Error::Busy),
             SwarmRequest::Subscribe(read) => {
                 self.mailbox.subscriptions.fetch_add(1, Ordering::Relaxed);
                 let records = self.mailbox.after(read.read().cursor.seq);
