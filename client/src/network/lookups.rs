@@ -23,6 +23,9 @@ pub enum LookupError {
     /// It does not fit the question.
     #[error("an answer that does not fit the question")]
     Nonsense,
+    /// A final height that neither another node nor the node list bears out.
+    #[error("a height that nobody else confirms")]
+    Alone,
     /// Many answers, each in time, that together took too long.
     #[error("not everything in time")]
     Slow,

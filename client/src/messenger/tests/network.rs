@@ -457,7 +457,9 @@ impl Node {
                     _ => {}
                 },
                 Ok(()) = grown.changed() => self.push(&network),
-                Some(Ok((tunnel, answer))) = self.drops.join_next() => network.tunnel_answer(tunnel, answer, false),
+                Some(Ok((tunnel, answer))) = self.drops.join_next() => {
+                    network.tunnel_answer(tunnel, answer, false);
+                }
             }
         }
     }
