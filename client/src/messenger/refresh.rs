@@ -40,8 +40,8 @@ const HEADER_PATIENCE: Duration = Duration::from_secs(3);
 /// bucket, each just in time, holds nobody up.
 const LIST_PATIENCE_TIMES: u32 = 2;
 
-/// Nodes that may tell what cannot be true before a list is given up for now.
-const LIARS: usize = 3;
+/// Nodes that may tell what cannot be true, or be behind, before a list is given up for now.
+const LEFT_OUT: usize = 3;
 
 /// Three answers of so many candidates.
 const fn three_of(candidates: usize, patience: Duration) -> Plan {
@@ -119,16 +119,16 @@ impl Messenger {
     /// # Errors
     /// [`Error`] when they do not; the list known stays, and what contradicts itself is kept as evidence.
     pub async fn refresh(&mut self) -> Result<(), Error> {
-        let mut liars = BTreeSet::new();
+        let mut left_out = BTreeSet::new();
         let list = loop {
-            let result = self.agreed_list(&liars).await;
+            let result = self.agreed_list(&left_out).await;
             let Err(error) = result else { break result? };
             // Nodes that do not answer may be behind a path that is silent.
             self.rotate(Purpose::Other);
             let Error::Update(wrong) = &error else { return Err(error) };
             self.keep_evidence(wrong)?;
-            match wrong.liar() {
-                Some(liar) if liars.len() < LIARS && liars.insert(liar) => {
+            match wrong.left_out() {
+                Some(node) if left_out.len() < LEFT_OUT && left_out.insert(node) => {
                     tracing::info!(%error, "others are asked");
                 }
                 _ => return Err(error),
@@ -172,13 +172,13 @@ impl Messenger {
         Ok(self.account.store.add_evidence(&Evidence { found, kind, bytes })?)
     }
 
-    /// The list that three nodes agree on. Those of `liars` are not asked.
-    async fn agreed_list(&mut self, liars: &BTreeSet<NodeId>) -> Result<NetworkList, Error> {
+    /// The list that three nodes agree on. Those of `left_out` are not asked.
+    async fn agreed_list(&mut self, left_out: &BTreeSet<NodeId>) -> Result<NetworkList, Error> {
         if self.account.store.has_equivocation()? {
             return Err(UpdateError::Stopped.into());
         }
         let mut avoid = self.avoid([])?;
-        avoid.nodes.extend(liars);
+        avoid.nodes.extend(left_out);
         let mut witnesses = light_client::witnesses(self.directory.nodes(), &avoid, &mut self.rng)?;
         avoid.nodes.extend(witnesses.iter().copied());
         witnesses = self.slow_last(witnesses);
@@ -241,7 +241,7 @@ impl Messenger {
         path: &Path,
         avoid: &Avoid,
         witnesses: &[NodeId],
-    ) -> (Vec<Lookup>, Vec<Height>) {
+    ) -> (Vec<Lookup>, Vec<(NodeId, Height)>) {
         let (nodes, paths) = (self.directory.nodes(), &mut self.paths);
         let hops: Vec<_> = witnesses.iter().filter_map(|node| hop(nodes, node)).collect();
         let (plan, clock) = (three_of(hops.len(), self.patience), &self.clock);
@@ -266,7 +266,8 @@ impl Messenger {
         if let Some(better) = better {
             self.paths.silent(path, &better);
         }
-        told.answers.into_iter().map(|(_, (lookup, info))| (lookup, info.final_height)).unzip()
+        let answers = told.answers.into_iter().map(|(_, (lookup, info))| (lookup.node(), lookup, info.final_height));
+        answers.map(|(node, lookup, height)| (lookup, (node, height))).unzip()
     }
 
     /// Asks all witnesses for the header of `height`.
@@ -300,7 +301,7 @@ impl Messenger {
         }
         let list = network::fetch(&self.genesis, self.patience, |_| ()).await?;
         if list.header.header.height < known {
-            return Err(UpdateError::Older { found: list.header.header.height, known }.into());
+            return Err(UpdateError::Older { node: list.source, found: list.header.header.height, known }.into());
         }
         self.adopt_first(list)
     }
