@@ -49,7 +49,7 @@ impl Lookup {
         let (tunnel, answer) = Tunnel::connect(path, to, Some(question)).await?;
         match list_answer(answer.ok_or(LookupError::Nonsense)?)? {
             ListResponse::Info(info) => {
-                clock.heard(info.time, asked);
+                clock.heard(to.node, info.time, asked);
                 Ok((Self { tunnel, node: to.node }, info))
             }
             _ => Err(LookupError::Nonsense),
