@@ -10,7 +10,7 @@ use sotto_proto::account::Account;
 use sotto_proto::address::Address;
 use sotto_proto::envelope::Record;
 use sotto_proto::id::{ChainId, Height, NodeId};
-use sotto_proto::limits::RETRIEVE_BYTES;
+use sotto_proto::limits::{MEMBER_TIMESTAMP_FUTURE_SECONDS, RETRIEVE_BYTES, TTL_SECONDS};
 use sotto_proto::request::{
     self, Cursor, Purpose as Signed, Read, Records, Retrieve, SignedRead, SwarmRequest, SwarmResponse,
 };
@@ -86,7 +86,17 @@ pub(super) struct Asking {
 
 impl Asking {
     pub(super) fn sign<P: Signed>(&self, account: &Account, node: NodeId, cursor: Option<Cursor>) -> SignedRead<P> {
-        let (time, cursor) = (self.clock.now().seconds(), cursor.unwrap_or_default());
+        self.sign_at(account, node, self.clock.now().seconds(), cursor)
+    }
+
+    fn sign_at<P: Signed>(
+        &self,
+        account: &Account,
+        node: NodeId,
+        time: UnixSeconds,
+        cursor: Option<Cursor>,
+    ) -> SignedRead<P> {
+        let cursor = cursor.unwrap_or_default();
         let read = Read { node, address: self.address, time, cursor, max_bytes: RETRIEVE_BYTES };
         SignedRead::sign(read, account.signing_key(), &self.chain)
     }
@@ -100,6 +110,7 @@ impl Messenger {
     /// [`Error`] if none of them answers.
     pub async fn receive(&mut self) -> Result<Received, Error> {
         self.refresh_if_needed().await?;
+        self.account.store.forget_seen(self.clock.now().seconds())?;
         let before = self.own_members()?.to_vec();
         let Polled { mut received, moved, last } = self.poll().await?;
         let is_newer = match moved {
@@ -264,7 +275,7 @@ impl Messenger {
                 None
             }
         };
-        Ok(Some(Arrival { record: id, expiry: envelope.expiry(), letter }))
+        Ok(Some(Arrival { record: id, expiry: believable(envelope.expiry(), now), letter }))
     }
 
     pub(super) fn asking(&self) -> Asking {
@@ -282,8 +293,15 @@ fn is_over(expiry: UnixSeconds, now: UnixMillis) -> bool {
     expiry <= now.seconds()
 }
 
-/// Opens a tunnel with the first question in it; again without a cursor if the member does not know it, and with the
-/// member's time if it refused ours.
+/// No node keeps a record longer than from now to this, so it is remembered no longer, whatever a stranger has written
+/// into it.
+fn believable(expiry: UnixSeconds, now: UnixMillis) -> UnixSeconds {
+    let latest = now.seconds().0 + MEMBER_TIMESTAMP_FUTURE_SECONDS + u64::from(*TTL_SECONDS.end());
+    expiry.min(UnixSeconds(latest))
+}
+
+/// Opens a tunnel with the first question in it; asks again without a cursor if the member does not know it, and with the
+/// member's time if it refuses ours. That time goes into this one question and nowhere else.
 async fn open(
     ways: &Ways<impl Future<Output = Option<Path>>>,
     late: bool,
@@ -293,16 +311,20 @@ async fn open(
     account: &Account,
 ) -> Result<(Tunnel, Records), MemberFailure> {
     let (to, cursor) = *readers.get(place).ok_or(MemberFailure::Nonsense)?;
-    let question = |cursor| SwarmRequest::Retrieve(asking.sign::<Retrieve>(account, to.node, cursor));
-    let (mut tunnel, answer) = ways.connect(to, late, question(cursor)).await?;
-    match records_of(answer.ok_or(MemberFailure::Nonsense)?) {
-        Err(MemberFailure::Refused(request::Error::CursorUnknown)) => {
-            let answer = tunnel.request(question(None)).await?;
-            Ok((tunnel, records_of(answer)?))
+    let question = |time, cursor| SwarmRequest::Retrieve(asking.sign_at::<Retrieve>(account, to.node, time, cursor));
+    let (mut time, mut cursor) = (asking.clock.now().seconds(), cursor);
+    let (mut tunnel, answer) = ways.connect(to, late, question(time, cursor)).await?;
+    let mut told = records_of(answer.ok_or(MemberFailure::Nonsense)?);
+    // Each of the two may be wrong once.
+    for _ in 0..2 {
+        match told {
+            Err(MemberFailure::Refused(request::Error::CursorUnknown)) if cursor.is_some() => cursor = None,
+            Err(MemberFailure::Refused(request::Error::ClockSkew { now })) if now != time => time = now,
+            _ => break,
         }
-        Ok(records) => Ok((tunnel, records)),
-        Err(error) => Err(error),
+        told = records_of(tunnel.request(question(time, cursor)).await?);
     }
+    Ok((tunnel, told?))
 }
 
 pub(super) fn records_of(answer: SwarmResponse) -> Result<Records, MemberFailure> {
@@ -310,5 +332,19 @@ pub(super) fn records_of(answer: SwarmResponse) -> Result<Records, MemberFailure
         SwarmResponse::Records(records) => Ok(records),
         SwarmResponse::Error(error) => Err(error.into()),
         _ => Err(MemberFailure::Nonsense),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_remembered_no_longer_than_a_node_may_keep_it() {
+        let now = UnixMillis(1_000_000);
+        let latest = 1000 + MEMBER_TIMESTAMP_FUTURE_SECONDS + u64::from(*TTL_SECONDS.end());
+        for (expiry, remembered) in [(1001, 1001), (latest, latest), (latest + 1, latest), (u64::MAX, latest)] {
+            assert_eq!(believable(UnixSeconds(expiry), now), UnixSeconds(remembered));
+        }
     }
 }
