@@ -19,7 +19,7 @@ use sotto_proto::limits::PATH_NEW_STREAMS;
 use sotto_proto::request::{self, Records, SignedRead, Subscribe, SwarmRequest};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::receiving::{MemberFailure, records_of};
 use super::{Error, Messenger};
@@ -41,6 +41,9 @@ const SPARE_INTERVAL: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_secs(300);
 /// A subscription moves to a new path before the old one takes no more streams.
 const MOVE_AT: Duration = Duration::from_secs(PATH_NEW_STREAMS.as_secs() - 30);
+/// A subscription that says nothing for so many times as long as one answer may take is made anew at the same member: one
+/// that is frozen must not pass for a quiet mailbox.
+const QUIET_TIMES: u32 = 9;
 /// After a subscription failed, the next one begins this much later.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Members that say that another swarm keeps the mail have a poll brought forward this often at most.
@@ -97,7 +100,7 @@ impl<F: FnMut(Followed, &mut Store) -> Continue> Follower<F> {
 
 /// The subscriptions on one path.
 struct Subscriptions {
-    running: JoinSet<MemberFailure>,
+    running: JoinSet<Result<(), MemberFailure>>,
     members: BTreeMap<tokio::task::Id, NodeId>,
     pages: mpsc::Sender<(NodeId, Records)>,
 }
@@ -163,11 +166,13 @@ impl Messenger {
                     self.take_in(node, records)?;
                 }
                 Some(ended) = subscriptions.running.join_next_with_id() => {
-                    let failure = self.subscription_ended(ended, &mut subscriptions)?;
+                    let failure = self.subscription_ended(ended, &path, &mut subscriptions)?;
                     if path.end().is_some() {
                         return Ok(Continue::Yes);
                     }
-                    subscribe_at.get_or_insert_with(|| Instant::now() + AGAIN);
+                    if subscriptions.members.len() < SUBSCRIPTIONS {
+                        subscribe_at.get_or_insert_with(|| Instant::now() + AGAIN);
+                    }
                     // The poll finds out where the mail is now.
                     if self.is_elsewhere(failure.as_ref()) && heed_at <= Instant::now() {
                         heed_at = Instant::now() + HEED_INTERVAL;
@@ -212,17 +217,18 @@ impl Messenger {
         while subscriptions.members.len() < SUBSCRIPTIONS
             && let Some(to) = self.unsubscribed(subscriptions)?
         {
-            let cursor = self.account.store.cursor(&self.address(), &to.node)?;
-            let read = self.asking().sign::<Subscribe>(self.account.account(), to.node, cursor);
-            let (path, pages) = (path.clone(), subscriptions.pages.clone());
-            let task = subscriptions.running.spawn(async move {
-                match run_subscription(&path, to, read, &pages).await {
-                    Ok(never) => match never {},
-                    Err(failure) => failure,
-                }
-            });
-            subscriptions.members.insert(task.id(), to.node);
+            self.subscribe_at(to, path, subscriptions)?;
         }
+        Ok(())
+    }
+
+    fn subscribe_at(&self, to: HopInfo, path: &Path, subscriptions: &mut Subscriptions) -> Result<(), Error> {
+        let cursor = self.account.store.cursor(&self.address(), &to.node)?;
+        let read = self.asking().sign::<Subscribe>(self.account.account(), to.node, cursor);
+        let (path, pages, quiet) = (path.clone(), subscriptions.pages.clone(), self.patience * QUIET_TIMES);
+        let running = async move { run_subscription(&path, to, read, &pages, quiet).await };
+        let task = subscriptions.running.spawn(running);
+        subscriptions.members.insert(task.id(), to.node);
         Ok(())
     }
 
@@ -242,24 +248,31 @@ impl Messenger {
     }
 
     /// Whoever ends a subscription while its path stands, for whatever reason, is subscribed at again only if there is
-    /// nobody else.
+    /// nobody else. One that was quiet for long goes on at the same member.
     fn subscription_ended(
         &mut self,
-        ended: Result<(tokio::task::Id, MemberFailure), tokio::task::JoinError>,
+        ended: Result<(tokio::task::Id, Result<(), MemberFailure>), tokio::task::JoinError>,
+        path: &Path,
         subscriptions: &mut Subscriptions,
     ) -> Result<Option<MemberFailure>, Error> {
-        let (task, failure) = match ended {
-            Ok((task, failure)) => (task, failure),
+        let (task, ended) = match ended {
+            Ok((task, ended)) => (task, ended),
             Err(error) => {
                 tracing::warn!(%error, "a subscription broke");
                 subscriptions.members.remove(&error.id());
                 return Ok(None);
             }
         };
+        let member = subscriptions.members.remove(&task);
+        let Err(failure) = ended else {
+            if let Some(to) = member.and_then(|node| hop(self.directory.nodes(), &node)) {
+                self.subscribe_at(to, path, subscriptions)?;
+            }
+            return Ok(None);
+        };
         tracing::debug!(%failure, "a subscription ended");
-        let Some(member) = subscriptions.members.remove(&task) else { return Ok(Some(failure)) };
-        let is_of_path = matches!(&failure, MemberFailure::Tunnel(tunnel::Error::Stream(error)) if !matches!(error, StreamError::Reset(_)));
-        if !is_of_path {
+        let Some(member) = member else { return Ok(Some(failure)) };
+        if !is_of_path(&failure) {
             self.paths.slow(member);
         }
         if matches!(failure, MemberFailure::Refused(request::Error::CursorUnknown)) {
@@ -268,6 +281,11 @@ impl Messenger {
         }
         Ok(Some(failure))
     }
+}
+
+fn is_of_path(failure: &MemberFailure) -> bool {
+    let MemberFailure::Tunnel(tunnel::Error::Stream(error)) = failure else { return false };
+    !matches!(error, StreamError::Reset(_))
 }
 
 /// Comes back at that time, never if there is none.
@@ -286,20 +304,23 @@ async fn slept(clock: &SharedClock) {
     }
 }
 
+/// Subscribes at a member and hands on what it pushes, until it has been quiet for so long.
 async fn run_subscription(
     path: &Path,
     to: HopInfo,
     read: SignedRead<Subscribe>,
     pages: &mpsc::Sender<(NodeId, Records)>,
-) -> Result<std::convert::Infallible, MemberFailure> {
+    quiet: Duration,
+) -> Result<(), MemberFailure> {
     let begun = Tunnel::connect(path, to, Some(SwarmRequest::Subscribe(read)));
-    let begun = tokio::time::timeout(SUBSCRIBE_PATIENCE, begun).await.map_err(|_| tunnel::Error::TimedOut)?;
+    let begun = timeout(SUBSCRIBE_PATIENCE, begun).await.map_err(|_| tunnel::Error::TimedOut)?;
     let (mut tunnel, first) = begun?;
     let mut answer = first.ok_or(MemberFailure::Nonsense)?;
     loop {
         let records = records_of(answer)?;
         // Whoever followed has stopped.
         pages.send((to.node, records)).await.map_err(|_| MemberFailure::Nonsense)?;
-        answer = tunnel.next().await?;
+        let Ok(pushed) = timeout(quiet, tunnel.next()).await else { return Ok(()) };
+        answer = pushed?;
     }
 }

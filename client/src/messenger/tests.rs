@@ -360,6 +360,21 @@ async fn members_that_refuse_subscriptions_are_not_asked_again_while_there_are_o
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_that_freeze_do_not_pass_for_a_quiet_mailbox() {
+    let mut world = World::new(18);
+    following(world.messenger([1, 2, 3], Duration::from_secs(2)).await, |mut told| async move {
+        until_subscribed(&world, 1).await;
+        let frozen = world.mailbox.subscribed.lock().unwrap().clone();
+        world.set_silent(&frozen, true);
+        let began = Instant::now();
+        world.deliver("told elsewhere");
+        assert_eq!(next(&mut told).await, "told elsewhere");
+        assert!(began.elapsed() > Duration::from_secs(5), "nobody pushed it: {:?}", began.elapsed());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_sleep_of_hours_the_subscriptions_are_made_anew_at_once() {
     let mut world = World::new(5);
     following(world.messenger([1, 2, 3], PATIENCE).await, |mut told| async move {

@@ -87,6 +87,8 @@ pub(super) struct Mailbox {
     /// Questions for mail, and subscriptions.
     pub(super) retrieves: AtomicUsize,
     pub(super) subscriptions: AtomicUsize,
+    /// Who took subscriptions, in order.
+    pub(super) subscribed: Mutex<Vec<u8>>,
     /// Members that refuse subscriptions, and how often they did.
     pub(super) refusing: Mutex<BTreeMap<u8, usize>>,
     /// Whether [`FORMER`] keep nothing any more.
@@ -187,6 +189,7 @@ impl World {
             grown: watch::channel(0).0,
             retrieves: AtomicUsize::new(0),
             subscriptions: AtomicUsize::new(0),
+            subscribed: Mutex::default(),
             refusing: Mutex::default(),
             moved: AtomicBool::new(true),
         };
@@ -532,6 +535,7 @@ impl Node {
             }
             SwarmRequest::Subscribe(_) if self.refuses() => SwarmResponse::Error(Error::Busy),
             SwarmRequest::Subscribe(read) => {
+                self.mailbox.subscribed.lock().unwrap().push(self.seed);
                 self.mailbox.subscriptions.fetch_add(1, Ordering::Relaxed);
                 let records = self.mailbox.after(read.read().cursor.seq);
                 self.subscribers.insert(tunnel, records.next_seq);
