@@ -13,7 +13,7 @@
 //!
 //! Here is the order of things only; how a member is asked is the caller's business.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::time::Duration;
 
@@ -170,18 +170,21 @@ fn judge<R>(stored: Stored<R>) -> Result<Stored<R>, StoreError> {
     if stored.receipts.len() >= STORED {
         return Ok(stored);
     }
-    let refusals = || {
-        stored.failed.iter().filter_map(|(_, error)| match error {
-            MemberError::Refused(error) => Some(error),
+    // Of each member one, though it may have been asked twice.
+    let refused: BTreeMap<NodeId, &request::Error> = stored
+        .failed
+        .iter()
+        .filter_map(|(node, error)| match error {
+            MemberError::Refused(error) => Some((*node, error)),
             MemberError::Unreachable(_) | MemberError::Nonsense(_) => None,
         })
-    };
-    let answered = stored.receipts.len() + refusals().count();
+        .collect();
+    let refusals = || refused.values().copied();
     let wanted = refusals().filter_map(|error| match error {
         request::Error::InsufficientWork { difficulty } => Some(*difficulty),
         _ => None,
     });
-    if let Some(difficulty) = difficulty(wanted, answered) {
+    if let Some(difficulty) = difficulty(wanted, stored.receipts.len() + refused.len()) {
         return Err(StoreError::Work { difficulty });
     }
     let newest = refusals().filter_map(|error| match error {

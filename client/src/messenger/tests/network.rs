@@ -46,7 +46,7 @@ const SWARM: SwarmId = SwarmId(7);
 const HEIGHT: Height = Height(5);
 const WRONG_SWARM: Error = Error::WrongSwarm { swarm: SWARM, height: HEIGHT };
 /// Between two answers of a node that drips.
-const DRIP: Duration = Duration::from_millis(300);
+const DRIP: Duration = Duration::from_millis(600);
 
 pub(super) fn node_of(seed: u8) -> NodeId {
     key(seed).node_id()
@@ -91,8 +91,8 @@ pub(super) struct Mailbox {
     pub(super) subscribed: Mutex<Vec<u8>>,
     /// Members that refuse subscriptions, and how often they did.
     pub(super) refusing: Mutex<BTreeMap<u8, usize>>,
-    /// Whether [`FORMER`] keep nothing any more.
-    pub(super) moved: AtomicBool,
+    /// How many of [`FORMER`] still keep the mail.
+    pub(super) keeping: AtomicUsize,
 }
 
 impl Mailbox {
@@ -191,7 +191,7 @@ impl World {
             subscriptions: AtomicUsize::new(0),
             subscribed: Mutex::default(),
             refusing: Mutex::default(),
-            moved: AtomicBool::new(true),
+            keeping: AtomicUsize::new(0),
         };
         let all = HOPS.iter().chain(&MEMBERS);
         let mut world = Self {
@@ -491,7 +491,7 @@ impl Node {
 
     /// Whether others keep the mail by now.
     fn is_former(&self) -> bool {
-        FORMER.contains(&self.seed) && self.mailbox.moved.load(Ordering::Relaxed)
+        FORMER[self.mailbox.keeping.load(Ordering::Relaxed)..].contains(&self.seed)
     }
 
     /// What it lets wait if it drips.
