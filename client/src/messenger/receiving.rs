@@ -5,7 +5,7 @@
 
 use sotto_behaviours::onion::HopInfo;
 use sotto_behaviours::onion::client::Path;
-use sotto_behaviours::tunnel::client::Tunnel;
+use sotto_behaviours::tunnel::client::{self as tunnel, Tunnel};
 use sotto_proto::account::Account;
 use sotto_proto::address::Address;
 use sotto_proto::envelope::Record;
@@ -59,7 +59,7 @@ struct Polled {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MemberFailure {
     #[error(transparent)]
-    Tunnel(#[from] sotto_behaviours::tunnel::client::Error),
+    Tunnel(#[from] tunnel::Error),
     #[error(transparent)]
     Refused(#[from] request::Error),
     #[error("an answer that does not fit the question")]
@@ -205,6 +205,9 @@ impl Messenger {
                     }
                     Outcome::Failed(failure) => {
                         tracing::debug!(node = node.short(), %failure, "a member told only a part");
+                        if matches!(failure, MemberFailure::Tunnel(tunnel::Error::TimedOut)) {
+                            self.paths.slow(node);
+                        }
                         last = Some(failure.to_string());
                     }
                     Outcome::Late => {
