@@ -11,6 +11,7 @@
 
 mod following;
 mod kill_point;
+mod pages;
 mod receiving;
 mod refresh;
 mod sending;

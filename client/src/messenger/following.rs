@@ -12,14 +12,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sotto_behaviours::onion::HopInfo;
-use sotto_behaviours::onion::client::Path;
+use sotto_behaviours::onion::client::{Path, StreamError};
 use sotto_behaviours::tunnel::client::{self as tunnel, Tunnel};
 use sotto_proto::id::NodeId;
 use sotto_proto::limits::PATH_NEW_STREAMS;
-use sotto_proto::request::{Records, SignedRead, Subscribe, SwarmRequest};
+use sotto_proto::request::{self, Records, SignedRead, Subscribe, SwarmRequest};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::receiving::{MemberFailure, records_of};
 use super::{Error, Messenger};
@@ -41,8 +41,13 @@ const SPARE_INTERVAL: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_secs(300);
 /// A subscription moves to a new path before the old one takes no more streams.
 const MOVE_AT: Duration = Duration::from_secs(PATH_NEW_STREAMS.as_secs() - 30);
+/// A subscription that says nothing for so many times as long as one answer may take is made anew at the same member: one
+/// that is frozen must not pass for a quiet mailbox.
+const QUIET_TIMES: u32 = 9;
 /// After a subscription failed, the next one begins this much later.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Members that say that another swarm keeps the mail have a poll brought forward this often at most.
+const HEED_INTERVAL: Duration = Duration::from_secs(30);
 /// How soon a sleep of the machine is noticed.
 const WAKE_CHECK: Duration = Duration::from_secs(1);
 
@@ -95,7 +100,7 @@ impl<F: FnMut(Followed, &mut Store) -> Continue> Follower<F> {
 
 /// The subscriptions on one path.
 struct Subscriptions {
-    running: JoinSet<MemberFailure>,
+    running: JoinSet<Result<(), MemberFailure>>,
     members: BTreeMap<tokio::task::Id, NodeId>,
     pages: mpsc::Sender<(NodeId, Records)>,
 }
@@ -141,6 +146,7 @@ impl Messenger {
         if follower.tell_new(&mut self.account.store)? == Continue::No {
             return Ok(Continue::No);
         }
+        let keepers = self.own_members()?.to_vec();
         let path = self.path(Purpose::Receive).await?;
         let (pages, mut arriving) = mpsc::channel(WAITING_PAGES);
         let mut subscriptions = Subscriptions { running: JoinSet::new(), members: BTreeMap::new(), pages };
@@ -151,6 +157,8 @@ impl Messenger {
         }
         let move_at = Instant::now() + MOVE_AT.saturating_sub(path.age());
         let mut poll_at = Instant::now() + POLL_INTERVAL;
+        let mut heed_at = Instant::now();
+        let mut subscribe_at = None;
         let mut spare_at = Instant::now() + 2 * SETTLED;
         loop {
             tokio::select! {
@@ -158,11 +166,21 @@ impl Messenger {
                     self.take_in(node, records)?;
                 }
                 Some(ended) = subscriptions.running.join_next_with_id() => {
-                    self.subscription_ended(ended, &mut subscriptions);
+                    let failure = self.subscription_ended(ended, &path, &mut subscriptions)?;
                     if path.end().is_some() {
                         return Ok(Continue::Yes);
                     }
-                    tokio::time::sleep(AGAIN).await;
+                    if subscriptions.members.len() < SUBSCRIPTIONS {
+                        subscribe_at.get_or_insert_with(|| Instant::now() + AGAIN);
+                    }
+                    // The poll finds out where the mail is now.
+                    if self.is_elsewhere(failure.as_ref()) && heed_at <= Instant::now() {
+                        heed_at = Instant::now() + HEED_INTERVAL;
+                        poll_at = Instant::now();
+                    }
+                }
+                () = until(subscribe_at) => {
+                    subscribe_at = None;
                     self.subscribe(&path, &mut subscriptions)?;
                 }
                 end = path.closed() => {
@@ -182,6 +200,10 @@ impl Messenger {
                     poll_at = Instant::now() + POLL_INTERVAL;
                     self.receive().await?;
                     self.send_pending(usize::MAX).await?;
+                    // Others keep the mail, and none of them may be a hop of the path.
+                    if self.own_members()? != keepers {
+                        return Ok(Continue::Yes);
+                    }
                 }
             }
             if follower.tell_new(&mut self.account.store)? == Continue::No {
@@ -195,48 +217,82 @@ impl Messenger {
         while subscriptions.members.len() < SUBSCRIPTIONS
             && let Some(to) = self.unsubscribed(subscriptions)?
         {
-            let cursor = self.account.store.cursor(&self.address(), &to.node)?;
-            let read = self.asking().sign::<Subscribe>(self.account.account(), to.node, cursor);
-            let (path, pages) = (path.clone(), subscriptions.pages.clone());
-            let task = subscriptions.running.spawn(async move {
-                match run_subscription(&path, to, read, &pages).await {
-                    Ok(never) => match never {},
-                    Err(failure) => failure,
-                }
-            });
-            subscriptions.members.insert(task.id(), to.node);
+            self.subscribe_at(to, path, subscriptions)?;
         }
+        Ok(())
+    }
+
+    fn subscribe_at(&self, to: HopInfo, path: &Path, subscriptions: &mut Subscriptions) -> Result<(), Error> {
+        let cursor = self.account.store.cursor(&self.address(), &to.node)?;
+        let read = self.asking().sign::<Subscribe>(self.account.account(), to.node, cursor);
+        let (path, pages, quiet) = (path.clone(), subscriptions.pages.clone(), self.patience * QUIET_TIMES);
+        let running = async move { run_subscription(&path, to, read, &pages, quiet).await };
+        let task = subscriptions.running.spawn(running);
+        subscriptions.members.insert(task.id(), to.node);
         Ok(())
     }
 
     /// A random member without a subscription, one that was slow lately only if there is no other.
     fn unsubscribed(&mut self, subscriptions: &Subscriptions) -> Result<Option<HopInfo>, Error> {
-        let swarm = self.directory.owner(&self.address()).ok_or(Error::NoOwner)?;
         let is_free = |node: &NodeId| !subscriptions.members.values().any(|other| other == node);
-        let mut free: Vec<_> = self.directory.members(swarm).iter().copied().filter(is_free).collect();
+        let mut free: Vec<_> = self.own_members()?.iter().copied().filter(is_free).collect();
         crate::network::shuffle(&mut self.rng, &mut free);
         let first = self.slow_last(free).into_iter().next();
         Ok(first.and_then(|node| hop(self.directory.nodes(), &node)))
     }
 
+    /// Whether a member says that another swarm keeps the mail by now, after the list known.
+    fn is_elsewhere(&self, failure: Option<&MemberFailure>) -> bool {
+        let height = failure.and_then(MemberFailure::elsewhere);
+        height.is_some_and(|height| height > self.directory.header().header.height)
+    }
+
+    /// Whoever ends a subscription while its path stands, for whatever reason, is subscribed at again only if there is
+    /// nobody else. One that was quiet for long goes on at the same member.
     fn subscription_ended(
         &mut self,
-        ended: Result<(tokio::task::Id, MemberFailure), tokio::task::JoinError>,
+        ended: Result<(tokio::task::Id, Result<(), MemberFailure>), tokio::task::JoinError>,
+        path: &Path,
         subscriptions: &mut Subscriptions,
-    ) {
-        let (task, failure) = match ended {
-            Ok((task, failure)) => (task, failure),
+    ) -> Result<Option<MemberFailure>, Error> {
+        let (task, ended) = match ended {
+            Ok((task, ended)) => (task, ended),
             Err(error) => {
                 tracing::warn!(%error, "a subscription broke");
                 subscriptions.members.remove(&error.id());
-                return;
+                return Ok(None);
             }
         };
-        tracing::debug!(%failure, "a subscription ended");
         let member = subscriptions.members.remove(&task);
-        if let (MemberFailure::Tunnel(tunnel::Error::TimedOut), Some(member)) = (failure, member) {
+        let Err(failure) = ended else {
+            if let Some(to) = member.and_then(|node| hop(self.directory.nodes(), &node)) {
+                self.subscribe_at(to, path, subscriptions)?;
+            }
+            return Ok(None);
+        };
+        tracing::debug!(%failure, "a subscription ended");
+        let Some(member) = member else { return Ok(Some(failure)) };
+        if !is_of_path(&failure) {
             self.paths.slow(member);
         }
+        if matches!(failure, MemberFailure::Refused(request::Error::CursorUnknown)) {
+            // Its database is another one: it is read from the beginning.
+            self.account.store.drop_cursor(&self.address(), &member)?;
+        }
+        Ok(Some(failure))
+    }
+}
+
+fn is_of_path(failure: &MemberFailure) -> bool {
+    let MemberFailure::Tunnel(tunnel::Error::Stream(error)) = failure else { return false };
+    !matches!(error, StreamError::Reset(_))
+}
+
+/// Comes back at that time, never if there is none.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -248,20 +304,23 @@ async fn slept(clock: &SharedClock) {
     }
 }
 
+/// Subscribes at a member and hands on what it pushes, until it has been quiet for so long.
 async fn run_subscription(
     path: &Path,
     to: HopInfo,
     read: SignedRead<Subscribe>,
     pages: &mpsc::Sender<(NodeId, Records)>,
-) -> Result<std::convert::Infallible, MemberFailure> {
+    quiet: Duration,
+) -> Result<(), MemberFailure> {
     let begun = Tunnel::connect(path, to, Some(SwarmRequest::Subscribe(read)));
-    let begun = tokio::time::timeout(SUBSCRIBE_PATIENCE, begun).await.map_err(|_| tunnel::Error::TimedOut)?;
+    let begun = timeout(SUBSCRIBE_PATIENCE, begun).await.map_err(|_| tunnel::Error::TimedOut)?;
     let (mut tunnel, first) = begun?;
     let mut answer = first.ok_or(MemberFailure::Nonsense)?;
     loop {
         let records = records_of(answer)?;
         // Whoever followed has stopped.
         pages.send((to.node, records)).await.map_err(|_| MemberFailure::Nonsense)?;
-        answer = tunnel.next().await?;
+        let Ok(pushed) = timeout(quiet, tunnel.next()).await else { return Ok(()) };
+        answer = pushed?;
     }
 }

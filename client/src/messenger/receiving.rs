@@ -5,12 +5,12 @@
 
 use sotto_behaviours::onion::HopInfo;
 use sotto_behaviours::onion::client::Path;
-use sotto_behaviours::tunnel::client::Tunnel;
+use sotto_behaviours::tunnel::client::{self as tunnel, Tunnel};
 use sotto_proto::account::Account;
 use sotto_proto::address::Address;
 use sotto_proto::envelope::Record;
-use sotto_proto::id::{ChainId, NodeId};
-use sotto_proto::limits::RETRIEVE_BYTES;
+use sotto_proto::id::{ChainId, Height, NodeId};
+use sotto_proto::limits::{MEMBER_TIMESTAMP_FUTURE_SECONDS, RETRIEVE_BYTES, TTL_SECONDS};
 use sotto_proto::request::{
     self, Cursor, Purpose as Signed, Read, Records, Retrieve, SignedRead, SwarmRequest, SwarmResponse,
 };
@@ -18,6 +18,7 @@ use sotto_proto::time::{UnixMillis, UnixSeconds};
 use tokio::time::Instant;
 
 use super::kill_point::KillPoint;
+use super::pages::{Outcome, Reading};
 use super::{Error, Messenger};
 use crate::crypto::{self, Opened};
 use crate::network::clock::SharedClock;
@@ -31,8 +32,7 @@ use crate::store::{Arrival, InboxMessage, Letter, Page};
 const POLLS: &str = "polls";
 /// Members that are asked at once.
 const AT_ONCE: usize = 4;
-/// Pages of one member in one poll: what a mailbox may hold twice over.
-const PAGES: usize = 256;
+
 /// What a poll brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
@@ -46,15 +46,34 @@ pub struct Received {
     pub asked: usize,
 }
 
+/// What one poll came to.
+struct Polled {
+    received: Received,
+    /// The largest final height at which a member sees another swarm keep the mail.
+    moved: Option<Height>,
+    /// Why the last one that told nothing did not.
+    last: Option<String>,
+}
+
 /// Why a member told nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MemberFailure {
     #[error(transparent)]
-    Tunnel(#[from] sotto_behaviours::tunnel::client::Error),
+    Tunnel(#[from] tunnel::Error),
     #[error(transparent)]
     Refused(#[from] request::Error),
     #[error("an answer that does not fit the question")]
     Nonsense,
+}
+
+impl MemberFailure {
+    /// The final height at which the member sees another swarm keep the mail, if it says so.
+    pub(super) const fn elsewhere(&self) -> Option<Height> {
+        match self {
+            Self::Refused(request::Error::WrongSwarm { height, .. }) => Some(*height),
+            Self::Refused(_) | Self::Tunnel(_) | Self::Nonsense => None,
+        }
+    }
 }
 
 /// What questions to members are made from.
@@ -67,27 +86,75 @@ pub(super) struct Asking {
 
 impl Asking {
     pub(super) fn sign<P: Signed>(&self, account: &Account, node: NodeId, cursor: Option<Cursor>) -> SignedRead<P> {
-        let (time, cursor) = (self.clock.now().seconds(), cursor.unwrap_or_default());
+        self.sign_at(account, node, self.clock.now().seconds(), cursor)
+    }
+
+    fn sign_at<P: Signed>(
+        &self,
+        account: &Account,
+        node: NodeId,
+        time: UnixSeconds,
+        cursor: Option<Cursor>,
+    ) -> SignedRead<P> {
+        let cursor = cursor.unwrap_or_default();
         let read = Read { node, address: self.address, time, cursor, max_bytes: RETRIEVE_BYTES };
         SignedRead::sign(read, account.signing_key(), &self.chain)
     }
 }
 
 impl Messenger {
-    /// Asks some members of the own swarm for mail, and takes in what they have.
+    /// Asks some members of the own swarm for mail, and takes in what they have. Where they say that another swarm keeps
+    /// it by now, the list is renewed and those of that swarm are asked, once.
     ///
     /// # Errors
     /// [`Error`] if none of them answers.
     pub async fn receive(&mut self) -> Result<Received, Error> {
         self.refresh_if_needed().await?;
+        self.account.store.forget_seen(self.clock.now().seconds())?;
+        let before = self.own_members()?.to_vec();
+        let Polled { mut received, moved, last } = self.poll().await?;
+        let is_newer = match moved {
+            Some(height) => self.refresh_for(height).await?,
+            None => false,
+        };
+        if is_newer && self.own_members()? != before {
+            match self.poll().await {
+                Ok(again) if again.received.answered > 0 || !again.received.messages.is_empty() => {
+                    received.messages.extend(again.received.messages);
+                    return Ok(Received { messages: received.messages, ..again.received });
+                }
+                Err(Error::Store(error)) => return Err(error.into()),
+                // What was taken in before stays.
+                Ok(_) => received.caught_up = false,
+                Err(error) => {
+                    tracing::debug!(%error, "those who keep the mail now were not asked");
+                    received.caught_up = false;
+                }
+            }
+        }
+        if received.answered == 0 && received.messages.is_empty() {
+            let last = last.unwrap_or_else(|| "the swarm has no members".into());
+            return Err(Error::NoAnswer { asked: received.asked, last });
+        }
+        Ok(received)
+    }
+
+    /// Those who keep the account's mail, by the list known.
+    pub(super) fn own_members(&self) -> Result<&[NodeId], Error> {
         let swarm = self.directory.owner(&self.address()).ok_or(Error::NoOwner)?;
+        Ok(self.directory.members(swarm))
+    }
+
+    /// One poll of the swarm that keeps the mail by the list known.
+    async fn poll(&mut self) -> Result<Polled, Error> {
         let avoid = self.avoid([])?;
         let mut path = self.path_without(Purpose::Receive, &avoid).await?;
         let mut polls = self.polls()?;
         let now = self.clock.now().seconds();
-        let poll = polls.next(self.directory.members(swarm), now, &mut self.rng);
+        let members = self.own_members()?.to_vec();
+        let poll = polls.next(&members, now, &mut self.rng);
         let mut received = Received { messages: Vec::new(), caught_up: false, answered: 0, asked: 0 };
-        let (mut complete, mut last) = (false, None);
+        let (mut complete, mut last, mut moved) = (false, None, None);
         let (all, mut due) = (poll.members.len(), poll.members.len());
         let spare = self.slow_last(poll.spare);
         let mut readers = self.readers(poll.members.into_iter().chain(spare))?;
@@ -124,36 +191,43 @@ impl Messenger {
                 self.paths.silent(&path, &better);
                 path = better;
             }
+            moved = told.failures.iter().filter_map(|(_, failure)| failure.elsewhere()).max().max(moved);
             last = told.failures.last().map(|(_, failure)| failure.to_string()).or(last);
-            for (node, (tunnel, records)) in
-                told.answers.into_iter().filter_map(|(place, first)| Some((readers.get(place)?.0.node, first)))
-            {
-                match self.take_pages(tunnel, node, records, &mut received.messages).await {
-                    Ok(syncing) => {
+            let first = told.answers.into_iter().filter_map(|(place, (tunnel, records))| {
+                Some((Reading::new(readers.get(place)?.0.node, tunnel), records))
+            });
+            for (node, read) in self.take_pages(first, &mut received.messages).await? {
+                match read {
+                    Outcome::Everything { syncing } => {
                         received.answered += 1;
                         complete |= !syncing;
                         polls.answered(node, now);
                     }
-                    Err(Ok(failure)) => {
-                        tracing::debug!(node = node.short(), %failure, "a member told nothing");
+                    Outcome::Failed(failure) => {
+                        tracing::debug!(node = node.short(), %failure, "a member told only a part");
+                        if matches!(failure, MemberFailure::Tunnel(tunnel::Error::TimedOut)) {
+                            self.paths.slow(node);
+                        }
                         last = Some(failure.to_string());
                     }
-                    Err(Err(error)) => return Err(error),
+                    Outcome::Late => {
+                        tracing::debug!(node = node.short(), "a member is slow with its pages");
+                        last = Some("not everything in time".to_owned());
+                        self.paths.slow(node);
+                    }
                 }
             }
             readers.drain(..told.asked);
         }
         self.account.store.set_setting(POLLS, &polls.encode())?;
         self.keep_scores()?;
-        if received.answered == 0 {
-            let last = last.unwrap_or_else(|| "the swarm has no members".into());
+        if received.answered == 0 && received.messages.is_empty() && moved.is_none() {
             // It may be the path that is silent.
             self.paths.give_up(&path);
-            return Err(Error::NoAnswer { asked: received.asked, last });
         }
         let enough = if poll.wants_all { all } else { 1 };
         received.caught_up = complete && received.answered >= enough;
-        Ok(received)
+        Ok(Polled { received, moved, last })
     }
 
     /// How nodes are asked, and how far each was read.
@@ -167,33 +241,6 @@ impl Messenger {
         let slow = self.paths.shunned(self.directory.nodes());
         nodes.sort_by_key(|node| slow.contains(node));
         nodes
-    }
-
-    /// Takes in the first page and those behind it. Says whether the member is still taking over records itself. An
-    /// inner error is the member's, an outer one our own.
-    async fn take_pages(
-        &mut self,
-        mut tunnel: Tunnel,
-        node: NodeId,
-        first: Records,
-        messages: &mut Vec<InboxMessage>,
-    ) -> Result<bool, Result<MemberFailure, Error>> {
-        let mut records = first;
-        for _ in 0..PAGES {
-            let (more, syncing) = (records.more, records.syncing);
-            let cursor = Cursor { epoch: records.epoch, seq: records.next_seq };
-            messages.extend(self.take_in(node, records).map_err(Err)?);
-            if !more {
-                return Ok(syncing);
-            }
-            let read = self.asking().sign::<Retrieve>(self.account.account(), node, Some(cursor));
-            let answer = tunnel.request(SwarmRequest::Retrieve(read)).await.map_err(|error| Ok(error.into()))?;
-            records = records_of(answer).map_err(Ok)?;
-            if records.more && records.next_seq <= cursor.seq {
-                return Err(Ok(MemberFailure::Nonsense));
-            }
-        }
-        Err(Ok(MemberFailure::Nonsense))
     }
 
     /// Opens what a member told and takes it into the store, with the cursor behind it.
@@ -231,7 +278,7 @@ impl Messenger {
                 None
             }
         };
-        Ok(Some(Arrival { record: id, expiry: envelope.expiry(), letter }))
+        Ok(Some(Arrival { record: id, expiry: believable(envelope.expiry(), now), letter }))
     }
 
     pub(super) fn asking(&self) -> Asking {
@@ -249,8 +296,15 @@ fn is_over(expiry: UnixSeconds, now: UnixMillis) -> bool {
     expiry <= now.seconds()
 }
 
-/// Opens a tunnel with the first question in it; again without a cursor if the member does not know it, and with the
-/// member's time if it refused ours.
+/// No node keeps a record longer than from now to this, so it is remembered no longer, whatever a stranger has written
+/// into it.
+fn believable(expiry: UnixSeconds, now: UnixMillis) -> UnixSeconds {
+    let latest = now.seconds().0 + MEMBER_TIMESTAMP_FUTURE_SECONDS + u64::from(*TTL_SECONDS.end());
+    expiry.min(UnixSeconds(latest))
+}
+
+/// Opens a tunnel with the first question in it; asks again without a cursor if the member does not know it, and with the
+/// member's time if it refuses ours. That time goes into this one question and nowhere else.
 async fn open(
     ways: &Ways<impl Future<Output = Option<Path>>>,
     late: bool,
@@ -260,16 +314,20 @@ async fn open(
     account: &Account,
 ) -> Result<(Tunnel, Records), MemberFailure> {
     let (to, cursor) = *readers.get(place).ok_or(MemberFailure::Nonsense)?;
-    let question = |cursor| SwarmRequest::Retrieve(asking.sign::<Retrieve>(account, to.node, cursor));
-    let (mut tunnel, answer) = ways.connect(to, late, question(cursor)).await?;
-    match records_of(answer.ok_or(MemberFailure::Nonsense)?) {
-        Err(MemberFailure::Refused(request::Error::CursorUnknown)) => {
-            let answer = tunnel.request(question(None)).await?;
-            Ok((tunnel, records_of(answer)?))
+    let question = |time, cursor| SwarmRequest::Retrieve(asking.sign_at::<Retrieve>(account, to.node, time, cursor));
+    let (mut time, mut cursor) = (asking.clock.now().seconds(), cursor);
+    let (mut tunnel, answer) = ways.connect(to, late, question(time, cursor)).await?;
+    let mut told = records_of(answer.ok_or(MemberFailure::Nonsense)?);
+    // Each of the two may be wrong once.
+    for _ in 0..2 {
+        match told {
+            Err(MemberFailure::Refused(request::Error::CursorUnknown)) if cursor.is_some() => cursor = None,
+            Err(MemberFailure::Refused(request::Error::ClockSkew { now })) if now != time => time = now,
+            _ => break,
         }
-        Ok(records) => Ok((tunnel, records)),
-        Err(error) => Err(error),
+        told = records_of(tunnel.request(question(time, cursor)).await?);
     }
+    Ok((tunnel, told?))
 }
 
 pub(super) fn records_of(answer: SwarmResponse) -> Result<Records, MemberFailure> {
@@ -277,5 +335,19 @@ pub(super) fn records_of(answer: SwarmResponse) -> Result<Records, MemberFailure
         SwarmResponse::Records(records) => Ok(records),
         SwarmResponse::Error(error) => Err(error.into()),
         _ => Err(MemberFailure::Nonsense),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_remembered_no_longer_than_a_node_may_keep_it() {
+        let now = UnixMillis(1_000_000);
+        let latest = 1000 + MEMBER_TIMESTAMP_FUTURE_SECONDS + u64::from(*TTL_SECONDS.end());
+        for (expiry, remembered) in [(1001, 1001), (latest, latest), (latest + 1, latest), (u64::MAX, latest)] {
+            assert_eq!(believable(UnixSeconds(expiry), now), UnixSeconds(remembered));
+        }
     }
 }

@@ -17,6 +17,7 @@ use sotto_proto::id::{ChainId, Height, NodeId};
 use sotto_proto::limits::RECENT_MAPS;
 use sotto_proto::network::NodeList;
 use sotto_proto::sign::Ed25519;
+use tokio::time::timeout;
 
 use super::{Error, Messenger};
 use crate::network::choice::Avoid;
@@ -35,8 +36,12 @@ use crate::store::{EQUIVOCATION, Evidence, OpenAccount, SavedNetwork};
 /// as long as a first answer.
 const HEADER_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Nodes that may tell what cannot be true before a list is given up for now.
-const LIARS: usize = 3;
+/// How long one of them may take for the whole list, in times of what one answer may: whoever hands it out bucket by
+/// bucket, each just in time, holds nobody up.
+const LIST_PATIENCE_TIMES: u32 = 2;
+
+/// Nodes that may tell what cannot be true, or be behind, before a list is given up for now.
+const LEFT_OUT: usize = 3;
 
 /// Three answers of so many candidates.
 const fn three_of(candidates: usize, patience: Duration) -> Plan {
@@ -59,21 +64,25 @@ pub(super) async fn stored_or_first(
     Ok(Directory::first(list, clock.own().wall)?)
 }
 
-/// The `present` list with those buckets fetched that are others in the list `header` commits to.
-async fn renewed(
+/// Fetches what is still missing of the list that `header` commits to: first the hashes of its buckets, then those
+/// buckets that are others in the `present` list. What another node told before is not fetched again.
+async fn fetch_missing(
     lookup: &mut Lookup,
     chain: ChainId,
     header: &SignedHeader,
     present: &NodeList,
-) -> Result<NodeList, Error> {
-    let height = header.header.height;
-    let hashes = lookup.hashes(height).await?;
-    let mut renewal = Renewal::new(chain, header, present, hashes, lookup.node())?;
+    renewal: &mut Option<Renewal>,
+) -> Result<(), Error> {
+    let (height, node) = (header.header.height, lookup.node());
+    let renewal = match renewal {
+        Some(begun) => begun,
+        None => renewal.insert(Renewal::new(chain, header, present, lookup.hashes(height).await?, node)?),
+    };
     while !renewal.missing().is_empty() {
         let buckets = lookup.buckets(height, renewal.missing()).await?;
-        renewal.take(&buckets)?;
+        renewal.take(&buckets, node)?;
     }
-    Ok(renewal.into_nodes())
+    Ok(())
 }
 
 impl Messenger {
@@ -110,16 +119,16 @@ impl Messenger {
     /// # Errors
     /// [`Error`] when they do not; the list known stays, and what contradicts itself is kept as evidence.
     pub async fn refresh(&mut self) -> Result<(), Error> {
-        let mut liars = BTreeSet::new();
+        let mut left_out = BTreeSet::new();
         let list = loop {
-            let result = self.agreed_list(&liars).await;
+            let result = self.agreed_list(&left_out).await;
             let Err(error) = result else { break result? };
             // Nodes that do not answer may be behind a path that is silent.
             self.rotate(Purpose::Other);
             let Error::Update(wrong) = &error else { return Err(error) };
             self.keep_evidence(wrong)?;
-            match wrong.liar() {
-                Some(liar) if liars.len() < LIARS && liars.insert(liar) => {
+            match wrong.left_out() {
+                Some(node) if left_out.len() < LEFT_OUT && left_out.insert(node) => {
                     tracing::info!(%error, "others are asked");
                 }
                 _ => return Err(error),
@@ -127,6 +136,26 @@ impl Messenger {
         };
         let fetched = self.clock.own().wall;
         self.adopt(Directory::new(list.header, list.nodes, fetched, true)?)
+    }
+
+    /// Asks for a newer list if a member speaks of a final `height` above that of the list known, and says whether there
+    /// is one now. That there is none is no failure: the member may have made the height up.
+    ///
+    /// # Errors
+    /// [`Error`] of the store.
+    pub(super) async fn refresh_for(&mut self, height: Height) -> Result<bool, Error> {
+        let known = self.directory.header().header.height;
+        if height <= known {
+            return Ok(false);
+        }
+        match self.refresh().await {
+            Ok(()) => Ok(self.directory.header().header.height > known),
+            Err(Error::Store(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::debug!(%error, "the list stays as it is");
+                Ok(false)
+            }
+        }
     }
 
     fn keep_evidence(&mut self, wrong: &UpdateError) -> Result<(), Error> {
@@ -143,13 +172,13 @@ impl Messenger {
         Ok(self.account.store.add_evidence(&Evidence { found, kind, bytes })?)
     }
 
-    /// The list that three nodes agree on. Those of `liars` are not asked.
-    async fn agreed_list(&mut self, liars: &BTreeSet<NodeId>) -> Result<NetworkList, Error> {
+    /// The list that three nodes agree on. Those of `left_out` are not asked.
+    async fn agreed_list(&mut self, left_out: &BTreeSet<NodeId>) -> Result<NetworkList, Error> {
         if self.account.store.has_equivocation()? {
             return Err(UpdateError::Stopped.into());
         }
         let mut avoid = self.avoid([])?;
-        avoid.nodes.extend(liars);
+        avoid.nodes.extend(left_out);
         let mut witnesses = light_client::witnesses(self.directory.nodes(), &avoid, &mut self.rng)?;
         avoid.nodes.extend(witnesses.iter().copied());
         witnesses = self.slow_last(witnesses);
@@ -168,16 +197,38 @@ impl Messenger {
             let (nodes, source) = (self.directory.nodes().clone(), path.hops()[0].node);
             return Ok(NetworkList { header, nodes, source });
         }
-        // Any of them can serve the list: the header says whether it is the right one. The quickest comes first.
-        let mut last = Error::from(UpdateError::TooFew { answered: 0 });
-        for node in headers.iter().map(|(node, _)| *node) {
-            let Some(lookup) = lookups.iter_mut().find(|lookup| lookup.node() == node) else { continue };
-            match renewed(lookup, self.chain, &header, self.directory.nodes()).await {
-                Ok(nodes) => return Ok(NetworkList { header, nodes, source: node }),
-                Err(error @ Error::Update(_)) => return Err(error),
-                Err(error) => {
+        let order: Vec<_> = headers.iter().map(|(node, _)| *node).collect();
+        let (nodes, source) = self.renewed(&mut lookups, &order, &header).await?;
+        Ok(NetworkList { header, nodes, source })
+    }
+
+    /// The list that `header` commits to, and who told the last of it. Any of the witnesses can serve it: the header says
+    /// whether it is the right one. They are asked in this `order`, each for so long; the next one goes on where the one
+    /// before has come to.
+    async fn renewed(
+        &mut self,
+        lookups: &mut [Lookup],
+        order: &[NodeId],
+        header: &SignedHeader,
+    ) -> Result<(NodeList, NodeId), Error> {
+        let (mut renewal, mut last) = (None, Error::from(UpdateError::TooFew { answered: 0 }));
+        for node in order {
+            let Some(lookup) = lookups.iter_mut().find(|lookup| lookup.node() == *node) else { continue };
+            let fetching = fetch_missing(lookup, self.chain, header, self.directory.nodes(), &mut renewal);
+            match timeout(self.patience * LIST_PATIENCE_TIMES, fetching).await {
+                Ok(Ok(())) => match renewal {
+                    Some(renewal) => return Ok((renewal.into_nodes(), *node)),
+                    None => break,
+                },
+                Ok(Err(error @ Error::Update(_))) => return Err(error),
+                Ok(Err(error)) => {
                     tracing::debug!(%error, "a node has no list");
                     last = error;
+                }
+                Err(_) => {
+                    tracing::debug!(node = node.short(), "a node is slow with its list");
+                    last = LookupError::Slow.into();
+                    self.paths.slow(*node);
                 }
             }
         }
@@ -190,7 +241,7 @@ impl Messenger {
         path: &Path,
         avoid: &Avoid,
         witnesses: &[NodeId],
-    ) -> (Vec<Lookup>, Vec<Height>) {
+    ) -> (Vec<Lookup>, Vec<(NodeId, Height)>) {
         let (nodes, paths) = (self.directory.nodes(), &mut self.paths);
         let hops: Vec<_> = witnesses.iter().filter_map(|node| hop(nodes, node)).collect();
         let (plan, clock) = (three_of(hops.len(), self.patience), &self.clock);
@@ -215,7 +266,8 @@ impl Messenger {
         if let Some(better) = better {
             self.paths.silent(path, &better);
         }
-        told.answers.into_iter().map(|(_, (lookup, info))| (lookup, info.final_height)).unzip()
+        let answers = told.answers.into_iter().map(|(_, (lookup, info))| (lookup.node(), lookup, info.final_height));
+        answers.map(|(node, lookup, height)| (lookup, (node, height))).unzip()
     }
 
     /// Asks all witnesses for the header of `height`.
@@ -249,7 +301,7 @@ impl Messenger {
         }
         let list = network::fetch(&self.genesis, self.patience, |_| ()).await?;
         if list.header.header.height < known {
-            return Err(UpdateError::Older { found: list.header.header.height, known }.into());
+            return Err(UpdateError::Older { node: list.source, found: list.header.header.height, known }.into());
         }
         self.adopt_first(list)
     }

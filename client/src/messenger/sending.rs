@@ -22,7 +22,7 @@ use sotto_proto::sign::Ed25519;
 use sotto_proto::time::UnixMillis;
 
 use super::kill_point::KillPoint;
-use super::terms::Terms;
+use super::terms::{NoTerms, Terms};
 use super::{Error, Messenger};
 use crate::crypto::{self, SealContext};
 use crate::network::choice::Avoid;
@@ -174,11 +174,19 @@ impl Messenger {
                         Some(terms) => Ok(terms),
                         None => self.terms(&mut path, &avoid, &members, &mut open).await,
                     };
-                    if terms.is_err() {
-                        // Nobody answers through it: whoever tries again takes another path.
-                        self.paths.give_up(&path);
-                    }
-                    let terms = terms?;
+                    let terms = match terms {
+                        Ok(terms) => terms,
+                        Err(NoTerms::Silent(error)) => {
+                            // Nobody answers through it: whoever tries again takes another path.
+                            self.paths.give_up(&path);
+                            return Err(error);
+                        }
+                        Err(NoTerms::Unbelieved(error)) => {
+                            tracing::debug!(%error, "others are asked for the height");
+                            last = Some(error);
+                            continue;
+                        }
+                    };
                     let (record, worked) = self.make(&message, &terms, difficulty, progress).await?;
                     work = worked;
                     took += work;
@@ -208,19 +216,23 @@ impl Messenger {
                     tracing::debug!(%error, "not stored yet");
                     self.anchor = None;
                     match &error {
-                        storing::StoreError::Work { difficulty: wanted } => difficulty = u64::from(*wanted),
-                        storing::StoreError::Swarm { .. } => self.refresh().await?,
+                        storing::StoreError::Work { difficulty: wanted } => {
+                            difficulty = difficulty.max(u64::from(*wanted))
+                        }
+                        storing::StoreError::Swarm { height, .. } => {
+                            self.refresh_for(*height).await?;
+                        }
                         storing::StoreError::Time | storing::StoreError::Nobody => {}
                         storing::StoreError::TooFew { .. } => self.paths.give_up(&path),
                     }
                     // More work or another time need another envelope; for a swarm or a path the old one serves.
                     let keeps = matches!(error, storing::StoreError::Swarm { .. } | storing::StoreError::TooFew { .. });
                     message.record = keeps.then_some(record);
-                    last = Some(error);
+                    last = Some(error.into());
                 }
             }
         }
-        Err(last.map_or(Error::NoOwner, Error::NotStored))
+        Err(last.unwrap_or(Error::NoOwner))
     }
 
     /// The envelope of an earlier try, while its time is good.

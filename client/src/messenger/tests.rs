@@ -1,6 +1,7 @@
 //! A messenger on a network of real hosts: what frozen and dead nodes, a sleep and a full disk cost it.
 
 mod kill_points;
+mod misbehaving;
 mod network;
 
 use std::sync::atomic::Ordering;

@@ -1,7 +1,8 @@
 //! Network time: what a client's times are made of, so that the offset of its own clock identifies nobody.
 //!
-//! Three nodes' clocks make a median; a minority of liars does not move it. Until three have answered, the machine's
-//! clock stands in, or what a hop said that refused a build for its time. Times leave a client rounded: whole seconds in
+//! Three nodes' clocks make a median, each node's last answer counting once; a minority of liars does not move it. Until
+//! three have answered, the machine's clock stands in, or what a hop said that refused a build for its time. Builds that
+//! are refused again and again, while none succeeds, say that the median is wrong: it is given up for what hops say. Times leave a client rounded: whole seconds in
 //! envelopes and requests, whole minutes in builds.
 //!
 //! While a machine sleeps its monotonic clock stands still and its wall clock goes on. That is how a sleep is noticed
@@ -13,12 +14,16 @@ use std::time::{Duration, Instant};
 
 use sotto_behaviours::network::WallClock;
 use sotto_proto::cell::Minute;
+use sotto_proto::id::NodeId;
 use sotto_proto::time::{Monotonic, Now, UnixMillis};
 
-/// Answers that make a median.
+/// Nodes whose answers make a median.
 const QUORUM: usize = 3;
-/// Answers remembered.
+/// Nodes whose answers are remembered.
 const SAMPLES: usize = 15;
+/// So many builds refused for their time, with none that succeeds between them, are not one hop's wrong clock: fewer than
+/// one path is given.
+const REFUSALS: u32 = 3;
 /// A wall clock that gains so much on the monotonic one was not corrected but went on while the machine slept: shorter
 /// sleeps do paths no harm, and corrections are smaller as a rule. One that is not is mended as a sleep is.
 const SLEEP: Duration = Duration::from_secs(10);
@@ -47,17 +52,20 @@ impl Sleeps {
 /// The clock of the network, as far as it is known.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkClock {
-    /// Node's clock − own monotonic clock, in milliseconds; newest last.
-    samples: VecDeque<i64>,
+    /// Node's clock − own monotonic clock, in milliseconds, of each node's last answer; newest last.
+    samples: VecDeque<(NodeId, i64)>,
     /// The same of a hop that refused a build for its time; counts only until three nodes have answered.
     corrected: Option<i64>,
+    /// Builds refused for their time since one succeeded.
+    refusals: u32,
 }
 
 impl NetworkClock {
     /// A node said its time; the question left at `asked`, the answer came at `answered`.
-    pub fn heard(&mut self, time: UnixMillis, asked: Monotonic, answered: Monotonic) {
+    pub fn heard(&mut self, node: NodeId, time: UnixMillis, asked: Monotonic, answered: Monotonic) {
         let there = asked.plus(answered.since(asked) / 2);
-        self.samples.push_back(signed(time.0).saturating_sub(millis(there)));
+        self.samples.retain(|(other, _)| *other != node);
+        self.samples.push_back((node, signed(time.0).saturating_sub(millis(there))));
         if self.samples.len() > SAMPLES {
             self.samples.pop_front();
         }
@@ -67,37 +75,51 @@ impl NetworkClock {
     pub fn refused(&mut self, minute: Minute, now: Monotonic) {
         let middle = (u64::from(minute.0) * 60 + 30) * 1000;
         self.corrected = Some(signed(middle).saturating_sub(millis(now)));
+        self.refusals += 1;
+        if self.refusals >= REFUSALS {
+            self.refusals = 0;
+            self.samples.clear();
+        }
     }
 
-    /// The machine slept: the monotonic clock, which answers are told by, stood still. How far the two clocks are apart
+    /// The hops of a path took the time of its build.
+    pub const fn accepted(&mut self) {
+        self.refusals = 0;
+    }
+
+    /// The machine slept until `now`: the monotonic clock, which answers are told by, stood still. How far the two clocks are apart
     /// is as before, until nodes answer again or a hop knows better.
-    pub fn slept(&mut self, asleep: Duration) {
+    pub fn slept(&mut self, asleep: Duration, now: Now) {
         let asleep = i64::try_from(asleep.as_millis()).unwrap_or(i64::MAX);
-        self.corrected = self.median().map(|median| median.saturating_add(asleep));
+        let before = Now { wall: UnixMillis(now.wall.0.saturating_sub(asleep.unsigned_abs())), ..now };
+        self.corrected = self.median(before).map(|median| median.saturating_add(asleep));
         self.samples.clear();
     }
 
     /// The time by the network, or by this machine while too few nodes have answered.
     #[must_use]
     pub fn now(&self, now: Now) -> UnixMillis {
-        let Some(median) = self.median() else { return now.wall };
+        let Some(median) = self.median(now) else { return now.wall };
         UnixMillis(u64::try_from(median.saturating_add(millis(now.monotonic))).unwrap_or(0))
     }
 
     /// How far this machine's clock is ahead of the network's, in milliseconds, once that is known.
     #[must_use]
     pub fn own_ahead(&self, now: Now) -> Option<i64> {
-        self.median()?;
+        self.median(now)?;
         Some(signed(now.wall.0).saturating_sub(signed(self.now(now).0)))
     }
 
-    fn median(&self) -> Option<i64> {
+    /// Of an even number the middle one that is nearer to this machine's clock: half of the nodes alone do not move it.
+    fn median(&self, now: Now) -> Option<i64> {
         if self.samples.len() < QUORUM {
             return self.corrected;
         }
-        let mut sorted: Vec<i64> = self.samples.iter().copied().collect();
+        let mut sorted: Vec<i64> = self.samples.iter().map(|(_, sample)| *sample).collect();
         sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).copied()
+        let own = signed(now.wall.0).saturating_sub(millis(now.monotonic));
+        let middle = [sorted.get((sorted.len() - 1) / 2), sorted.get(sorted.len() / 2)];
+        middle.into_iter().flatten().copied().min_by_key(|sample| sample.abs_diff(own))
     }
 }
 
@@ -144,9 +166,14 @@ impl SharedClock {
     }
 
     /// See [`NetworkClock::heard`]; the answer has come just now.
-    pub fn heard(&self, time: UnixMillis, asked: Monotonic) {
+    pub fn heard(&self, node: NodeId, time: UnixMillis, asked: Monotonic) {
         let (own, mut shared) = self.read();
-        shared.1.heard(time, asked, own.monotonic);
+        shared.1.heard(node, time, asked, own.monotonic);
+    }
+
+    /// See [`NetworkClock::accepted`].
+    pub fn accepted(&self) {
+        self.read().1.1.accepted();
     }
 
     /// See [`NetworkClock::refused`].
@@ -167,7 +194,7 @@ impl SharedClock {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let own = Now { monotonic: Monotonic(self.began.elapsed()), wall: self.wall.now() };
         if let Some(asleep) = shared.0.note(own) {
-            shared.1.slept(asleep);
+            shared.1.slept(asleep, own);
         }
         (own, shared)
     }
@@ -186,6 +213,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
+    use crate::network::test_support::node;
 
     fn at(ms: u64) -> Monotonic {
         Monotonic(Duration::from_millis(ms))
@@ -198,11 +226,12 @@ mod tests {
     #[test]
     fn until_three_nodes_answered_the_own_clock_counts() {
         let mut clock = NetworkClock::default();
-        clock.heard(UnixMillis(5_000), at(0), at(0));
-        clock.heard(UnixMillis(5_000), at(0), at(0));
-        assert_eq!(clock.now(now(10, 77)), UnixMillis(77));
+        for n in [1, 2, 2, 2] {
+            clock.heard(node(n), UnixMillis(5_000), at(0), at(0));
+        }
+        assert_eq!(clock.now(now(10, 77)), UnixMillis(77), "two of them, however often");
         assert_eq!(clock.own_ahead(now(10, 77)), None);
-        clock.heard(UnixMillis(5_000), at(0), at(0));
+        clock.heard(node(3), UnixMillis(5_000), at(0), at(0));
         assert_eq!(clock.now(now(10, 77)), UnixMillis(5_010));
         assert_eq!(clock.own_ahead(now(10, 5_110)), Some(100));
     }
@@ -210,8 +239,8 @@ mod tests {
     #[test]
     fn a_liar_in_the_minority_and_a_jump_of_the_own_clock_change_nothing() {
         let mut clock = NetworkClock::default();
-        for time in [1_000, u64::MAX, 1_002] {
-            clock.heard(UnixMillis(time), at(0), at(0));
+        for (time, n) in [1_000, u64::MAX, 1_002].into_iter().zip(0..) {
+            clock.heard(node(n), UnixMillis(time), at(0), at(0));
         }
         assert_eq!(clock.now(now(500, 0)), UnixMillis(1_502));
         assert_eq!(clock.now(now(500, u64::MAX)), UnixMillis(1_502));
@@ -220,8 +249,8 @@ mod tests {
     #[test]
     fn half_of_the_round_trip_is_taken_off() {
         let mut clock = NetworkClock::default();
-        for _ in 0..3 {
-            clock.heard(UnixMillis(10_000), at(100), at(300));
+        for n in 0..3 {
+            clock.heard(node(n), UnixMillis(10_000), at(100), at(300));
         }
         assert_eq!(clock.now(now(300, 0)), UnixMillis(10_100));
     }
@@ -231,10 +260,60 @@ mod tests {
         let mut clock = NetworkClock::default();
         clock.refused(Minute(100), at(0));
         assert_eq!(clock.now(now(500, 5)), UnixMillis(6_030_500));
-        for _ in 0..3 {
-            clock.heard(UnixMillis(9_000), at(0), at(0));
+        for n in 0..3 {
+            clock.heard(node(n), UnixMillis(9_000), at(0), at(0));
         }
         assert_eq!(clock.now(now(500, 5)), UnixMillis(9_500));
+    }
+
+    #[test]
+    fn half_of_the_nodes_do_not_move_the_clock_away_from_the_machines() {
+        let lie = 7_200_000;
+        for own in [10_000, lie + 10_000] {
+            let mut clock = NetworkClock::default();
+            for (time, n) in [10_000, 10_001, lie + 10_000, lie + 10_001].into_iter().zip(0..) {
+                clock.heard(node(n), UnixMillis(time), at(0), at(0));
+            }
+            assert!(clock.now(now(0, own)).0.abs_diff(own) <= 1, "{own}");
+        }
+        let mut clock = NetworkClock::default();
+        for (time, n) in [10_000, lie, 10_001].into_iter().zip(0..) {
+            clock.heard(node(n), UnixMillis(time), at(0), at(0));
+        }
+        // Each node counts once, and by what it said last.
+        for _ in 0..SAMPLES {
+            clock.heard(node(1), UnixMillis(lie), at(0), at(0));
+        }
+        assert_eq!(clock.now(now(0, 5)), UnixMillis(10_001));
+        clock.heard(node(1), UnixMillis(9_999), at(0), at(0));
+        assert_eq!(clock.now(now(0, 5)), UnixMillis(10_000));
+    }
+
+    #[test]
+    fn builds_refused_again_and_again_mend_a_clock_that_nodes_have_set_wrong() {
+        let poisoned = || {
+            let mut clock = NetworkClock::default();
+            for n in 0..3 {
+                clock.heard(node(n), UnixMillis(9_000_000), at(0), at(0));
+            }
+            clock
+        };
+        let mut clock = poisoned();
+        for _ in 1..REFUSALS {
+            clock.refused(Minute(100), at(0));
+        }
+        assert_eq!(clock.now(now(0, 5)), UnixMillis(9_000_000), "that may be one hop's clock");
+        clock.accepted();
+        for _ in 1..REFUSALS {
+            clock.refused(Minute(100), at(0));
+        }
+        assert_eq!(clock.now(now(0, 5)), UnixMillis(9_000_000), "a path was built in between");
+        clock.refused(Minute(100), at(0));
+        assert_eq!(clock.now(now(0, 5)), UnixMillis(6_030_000));
+        for n in 3..6 {
+            clock.heard(node(n), UnixMillis(6_000_000), at(0), at(0));
+        }
+        assert_eq!(clock.now(now(0, 5)), UnixMillis(6_000_000), "and nodes say better afterwards");
     }
 
     #[test]
@@ -252,10 +331,10 @@ mod tests {
     #[test]
     fn after_a_sleep_the_networks_time_has_gone_on_and_a_hop_may_still_mend_it() {
         let mut clock = NetworkClock::default();
-        for _ in 0..3 {
-            clock.heard(UnixMillis(1_000_000), at(0), at(0));
+        for n in 0..3 {
+            clock.heard(node(n), UnixMillis(1_000_000), at(0), at(0));
         }
-        clock.slept(Duration::from_secs(7200));
+        clock.slept(Duration::from_secs(7200), now(0, 1_000_000));
         assert_eq!(clock.now(now(500, 5)), UnixMillis(1_000_500 + 7_200_000));
         clock.refused(Minute(100), at(0));
         assert_eq!(clock.now(now(500, 5)), UnixMillis(6_030_500), "the clock was set, and the machine had not slept");
@@ -275,8 +354,8 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut clock = NetworkClock::default();
-        for _ in 0..1000 {
-            clock.heard(UnixMillis(1), at(0), at(0));
+        for n in 0..=u8::MAX {
+            clock.heard(node(n), UnixMillis(1), at(0), at(0));
         }
         assert_eq!(clock.samples.len(), SAMPLES);
     }

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use rand_core::Rng;
 use sotto_proto::chain::{NodeRecord, SignedHeader};
 use sotto_proto::id::{ChainId, Height, NodeId, PublicKey};
+use sotto_proto::limits::RECENT_MAPS;
 use sotto_proto::network::NodeList;
 use sotto_proto::sign::Verify;
 use sotto_proto::time::UnixMillis;
@@ -28,6 +29,8 @@ use super::draw;
 
 /// Nodes that must agree.
 pub const WITNESSES: usize = 3;
+/// Blocks the last of the nodes may be behind the one before it: those further ahead have lists of a few heights only.
+const BEHIND: u64 = RECENT_MAPS as u64 / 2;
 /// Nodes that may be asked, if some do not answer.
 const CANDIDATES: usize = 9;
 /// A header further from the client's clock than this is reported, not believed, in either direction.
@@ -60,10 +63,12 @@ pub enum UpdateError {
     /// It equivocated before, and the evidence is kept.
     #[error("the chain's authority signed two blocks of one height: the node list is not renewed any more")]
     Stopped,
-    /// The nodes are behind what is known already.
-    #[error("the nodes asked are at height {found}, {known} is known")]
+    /// A node is behind what is known already, or too far behind the others.
+    #[error("{node} is at height {found}, {known} is known", node = .node.short())]
     Older {
-        /// What they are at.
+        /// Who.
+        node: NodeId,
+        /// What it is at.
         found: Height,
         /// What is known.
         known: Height,
@@ -83,6 +88,15 @@ pub enum UpdateError {
 }
 
 impl UpdateError {
+    /// Who is left out when others are asked: whoever told what cannot be true, or is behind.
+    #[must_use]
+    pub const fn left_out(&self) -> Option<NodeId> {
+        match self {
+            Self::Older { node, .. } => Some(*node),
+            other => other.liar(),
+        }
+    }
+
     /// Who told what cannot be true.
     #[must_use]
     pub const fn liar(&self) -> Option<NodeId> {
@@ -140,16 +154,19 @@ pub fn witnesses(nodes: &NodeList, avoid: &Avoid, rng: &mut dyn Rng) -> Result<V
     Ok(candidates.into_iter().take(most).map(|record| record.node).collect())
 }
 
-/// The height that is asked for: the least of three, which all of them have.
+/// The height that is asked for: the least of three, which all of them have. A node so far behind the others that they
+/// may not have its list any more does not count.
 ///
 /// # Errors
-/// [`UpdateError::TooFew`] if fewer answered, [`UpdateError::Older`] if it is below `known`.
-pub fn agreed_height(finals: &[Height], known: Height) -> Result<Height, UpdateError> {
-    if finals.len() < WITNESSES {
+/// [`UpdateError::TooFew`] if fewer answered, [`UpdateError::Older`] if one is below `known` or far behind the others.
+pub fn agreed_height(finals: &[(NodeId, Height)], known: Height) -> Result<Height, UpdateError> {
+    let mut sorted = finals.to_vec();
+    sorted.sort_unstable_by_key(|(node, height)| (*height, *node));
+    let [(node, found), (_, second), _, ..] = sorted[..] else {
         return Err(UpdateError::TooFew { answered: finals.len() });
-    }
-    let found = finals.iter().copied().min().unwrap_or(Height::ZERO);
-    if found < known { Err(UpdateError::Older { found, known }) } else { Ok(found) }
+    };
+    let known = known.max(second.minus(BEHIND));
+    if found < known { Err(UpdateError::Older { node, found, known }) } else { Ok(found) }
 }
 
 /// What headers are checked against.
@@ -276,19 +293,34 @@ mod tests {
         assert!(matches!(check(&other, &all_equal, NOW), Err(UpdateError::Equivocation(_))));
     }
 
+    /// What nodes 0, 1, … told.
+    fn told<const N: usize>(heights: [u64; N]) -> Vec<(NodeId, Height)> {
+        heights.into_iter().zip(0..).map(|(height, n)| (node(n), Height(height))).collect()
+    }
+
     #[test]
     fn fewer_than_three_do_not_do() {
         let (known, right) = (header(10, 1, &authority()), header(20, 1, &authority()));
         assert_eq!(check(&known, &[right.clone(), right], NOW), Err(UpdateError::TooFew { answered: 2 }));
         assert_eq!(check(&known, &[], NOW), Err(UpdateError::TooFew { answered: 0 }));
-        assert_eq!(agreed_height(&[Height(9); 2], Height(3)), Err(UpdateError::TooFew { answered: 2 }));
+        assert_eq!(agreed_height(&told([9, 9]), Height(3)), Err(UpdateError::TooFew { answered: 2 }));
     }
 
     #[test]
     fn the_least_height_counts_and_never_goes_back() {
-        assert_eq!(agreed_height(&[Height(22), Height(20), Height(21)], Height(20)), Ok(Height(20)));
-        let older = UpdateError::Older { found: Height(19), known: Height(20) };
-        assert_eq!(agreed_height(&[Height(22), Height(19), Height(21)], Height(20)), Err(older));
+        assert_eq!(agreed_height(&told([22, 20, 21]), Height(20)), Ok(Height(20)));
+        let older = UpdateError::Older { node: node(1), found: Height(19), known: Height(20) };
+        assert_eq!(older.left_out(), Some(node(1)), "others are asked");
+        assert_eq!(older.liar(), None, "it is no evidence");
+        assert_eq!(agreed_height(&told([22, 19, 21]), Height(20)), Err(older));
+    }
+
+    #[test]
+    fn a_node_far_behind_the_others_is_left_out_and_one_far_ahead_changes_nothing() {
+        let older = UpdateError::Older { node: node(2), found: Height(91), known: Height(92) };
+        assert_eq!(agreed_height(&told([100, 101, 91]), Height(20)), Err(older));
+        assert_eq!(agreed_height(&told([100, 101, 92]), Height(20)), Ok(Height(92)));
+        assert_eq!(agreed_height(&told([100, u64::MAX, 101]), Height(20)), Ok(Height(100)));
     }
 
     #[test]

@@ -23,6 +23,12 @@ pub enum LookupError {
     /// It does not fit the question.
     #[error("an answer that does not fit the question")]
     Nonsense,
+    /// A final height that neither another node nor the node list bears out.
+    #[error("a height that nobody else confirms")]
+    Alone,
+    /// Many answers, each in time, that together took too long.
+    #[error("not everything in time")]
+    Slow,
 }
 
 /// An open tunnel to a node that is asked about the list.
@@ -43,7 +49,7 @@ impl Lookup {
         let (tunnel, answer) = Tunnel::connect(path, to, Some(question)).await?;
         match list_answer(answer.ok_or(LookupError::Nonsense)?)? {
             ListResponse::Info(info) => {
-                clock.heard(info.time, asked);
+                clock.heard(to.node, info.time, asked);
                 Ok((Self { tunnel, node: to.node }, info))
             }
             _ => Err(LookupError::Nonsense),

@@ -249,6 +249,7 @@ impl Paths {
                     biased;
                     Some((build, chosen, built)) = builds.next() => match built {
                         Ok(path) => {
+                            self.clock.accepted();
                             self.note_silent(&race, chosen[0], &tried);
                             return Ok(path);
                         }

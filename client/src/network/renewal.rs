@@ -17,7 +17,6 @@ use super::light_client::UpdateError;
 #[derive(Debug)]
 pub struct Renewal {
     chain: ChainId,
-    from: NodeId,
     hashes: Buckets,
     nodes: NodeList,
     missing: BTreeSet<u8>,
@@ -40,7 +39,7 @@ impl Renewal {
         }
         let own = Buckets::new(&chain, present);
         let missing = (0..=u8::MAX).filter(|bucket| own.hash(*bucket) != hashes.hash(*bucket)).collect();
-        Ok(Self { chain, from, hashes, nodes: present.clone(), missing })
+        Ok(Self { chain, hashes, nodes: present.clone(), missing })
     }
 
     /// The buckets that are still to be fetched.
@@ -49,11 +48,11 @@ impl Renewal {
         &self.missing
     }
 
-    /// Takes buckets in the place of those that the list had.
+    /// Takes buckets that `from` sent in the place of those that the list had; they may come from anybody.
     ///
     /// # Errors
-    /// [`UpdateError::Incomplete`] naming who was asked if one is not what its hash says.
-    pub fn take(&mut self, buckets: &BTreeMap<u8, Vec<u8>>) -> Result<(), UpdateError> {
+    /// [`UpdateError::Incomplete`] naming `from` if one is not what its hash says.
+    pub fn take(&mut self, buckets: &BTreeMap<u8, Vec<u8>>, from: NodeId) -> Result<(), UpdateError> {
         for (bucket, bytes) in buckets {
             let old: Vec<_> = records_of(&self.nodes, *bucket).map(|record| record.node).collect();
             for node in &old {
@@ -62,7 +61,7 @@ impl Renewal {
             let is_read = read_bucket(*bucket, bytes, &mut self.nodes).is_ok();
             let records = records_of(&self.nodes, *bucket).map(|record| &**record);
             if !is_read || bucket_hash(&self.chain, *bucket, records) != self.hashes.hash(*bucket) {
-                return Err(UpdateError::Incomplete { node: self.from });
+                return Err(UpdateError::Incomplete { node: from });
             }
             self.missing.remove(bucket);
         }
@@ -142,7 +141,7 @@ mod tests {
         let mut renewal = renewal(&newer()).unwrap();
         for changed in [1, 2, 5] {
             assert_eq!(renewal.missing().first(), Some(&changed));
-            renewal.take(&bucket(&newer(), changed)).unwrap();
+            renewal.take(&bucket(&newer(), changed), node(changed)).unwrap();
         }
         assert!(renewal.missing().is_empty());
         assert_eq!(renewal.into_nodes(), newer());
@@ -168,7 +167,7 @@ mod tests {
         let cut = [(5, bucket(&newer(), 5).remove(&5).unwrap()[1..].to_vec())].into();
         let left_out = [(5, Vec::new())].into();
         for wrong in [bucket(&present(), 1), bucket(&present(), 2), of_other, cut, left_out] {
-            assert_eq!(renewal(&newer()).unwrap().take(&wrong), Err(LIAR), "{wrong:?}");
+            assert_eq!(renewal(&newer()).unwrap().take(&wrong, NodeId::new([7; 32])), Err(LIAR), "{wrong:?}");
         }
     }
 }

@@ -13,13 +13,14 @@
 //!
 //! Here is the order of things only; how a member is asked is the caller's business.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use sotto_proto::id::{Height, NodeId, SwarmId};
+use sotto_proto::limits::SURCHARGED_DIFFICULTY_MAX;
 use sotto_proto::request::{self, PublishOrder};
 use tokio::time::Instant;
 
@@ -53,7 +54,7 @@ pub enum StoreError {
     /// More work is asked for; the record is as good as before once that is done.
     #[error("difficulty {difficulty} is asked for")]
     Work {
-        /// The largest that was asked for.
+        /// What at least two members ask for, or the only one that answered; never more than a node may ask.
         difficulty: u32,
     },
     /// Its time is not good any more, or the clock is wrong.
@@ -169,17 +170,21 @@ fn judge<R>(stored: Stored<R>) -> Result<Stored<R>, StoreError> {
     if stored.receipts.len() >= STORED {
         return Ok(stored);
     }
-    let refusals = || {
-        stored.failed.iter().filter_map(|(_, error)| match error {
-            MemberError::Refused(error) => Some(error),
+    // Of each member one, though it may have been asked twice.
+    let refused: BTreeMap<NodeId, &request::Error> = stored
+        .failed
+        .iter()
+        .filter_map(|(node, error)| match error {
+            MemberError::Refused(error) => Some((*node, error)),
             MemberError::Unreachable(_) | MemberError::Nonsense(_) => None,
         })
-    };
-    let difficulty = refusals().filter_map(|error| match error {
+        .collect();
+    let refusals = || refused.values().copied();
+    let wanted = refusals().filter_map(|error| match error {
         request::Error::InsufficientWork { difficulty } => Some(*difficulty),
         _ => None,
     });
-    if let Some(difficulty) = difficulty.max() {
+    if let Some(difficulty) = difficulty(wanted, stored.receipts.len() + refused.len()) {
         return Err(StoreError::Work { difficulty });
     }
     let newest = refusals().filter_map(|error| match error {
@@ -196,6 +201,19 @@ fn judge<R>(stored: Stored<R>) -> Result<Stored<R>, StoreError> {
     match stored.failed.into_iter().next_back() {
         Some((_, last)) => Err(StoreError::TooFew { receipts, last }),
         None => Err(StoreError::TooFew { receipts, last: MemberError::Unreachable("no answer in time".into()) }),
+    }
+}
+
+/// What two members at least ask for. One alone is believed if nobody else answered at all: where another one took the
+/// record, or refused it for something else, the refusal is that member's failure. Nodes never ask for more than the
+/// largest surcharge, so whoever does so is not heard.
+fn difficulty(wanted: impl Iterator<Item = u32>, answered: usize) -> Option<u32> {
+    let mut wanted: Vec<u32> = wanted.filter(|difficulty| *difficulty <= SURCHARGED_DIFFICULTY_MAX).collect();
+    wanted.sort_unstable_by(|one, other| other.cmp(one));
+    match wanted[..] {
+        [_, second, ..] => Some(second),
+        [only] if answered == 1 => Some(only),
+        _ => None,
     }
 }
 
@@ -340,11 +358,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_must_change_is_said() {
         let work = |difficulty| refusing(request::Error::InsufficientWork { difficulty });
-        assert_eq!(run(&[work(3), work(9), work(4)]).await.result, Err(StoreError::Work { difficulty: 9 }));
+        assert_eq!(run(&[work(3), work(9), work(4)]).await.result, Err(StoreError::Work { difficulty: 4 }));
         assert_eq!(run(&[refusing(request::Error::Expired)]).await.result, Err(StoreError::Time));
         let wrong = |height| refusing(request::Error::WrongSwarm { swarm: SwarmId(height), height: Height(height) });
         let newest = StoreError::Swarm { swarm: SwarmId(8), height: Height(8) };
         assert_eq!(run(&[wrong(7), wrong(8), dead()]).await.result, Err(newest));
         assert!(run(&[work(3), quick(), quick()]).await.result.is_ok(), "two have it all the same");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_member_alone_does_not_decide_how_much_work_is_done() {
+        let work = |difficulty| refusing(request::Error::InsufficientWork { difficulty });
+        let asked = |difficulty| Err(StoreError::Work { difficulty });
+        assert_eq!(run(&[work(7), dead(), frozen()]).await.result, asked(7), "nobody else says anything");
+        assert_eq!(run(&[work(SURCHARGED_DIFFICULTY_MAX), work(3), work(3)]).await.result, asked(3));
+        for too_much in [SURCHARGED_DIFFICULTY_MAX + 1, u32::MAX] {
+            assert_eq!(run(&[work(too_much), work(3), work(5)]).await.result, asked(3));
+            let result = run(&[work(too_much), dead(), dead()]).await.result;
+            assert!(matches!(result, Err(StoreError::TooFew { receipts: 0, .. })), "{result:?}");
+        }
+        let result = run(&[quick(), work(9), dead()]).await.result;
+        assert!(matches!(result, Err(StoreError::TooFew { receipts: 1, .. })), "another one took it: {result:?}");
+        let wrong = refusing(request::Error::WrongSwarm { swarm: SwarmId(8), height: Height(8) });
+        let newest = StoreError::Swarm { swarm: SwarmId(8), height: Height(8) };
+        assert_eq!(run(&[work(9), wrong, dead()]).await.result, Err(newest));
     }
 }

@@ -63,8 +63,8 @@ impl<F: Future<Output = Option<Path>>> Ways<F> {
         let way = self.next(late).await;
         let looked = Lookup::connect(&way, to, clock).await;
         let is_answer = match &looked {
-            Ok(_) | Err(LookupError::Refused(_) | LookupError::Nonsense) => true,
             Err(LookupError::Tunnel(error)) => came_back(error, &way),
+            Ok(_) | Err(_) => true,
         };
         if is_answer {
             self.heard(&way);

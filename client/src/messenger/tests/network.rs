@@ -31,7 +31,7 @@ use sotto_proto::swarm::SwarmMap;
 use sotto_proto::time::{UnixMillis, UnixSeconds};
 use tempfile::TempDir;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use zeroize::Zeroizing;
 
 use crate::crypto::{self, SealContext};
@@ -40,8 +40,13 @@ use crate::store::{AccountName, Accounts, DeviceKey, Guard, Kdf, NewAccount, Ope
 
 pub(super) const HOPS: [u8; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 9];
 pub(super) const MEMBERS: [u8; 5] = [11, 12, 13, 14, 15];
+/// Those who kept the mail before, where a test says so.
+pub(super) const FORMER: [u8; 3] = [7, 8, 9];
 const SWARM: SwarmId = SwarmId(7);
 const HEIGHT: Height = Height(5);
+const WRONG_SWARM: Error = Error::WrongSwarm { swarm: SWARM, height: HEIGHT };
+/// Between two answers of a node that drips.
+const DRIP: Duration = Duration::from_millis(600);
 
 pub(super) fn node_of(seed: u8) -> NodeId {
     key(seed).node_id()
@@ -82,6 +87,12 @@ pub(super) struct Mailbox {
     /// Questions for mail, and subscriptions.
     pub(super) retrieves: AtomicUsize,
     pub(super) subscriptions: AtomicUsize,
+    /// Who took subscriptions, in order.
+    pub(super) subscribed: Mutex<Vec<u8>>,
+    /// Members that refuse subscriptions, and how often they did.
+    pub(super) refusing: Mutex<BTreeMap<u8, usize>>,
+    /// How many of [`FORMER`] still keep the mail.
+    pub(super) keeping: AtomicUsize,
 }
 
 impl Mailbox {
@@ -150,6 +161,7 @@ pub(super) struct World {
     port: u16,
     pub(super) mailbox: Arc<Mailbox>,
     silent: BTreeMap<u8, Arc<AtomicBool>>,
+    dripping: BTreeMap<u8, Arc<AtomicBool>>,
     running: BTreeMap<u8, JoinHandle<()>>,
     /// Connections of each node.
     established: BTreeMap<u8, Arc<AtomicUsize>>,
@@ -177,6 +189,9 @@ impl World {
             grown: watch::channel(0).0,
             retrieves: AtomicUsize::new(0),
             subscriptions: AtomicUsize::new(0),
+            subscribed: Mutex::default(),
+            refusing: Mutex::default(),
+            keeping: AtomicUsize::new(0),
         };
         let all = HOPS.iter().chain(&MEMBERS);
         let mut world = Self {
@@ -189,6 +204,7 @@ impl World {
             port: 20_000 + u16::try_from(std::process::id() % 12_000).unwrap(),
             mailbox: Arc::new(mailbox),
             silent: all.clone().map(|seed| (*seed, Arc::default())).collect(),
+            dripping: all.clone().map(|seed| (*seed, Arc::default())).collect(),
             running: BTreeMap::new(),
             established: BTreeMap::new(),
             list: Arc::default(),
@@ -237,6 +253,24 @@ impl World {
             list_root: list_root_of(&self.chain, nodes),
         };
         header.sign(&key(99), &self.chain)
+    }
+
+    /// The list of the block before, in which hops 7 to 9 kept the mail, and its header.
+    pub(super) fn before_move(&self) -> (SignedHeader, NodeList) {
+        let swarm = |seed| FORMER.contains(&seed).then_some(SwarmId(SWARM.0 - 1));
+        let old = |seed| NodeRecord { swarm: swarm(seed), ..self.record(seed) };
+        let nodes = HOPS.iter().chain(&MEMBERS).map(|seed| (node_of(*seed), Arc::new(old(*seed)))).collect();
+        (self.header_of(Height(HEIGHT.0 - 1), &nodes), nodes)
+    }
+
+    /// The list of the block before, in which the records of all hops were others, and its header.
+    pub(super) fn before_all(&self) -> (SignedHeader, NodeList) {
+        let mut nodes = self.list();
+        for seed in HOPS {
+            let old = NodeRecord { region: "us".parse().unwrap(), ..self.record(seed) };
+            nodes.insert(old.node, Arc::new(old));
+        }
+        (self.header_of(Height(HEIGHT.0 - 1), &nodes), nodes)
     }
 
     /// The list of the block before, in which only the record of `seed` was another, and its header.
@@ -295,6 +329,8 @@ impl World {
             mailbox: Arc::clone(&self.mailbox),
             list: Arc::clone(&self.list),
             silent: Arc::clone(&self.silent[&seed]),
+            dripping: Arc::clone(&self.dripping[&seed]),
+            drops: JoinSet::new(),
             subscribers: BTreeMap::new(),
         };
         let task = tokio::spawn(async move {
@@ -316,6 +352,11 @@ impl World {
         for seed in seeds {
             self.silent[seed].store(silent, Ordering::Relaxed);
         }
+    }
+
+    /// From now on the node has more for every reader, and for the list one bucket an answer, each after [`DRIP`].
+    pub(super) fn set_dripping(&self, seed: u8) {
+        self.dripping[&seed].store(true, Ordering::Relaxed);
     }
 
     /// The client's data directory.
@@ -397,6 +438,9 @@ struct Node {
     mailbox: Arc<Mailbox>,
     list: Arc<ListDesk>,
     silent: Arc<AtomicBool>,
+    dripping: Arc<AtomicBool>,
+    /// Answers of one that drips.
+    drops: JoinSet<(TunnelId, SwarmResponse)>,
     subscribers: BTreeMap<TunnelId, u64>,
 }
 
@@ -416,6 +460,9 @@ impl Node {
                     _ => {}
                 },
                 Ok(()) = grown.changed() => self.push(&network),
+                Some(Ok((tunnel, answer))) = self.drops.join_next() => {
+                    network.tunnel_answer(tunnel, answer, false);
+                }
             }
         }
     }
@@ -424,6 +471,11 @@ impl Node {
         if self.silent.load(Ordering::Relaxed) {
             return;
         }
+        if self.is_former() {
+            for tunnel in std::mem::take(&mut self.subscribers).into_keys() {
+                network.tunnel_answer(tunnel, SwarmResponse::Error(WRONG_SWARM), false);
+            }
+        }
         for (tunnel, seq) in &mut self.subscribers {
             let records = self.mailbox.after(*seq);
             *seq = records.next_seq;
@@ -431,13 +483,59 @@ impl Node {
         }
     }
 
+    /// Whether it takes no subscription, which is counted.
+    fn refuses(&self) -> bool {
+        let mut refusing = self.mailbox.refusing.lock().unwrap();
+        refusing.get_mut(&self.seed).map(|refusals| *refusals += 1).is_some()
+    }
+
+    /// Whether others keep the mail by now.
+    fn is_former(&self) -> bool {
+        FORMER[self.mailbox.keeping.load(Ordering::Relaxed)..].contains(&self.seed)
+    }
+
+    /// What it lets wait if it drips.
+    fn drop_of(&self, request: &SwarmRequest) -> Option<SwarmResponse> {
+        match request {
+            SwarmRequest::Retrieve(read) if read.read().cursor.seq > 0 => {
+                let next_seq = read.read().cursor.seq + 1;
+                let records = Records { epoch: 1, records: Vec::new(), next_seq, more: true, syncing: false };
+                Some(SwarmResponse::Records(records))
+            }
+            SwarmRequest::List(ListRequest::Buckets { height, buckets }) => {
+                let one =
+                    ListRequest::Buckets { height: *height, buckets: buckets.first().copied().into_iter().collect() };
+                Some(SwarmResponse::List(self.list.answer(&self.chain, one)))
+            }
+            _ => None,
+        }
+    }
+
     fn answer(&mut self, network: &Network, tunnel: TunnelId, request: SwarmRequest) {
+        if self.dripping.load(Ordering::Relaxed)
+            && let Some(answer) = self.drop_of(&request)
+        {
+            self.drops.spawn(async move {
+                tokio::time::sleep(DRIP).await;
+                (tunnel, answer)
+            });
+            return;
+        }
         let answer = match request {
+            SwarmRequest::Retrieve(_) | SwarmRequest::Subscribe(_) if self.is_former() => {
+                SwarmResponse::Error(WRONG_SWARM)
+            }
+            SwarmRequest::Retrieve(read) if self.dripping.load(Ordering::Relaxed) => {
+                let records = Records { more: true, ..self.mailbox.after(read.read().cursor.seq) };
+                SwarmResponse::Records(Records { next_seq: records.next_seq.max(1), ..records })
+            }
             SwarmRequest::Retrieve(read) => {
                 self.mailbox.retrieves.fetch_add(1, Ordering::Relaxed);
                 SwarmResponse::Records(self.mailbox.after(read.read().cursor.seq))
             }
+            SwarmRequest::Subscribe(_) if self.refuses() => SwarmResponse::Error(Error::Busy),
             SwarmRequest::Subscribe(read) => {
+                self.mailbox.subscribed.lock().unwrap().push(self.seed);
                 self.mailbox.subscriptions.fetch_add(1, Ordering::Relaxed);
                 let records = self.mailbox.after(read.read().cursor.seq);
                 self.subscribers.insert(tunnel, records.next_seq);

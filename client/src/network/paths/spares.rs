@@ -91,7 +91,10 @@ impl Paths {
         while let Some(joined) = self.spares.builds.try_join_next() {
             let Ok(Build { purpose, chosen, built }) = joined else { continue };
             match built {
-                Ok(path) => self.held.push((purpose, path)),
+                Ok(path) => {
+                    self.clock.accepted();
+                    self.held.push((purpose, path));
+                }
                 Err(error) => {
                     tracing::debug!(%error, "a second path was not built");
                     self.note_spare_failure(&error, &chosen);

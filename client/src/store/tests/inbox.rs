@@ -50,6 +50,17 @@ fn cover_and_noise_are_remembered_and_not_shown_and_newer_kinds_are_kept() {
 }
 
 #[test]
+fn what_a_later_version_wrote_is_taken_in_once_under_whatever_record() {
+    let (_dir, _, mut alice) = alice();
+    let newer = |kind, body: &[u8]| Some(Letter::Newer { kind, body: body.to_vec() });
+    let same: Vec<_> = (1..=5).map(|record| arrival(record, newer(9, b"later"))).collect();
+    assert_eq!(alice.store.take_in(&page(None, same)).unwrap().len(), 1);
+    let others = vec![arrival(6, newer(9, b"other")), arrival(7, newer(8, b"later")), arrival(8, newer(9, b"later"))];
+    assert_eq!(alice.store.take_in(&page(None, others)).unwrap().len(), 2, "another body, or another kind");
+    assert_eq!(alice.store.unshown(10).unwrap().len(), 3);
+}
+
+#[test]
 fn what_was_shown_is_not_shown_again_and_can_still_be_read() {
     let (dir, _, mut alice) = alice();
     let arrivals = (1..=5).map(|i| arrival(i, letter(2, i, &i.to_string()))).collect();

@@ -1,0 +1,106 @@
+//! The pages of a poll: the first ones of all members, and those behind them.
+//!
+//! ```text
+//! member 1 ── first page ─┐             ┌─ more ── page ── page ── everything
+//! member 2 ── first page ─┴─ taken in ──┴─ more ──── … drips … ──── late
+//! ```
+//!
+//! Whoever has more is read beside the others, and all of them together only for so long: a member that hands out its
+//! pages one by one, each just in time, holds up nobody. What came of it counts, and its cursor is behind that.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use sotto_behaviours::tunnel::client::Tunnel;
+use sotto_proto::id::NodeId;
+use sotto_proto::request::{Cursor, Records, Retrieve, SwarmRequest};
+use tokio::time::{Instant, timeout_at};
+
+use super::receiving::{MemberFailure, records_of};
+use super::{Error, Messenger};
+use crate::store::InboxMessage;
+
+/// Pages of one member in one poll: what a mailbox may hold twice over.
+const PAGES: usize = 256;
+/// How long the pages behind the first ones may take, in times of what one answer may: the rest comes with the next poll.
+const PATIENCE_TIMES: u32 = 3;
+
+/// A member whose first page came.
+pub(super) struct Reading {
+    node: NodeId,
+    tunnel: Tunnel,
+    cursor: Cursor,
+    pages: usize,
+}
+
+impl Reading {
+    pub(super) fn new(node: NodeId, tunnel: Tunnel) -> Self {
+        Self { node, tunnel, cursor: Cursor::default(), pages: 0 }
+    }
+
+    async fn next(mut self, question: SwarmRequest) -> (Self, Result<Records, MemberFailure>) {
+        let answer = self.tunnel.request(question).await;
+        (self, answer.map_err(MemberFailure::from).and_then(records_of))
+    }
+
+    /// Whether a page leads on, and there were not too many.
+    const fn is_sensible(&self, next: &Records) -> bool {
+        self.pages < PAGES && (!next.more || next.next_seq > self.cursor.seq)
+    }
+}
+
+/// How a member was read.
+pub(super) enum Outcome {
+    /// It told everything it has.
+    Everything {
+        /// Whether it is still taking over records itself.
+        syncing: bool,
+    },
+    /// It failed behind its first page.
+    Failed(MemberFailure),
+    /// It has more, and took too long.
+    Late,
+}
+
+impl Messenger {
+    /// Takes in the first pages, and those behind them as they come. Says how each member was read; `messages` are the
+    /// new ones of all of them.
+    ///
+    /// # Errors
+    /// [`Error`] of the store.
+    pub(super) async fn take_pages(
+        &mut self,
+        first: impl IntoIterator<Item = (Reading, Records)>,
+        messages: &mut Vec<InboxMessage>,
+    ) -> Result<Vec<(NodeId, Outcome)>, Error> {
+        let until = Instant::now() + self.patience * PATIENCE_TIMES;
+        let mut arrived: VecDeque<_> = first.into_iter().collect();
+        let (mut asked, mut pending, mut read) = (BTreeSet::new(), FuturesUnordered::new(), Vec::new());
+        loop {
+            while let Some((mut reading, records)) = arrived.pop_front() {
+                let (node, more, syncing) = (reading.node, records.more, records.syncing);
+                reading.cursor = Cursor { epoch: records.epoch, seq: records.next_seq };
+                reading.pages += 1;
+                messages.extend(self.take_in(node, records)?);
+                if !more {
+                    read.push((node, Outcome::Everything { syncing }));
+                    continue;
+                }
+                let question = self.asking().sign::<Retrieve>(self.account.account(), node, Some(reading.cursor));
+                asked.insert(node);
+                pending.push(reading.next(SwarmRequest::Retrieve(question)));
+            }
+            let Ok(next) = timeout_at(until, pending.next()).await else { break };
+            let Some((reading, answer)) = next else { break };
+            asked.remove(&reading.node);
+            match answer {
+                Ok(records) if reading.is_sensible(&records) => arrived.push_back((reading, records)),
+                Ok(_) => read.push((reading.node, Outcome::Failed(MemberFailure::Nonsense))),
+                Err(failure) => read.push((reading.node, Outcome::Failed(failure))),
+            }
+        }
+        read.extend(asked.into_iter().map(|node| (node, Outcome::Late)));
+        Ok(read)
+    }
+}

@@ -1,0 +1,133 @@
+//! Members and witnesses that hold back, refuse and hand out drop by drop, and mail that has moved away from them.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use sotto_proto::chain::bucket_of;
+
+use super::network::{FORMER, HOPS, MEMBERS, World, node_of};
+use super::{PATIENCE, following, next, received, until_subscribed};
+use crate::messenger::{Error, Messenger};
+use crate::network::directory::Directory;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_drips_its_pages_is_late_like_any_other_and_what_came_counts() {
+    let mut world = World::new(12);
+    let mut messenger = world.messenger([1, 2, 3], Duration::from_secs(3)).await;
+    world.deliver("one");
+    world.set_dripping(11);
+    let began = Instant::now();
+    let first = messenger.receive().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(first.messages.len(), 1);
+    assert!((1..MEMBERS.len()).contains(&first.answered) && !first.caught_up, "not all told everything: {first:?}");
+    let cursor = messenger.account().store.cursor(&messenger.address(), &node_of(11)).unwrap();
+    assert!(cursor.is_some_and(|cursor| cursor.seq > 1), "{cursor:?}");
+    let nodes = messenger.directory.nodes().clone();
+    assert!(messenger.paths.shunned(&nodes).contains(&node_of(11)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_witness_that_drips_the_list_the_next_one_goes_on_with_what_is_missing() {
+    let world = World::new(13);
+    // Nine buckets at one every 600 ms are more than one witness may take.
+    let mut messenger = world.messenger([1, 2, 3], Duration::from_secs(2)).await;
+    let (newest, fetched) = (messenger.directory.clone(), messenger.clock().own().wall);
+    let (header, nodes) = world.before_all();
+    messenger.directory = Directory::new(header, nodes, fetched, true).unwrap();
+    HOPS.iter().for_each(|seed| world.set_dripping(*seed));
+    let began = Instant::now();
+    messenger.refresh().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert_eq!(messenger.directory.nodes(), newest.nodes());
+    let told = world.list.buckets.lock().unwrap().clone();
+    let changed: BTreeSet<_> = HOPS.iter().map(|seed| bucket_of(&node_of(*seed))).collect();
+    assert_eq!(told.iter().copied().collect::<BTreeSet<_>>(), changed);
+    assert!(told.len() <= changed.len() + 2, "but for those under way, none is asked for twice: {told:?}");
+    let nodes = messenger.directory.nodes().clone();
+    assert!(!messenger.paths.shunned(&nodes).is_empty(), "whoever was slow is marked");
+}
+
+/// Has the messenger believe that those who kept the mail before still do.
+fn set_back(messenger: &mut Messenger, world: &World) {
+    let (header, nodes) = world.before_move();
+    messenger.directory = Directory::new(header, nodes, messenger.clock().own().wall, true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mail_that_has_moved_to_another_swarm_is_read_there_at_once() {
+    let mut world = World::new(14);
+    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
+    set_back(&mut messenger, &world);
+    world.deliver("moved");
+    let received = messenger.receive().await.unwrap();
+    assert_eq!(received.messages.len(), 1);
+    assert!(received.caught_up, "{received:?}");
+    assert_eq!(messenger.own_members().unwrap().len(), MEMBERS.len(), "the list is the new one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_cannot_be_had_does_not_fail_the_poll_that_brought_something() {
+    let mut world = World::new(15);
+    let mut messenger = world.messenger([1, 2, 3], Duration::from_secs(4)).await;
+    set_back(&mut messenger, &world);
+    assert!(!messenger.refresh_for(messenger.directory.header().header.height).await.unwrap(), "no newer one");
+    world.list.lying.store(true, Ordering::Relaxed);
+    world.deliver("where it was");
+    assert!(matches!(messenger.receive().await.unwrap_err(), Error::NoAnswer { asked: 3, .. }));
+    // One of the three keeps it still, the others speak of a list that is not to be had.
+    world.mailbox.keeping.store(1, Ordering::Relaxed);
+    assert_eq!(received(&mut messenger).await, ["where it was"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_move_with_the_mail_to_another_swarm() {
+    let mut world = World::new(16);
+    world.mailbox.keeping.store(FORMER.len(), Ordering::Relaxed);
+    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
+    set_back(&mut messenger, &world);
+    following(messenger, |mut told| async move {
+        until_subscribed(&world, 1).await;
+        world.deliver("where it was");
+        assert_eq!(next(&mut told).await, "where it was");
+        world.mailbox.keeping.store(0, Ordering::Relaxed);
+        let before = world.mailbox.subscriptions.load(Ordering::Relaxed);
+        world.deliver("where it is");
+        assert_eq!(next(&mut told).await, "where it is");
+        until_subscribed(&world, before + 1).await;
+        world.deliver("pushed there");
+        assert_eq!(next(&mut told).await, "pushed there");
+        assert!(told.try_recv().is_err(), "nothing is told twice");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_refuse_subscriptions_are_not_asked_again_while_there_are_others() {
+    let mut world = World::new(17);
+    world.mailbox.refusing.lock().unwrap().extend(MEMBERS[..3].iter().map(|seed| (*seed, 0)));
+    following(world.messenger([1, 2, 3], PATIENCE).await, |mut told| async move {
+        until_subscribed(&world, 1).await;
+        world.deliver("pushed");
+        assert_eq!(next(&mut told).await, "pushed");
+        let refusals: usize = world.mailbox.refusing.lock().unwrap().values().sum();
+        assert!(refusals <= 5, "each of the three once, or a little more on a busy machine: {refusals}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_that_freeze_do_not_pass_for_a_quiet_mailbox() {
+    let mut world = World::new(18);
+    following(world.messenger([1, 2, 3], Duration::from_secs(2)).await, |mut told| async move {
+        until_subscribed(&world, 1).await;
+        let frozen = world.mailbox.subscribed.lock().unwrap().clone();
+        world.set_silent(&frozen, true);
+        let began = Instant::now();
+        world.deliver("told elsewhere");
+        assert_eq!(next(&mut told).await, "told elsewhere");
+        assert!(began.elapsed() > Duration::from_secs(5), "nobody pushed it: {:?}", began.elapsed());
+    })
+    .await;
+}
