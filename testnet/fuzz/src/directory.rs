@@ -49,14 +49,14 @@ pub(crate) fn renewal(input: &[u8]) {
             _ => bytes = input.chunk().to_vec(),
         }
         let honest = bytes == bucket(index);
-        let taken = renewal.take(&[(index, bytes)].into()).is_ok();
+        let taken = renewal.take(&[(index, bytes)].into(), node(200)).is_ok();
         assert!(taken || !honest, "the truth is not taken");
         if !taken {
             return;
         }
     }
     for index in renewal.missing().clone() {
-        renewal.take(&[(index, bucket(index))].into()).expect("the truth");
+        renewal.take(&[(index, bucket(index))].into(), node(200)).expect("the truth");
     }
     assert!(renewal.into_nodes() == *new, "another list than the header's");
 }
