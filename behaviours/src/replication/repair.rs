@@ -51,6 +51,10 @@ const AGAIN: Duration = Duration::from_secs(12);
 const SESSIONS: usize = 64;
 /// Members that a newcomer must have caught up with: one alone may withhold.
 const CAUGHT_UP_WITH: usize = 2;
+/// Where there are more than so many others, it must have asked one more: two may lie together.
+const FEW: usize = 3;
+/// Those, and that one.
+const ASKED: usize = CAUGHT_UP_WITH + 1;
 
 /// The rules of repair at one member.
 #[derive(Debug, Default)]
@@ -67,6 +71,8 @@ pub struct Repair {
     next_round: Monotonic,
     /// Members with whom nothing was left to exchange at one time since the swarm was joined.
     caught_up_with: BTreeSet<NodeId>,
+    /// They, and those with whom an exchange broke off.
+    asked: BTreeSet<NodeId>,
     shunned: Shunned,
     exchange: Option<Exchange>,
     compared: Option<Compared>,
@@ -84,6 +90,7 @@ impl Repair {
     pub fn restart(&mut self) {
         self.exchange = None;
         self.caught_up_with.clear();
+        self.asked.clear();
         self.shunned.clear();
         self.due = self.members.iter().copied().collect();
     }
@@ -99,11 +106,12 @@ impl Repair {
         self.compared.take()
     }
 
-    /// Whether everything the swarm had when the node joined it is here, as far as two members can tell. `others` is
-    /// how many other members the swarm has.
+    /// Whether everything the swarm had when the node joined it is here, as far as two members can tell, and a third one
+    /// if the swarm is not small and so many are connected. `others` is how many other members the swarm has.
     #[must_use]
     pub fn is_caught_up(&self, others: usize) -> bool {
-        self.caught_up_with.len() >= others.min(CAUGHT_UP_WITH)
+        let asked = if others > FEW { self.members.len().min(ASKED) } else { 0 };
+        self.caught_up_with.len() >= others.min(CAUGHT_UP_WITH) && self.asked.len() >= asked
     }
 
     /// When [`Repair::poll`] has something to do at the latest.
@@ -287,7 +295,7 @@ impl Repair {
             return None;
         }
         let goes_on = page.goes_on(missing.len());
-        exchange.complete &= !taken.postponed;
+        exchange.complete &= (goes_on || missing.is_empty()) && taken.refused == 0 && !taken.postponed;
         // What did not fit is asked for again; what is missing from the last page is gone.
         if goes_on {
             exchange.need.extend(missing);
@@ -355,12 +363,14 @@ impl Repair {
     /// Nothing is left to exchange.
     fn finish(&mut self, node: NodeId) {
         self.caught_up_with.insert(node);
+        self.asked.insert(node);
         self.shunned.remove(&node);
     }
 
     /// An exchange broke off, if it is `wrong` with something that no honest member says.
     fn give_up(&mut self, node: NodeId, patience: Patience, reason: &str, wrong: bool, now: Monotonic) {
         tracing::debug!(node = node.short(), reason, "repair broke off");
+        self.asked.insert(node);
         if wrong || patience.is_short() {
             self.shunned.add(node, wrong, now);
         }

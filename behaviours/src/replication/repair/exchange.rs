@@ -23,7 +23,7 @@ pub(super) struct Exchange {
     pub(super) need: VecDeque<ItemId>,
     /// Items to give.
     pub(super) have: VecDeque<ItemId>,
-    /// The session found all there are.
+    /// The session found all there are, and what the other member claimed to have it brought.
     pub(super) complete: bool,
     /// Items that were new here, or left for the other member, since the session.
     pub(super) moved: usize,

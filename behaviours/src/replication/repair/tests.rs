@@ -1,4 +1,5 @@
 mod wasting;
+mod withholding;
 
 use std::collections::BTreeMap;
 
