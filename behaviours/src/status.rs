@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sotto_proto::id::NodeId;
-use sotto_proto::limits::{CLOCK_OFFSET_MAX, CLOCK_SAMPLES, STATUS_INTERVAL};
+use sotto_proto::limits::{CLOCK_OFFSET_MAX, CLOCK_PEERS, CLOCK_SAMPLES, STATUS_INTERVAL};
 use sotto_proto::time::{Monotonic, Now, UnixMillis};
 
 /// Samples older than this many intervals do not count.
@@ -92,18 +92,26 @@ impl Status {
     }
 }
 
+/// Whom to compare clocks with: all members of the own swarm, and where they are fewer than [`CLOCK_PEERS`], as many of
+/// `others`, the first ones, as make up that number. Of four mates two that lie are half of the swarm.
+pub fn whom(mates: Vec<NodeId>, others: impl IntoIterator<Item = NodeId>) -> Vec<NodeId> {
+    let lacking = CLOCK_PEERS.saturating_sub(mates.len());
+    mates.into_iter().chain(others.into_iter().take(lacking)).collect()
+}
+
 fn is_off(millis: i64) -> bool {
     millis.unsigned_abs() > millis_of(CLOCK_OFFSET_MAX)
 }
 
-/// Of sorted values; between the two in the middle if their number is even.
+/// Of sorted values; if their number is even, the one of the two in the middle that is nearer to zero: half of the peers
+/// do not outvote the own clock, and between the two lies what a liar makes of it.
 fn median(sorted: &[i64]) -> Option<i64> {
     let upper = *sorted.get(sorted.len() / 2)?;
     if sorted.len() % 2 == 1 {
         return Some(upper);
     }
     let lower = *sorted.get(sorted.len() / 2 - 1)?;
-    Some(lower.midpoint(upper))
+    Some(if lower.unsigned_abs() <= upper.unsigned_abs() { lower } else { upper })
 }
 
 /// Wall clock − monotonic clock, milliseconds. What a peer claims may be anything.
@@ -170,6 +178,30 @@ mod tests {
     fn liars_in_the_minority_do_not_move_the_median() {
         let status = asked(&[0, 0, i64::MAX / 2, -1_700_000_000_000, 0]);
         assert_eq!(status.offset(now(0, 0)).unwrap().millis, 0);
+    }
+
+    #[test]
+    fn half_of_the_peers_do_not_outvote_the_own_clock() {
+        const LIE: i64 = 7_200_000;
+        for skews in [[0, 0, LIE, LIE], [-LIE, -LIE, 0, 0], [LIE, 3, LIE, -2]] {
+            let offset = asked(&skews).offset(now(0, 0)).unwrap();
+            assert!(!offset.off && offset.millis.abs() < 10, "{skews:?}: {}", offset.millis);
+        }
+        // All four say that the own clock is wrong, and so it is.
+        let offset = asked(&[0, 0, 5, 5]).offset(now(0, LIE)).unwrap();
+        assert_eq!((offset.millis, offset.off), (5 - LIE, true));
+    }
+
+    #[test]
+    fn a_few_mates_are_joined_by_so_many_others_that_two_of_four_lie_in_vain() {
+        let nodes = |numbers: std::ops::Range<u8>| numbers.map(node).collect::<Vec<_>>();
+        for (mates, others, expected) in [(0, 30, 7), (2, 30, 7), (4, 30, 7), (4, 1, 5), (4, 0, 4), (9, 30, 9)] {
+            let whom = whom(nodes(0..mates), nodes(100..100 + others));
+            assert_eq!(whom.len(), expected);
+            assert!(nodes(0..mates).iter().all(|mate| whom.contains(mate)));
+        }
+        let status = asked(&[0, 0, 7_200_000, 7_200_000, 0, 0, 7_200_000]);
+        assert_eq!(status.offset(now(0, 0)).unwrap().millis, 0, "and a liar among the others changes nothing");
     }
 
     #[test]

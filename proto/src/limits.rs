@@ -144,6 +144,9 @@ pub const STATUS_INTERVAL: Duration = Duration::from_secs(30);
 pub const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(60);
 /// Neighbours' clocks that make a median.
 pub const CLOCK_SAMPLES: usize = 3;
+/// Neighbours that are asked for their clocks where there are so many, members of the own swarm first. Odd, and two may be
+/// silent before the rest is fewer than five.
+pub const CLOCK_PEERS: usize = 7;
 /// A request in the first message of a tunnel, at the largest flight.
 pub const REQUEST_MAX: usize = request_bytes(TUNNEL_CELLS);
 /// An answer in a tunnel: the largest of [`ANSWER_CELLS`].

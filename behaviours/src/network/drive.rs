@@ -10,7 +10,7 @@ use libp2p::metrics::Recorder as _;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, ping};
 use sotto_proto::id::{Height, NodeId};
-use sotto_proto::limits::{CLOCK_SAMPLES, FINAL_DEPTH};
+use sotto_proto::limits::FINAL_DEPTH;
 use sotto_proto::network::NetworkView;
 use sotto_proto::request::{ChainRequest, ChainResponse, StatusRequest, StatusResponse};
 use sotto_proto::time::Monotonic;
@@ -20,6 +20,8 @@ use super::outbox::{Protocol, Purpose};
 use super::{Event, FetchId, Network, Request, RequestError, Role, TICK};
 use crate::chain_sync::state::{Failure, Output};
 use crate::gated::Gated;
+use crate::membership::Direction;
+use crate::status::whom;
 use crate::{gossip, membership, onion, peer, transport};
 
 /// How often a peer is reported to be of another network.
@@ -142,7 +144,8 @@ impl Network {
         self.swarm.behaviour_mut().membership.deaf(&deaf);
     }
 
-    /// Members of the own swarm are asked for their clocks; where they are too few, all neighbours in the mesh.
+    /// Members of the own swarm are asked for their clocks; where they are few, other neighbours in the mesh as well, and
+    /// of those first whom this node chose to dial: who dials it chooses it.
     fn ask_for_status(&mut self, now: Monotonic) {
         if self.role == Role::Client {
             return;
@@ -150,12 +153,11 @@ impl Network {
         let view = Arc::clone(&self.view.borrow());
         let gate = self.swarm.behaviour().status.as_ref();
         let open = |node: &NodeId| gate.is_some_and(|gate| gate.is_open(&peer::peer_id(node)));
-        let mut peers: Vec<NodeId> = self.connected().filter(open).collect();
-        if self.swarm.behaviour().membership.state().members().1 >= CLOCK_SAMPLES {
-            peers.retain(|node| self.swarm_mates.contains(node));
-        }
+        let (mates, mut others): (Vec<NodeId>, Vec<NodeId>) =
+            self.connected().filter(open).partition(|node| self.swarm_mates.contains(node));
+        others.sort_by_key(|node| !self.directions(node).any(|direction| direction == Direction::Dialed));
         let final_height = view.current().height;
-        for node in self.status.due(peers, now) {
+        for node in self.status.due(whom(mates, others), now) {
             let request = Request::Status(StatusRequest { time: self.clock.now().wall, final_height });
             // A peer that is too busy for it is asked in the next round.
             let _busy = self.send(node, Purpose::Status(now), request);

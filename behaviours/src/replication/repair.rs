@@ -5,25 +5,43 @@
 //! With one drawn by lot every half minute, what two of five had and gossip had lost took the others up to a minute: the
 //! simulator says so. An exchange that breaks is simply forgotten; the next one finds what is still missing.
 //!
+//! A member may answer as it likes, and must not keep this one from the others by it.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `acts` | what goes in and out |
+//! | `exchange` | how far the exchange with one member is |
+//! | `patience` | how long an exchange may last: as long as it brings something |
+//! | `page` | whether a page was worth its while |
+//! | `shunned` | members that wasted time, and until when they are left alone |
+//!
 //! Whoever owns this sends what it is told to, reads and judges items, and holds the set. It has at most one request
 //! on its way, so it tells a late answer from the right one by remembering the last.
+
+mod acts;
+mod exchange;
+mod page;
+mod patience;
+mod shunned;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand_core::Rng;
-use sotto_proto::id::{Height, ItemId, NodeId, SwarmId};
+use sotto_proto::id::{ItemId, NodeId};
 use sotto_proto::limits::{PAGE_BYTES, PAGE_ITEMS, REPAIR_CYCLE};
 use sotto_proto::request::{Item, RepairRequest, RepairResponse, Scope};
-use sotto_proto::time::{Monotonic, UnixSeconds};
+use sotto_proto::time::Monotonic;
 
+pub use self::acts::{Compared, Member, RepairAct, Taken};
+use self::exchange::{Exchange, Stage};
+use self::page::Page;
+use self::patience::Patience;
+use self::shunned::Shunned;
 use super::draw::{draw, shuffled};
 use super::scope_at;
-use super::session::{Session, Step};
-use super::set::ItemSet;
+use super::session::{Session, SessionError, Step};
 
-/// An exchange that stood still for this long is given up: whoever asked should have heard of a failure long before.
-const STALLED: Duration = Duration::from_secs(60);
 /// Between two rounds of a member that has not caught up: it does not wait for half a minute after a failure.
 const RETRY: Duration = Duration::from_secs(3);
 /// After members came, everything is compared with them once more: what is younger than ten seconds is left out of
@@ -33,67 +51,10 @@ const AGAIN: Duration = Duration::from_secs(12);
 const SESSIONS: usize = 64;
 /// Members that a newcomer must have caught up with: one alone may withhold.
 const CAUGHT_UP_WITH: usize = 2;
-
-/// What the member is, as it takes the next step.
-#[derive(Clone, Copy, Debug)]
-pub struct Member<'a> {
-    /// Its swarm.
-    pub swarm: SwarmId,
-    /// A final height under whose map the set is the swarm's, known to the neighbours too.
-    pub height: Height,
-    /// What it holds on disk.
-    pub set: &'a ItemSet,
-    /// The time since the start.
-    pub now: Monotonic,
-    /// The time of day.
-    pub time: UnixSeconds,
-}
-
-/// What is to be done next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RepairAct {
-    /// Ask this and call [`Repair::answered`].
-    Ask {
-        /// Whom.
-        node: NodeId,
-        /// What.
-        request: RepairRequest,
-    },
-    /// Judge and keep these, then call [`Repair::took`].
-    Take {
-        /// Who sent them.
-        from: NodeId,
-        /// The items.
-        items: Vec<Item>,
-    },
-    /// Read these, as many as fit a page, and call [`Repair::read`].
-    Read {
-        /// Which.
-        ids: Vec<ItemId>,
-    },
-}
-
-/// What became of a page that was fetched.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
-    /// Which items were in it, those refused among them.
-    pub received: BTreeSet<ItemId>,
-    /// How many of them are new here.
-    pub kept: usize,
-    /// Some could not be judged here and now, and are to be fetched again.
-    pub postponed: bool,
-}
-
-/// What comparing with another member has told of what is held here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compared {
-    /// The other member.
-    pub node: NodeId,
-    /// What was compared.
-    pub scope: Scope,
-    /// Items of that which it had not on disk. All others that were here from the beginning to the end it had.
-    pub lacking: BTreeSet<ItemId>,
-}
+/// Where there are more than so many others, it must have asked one more: two may lie together.
+const FEW: usize = 3;
+/// Those, and that one.
+const ASKED: usize = CAUGHT_UP_WITH + 1;
 
 /// The rules of repair at one member.
 #[derive(Debug, Default)]
@@ -110,38 +71,11 @@ pub struct Repair {
     next_round: Monotonic,
     /// Members with whom nothing was left to exchange at one time since the swarm was joined.
     caught_up_with: BTreeSet<NodeId>,
+    /// They, and those with whom an exchange broke off.
+    asked: BTreeSet<NodeId>,
+    shunned: Shunned,
     exchange: Option<Exchange>,
     compared: Option<Compared>,
-}
-
-#[derive(Debug)]
-struct Exchange {
-    node: NodeId,
-    scope: Scope,
-    stage: Stage,
-    /// Items to fetch.
-    need: VecDeque<ItemId>,
-    /// Items to give.
-    have: VecDeque<ItemId>,
-    /// The session found all there are.
-    complete: bool,
-    /// Items that were new here, or left for the other member, since the session.
-    moved: usize,
-    /// Sessions so far.
-    sessions: usize,
-    /// Something of the own set was lost since it began.
-    doubted: bool,
-    /// When it last went on.
-    moved_at: Monotonic,
-}
-
-#[derive(Debug)]
-enum Stage {
-    Comparing(Session),
-    Fetching { asked: Vec<ItemId> },
-    Taking { asked: Vec<ItemId>, more: bool },
-    Reading { asked: Vec<ItemId> },
-    Giving { count: usize },
 }
 
 impl Repair {
@@ -156,6 +90,8 @@ impl Repair {
     pub fn restart(&mut self) {
         self.exchange = None;
         self.caught_up_with.clear();
+        self.asked.clear();
+        self.shunned.clear();
         self.due = self.members.iter().copied().collect();
     }
 
@@ -174,30 +110,26 @@ impl Repair {
     /// but says nothing of what was lost meanwhile.
     pub fn doubt(&mut self) {
         self.caught_up_with.clear();
+        self.asked.clear();
         self.due = self.members.iter().copied().collect();
         if let Some(exchange) = &mut self.exchange {
             exchange.doubted = true;
         }
     }
 
-    fn caught_up(&mut self, node: NodeId, doubted: bool) {
-        if !doubted {
-            self.caught_up_with.insert(node);
-        }
-    }
-
-    /// Whether everything the swarm had when the node joined it is here, as far as two members can tell. `others` is
-    /// how many other members the swarm has.
+    /// Whether everything the swarm had when the node joined it is here, as far as two members can tell, and a third one
+    /// if the swarm is not small and so many are connected. `others` is how many other members the swarm has.
     #[must_use]
     pub fn is_caught_up(&self, others: usize) -> bool {
-        self.caught_up_with.len() >= others.min(CAUGHT_UP_WITH)
+        let asked = if others > FEW { self.members.len().min(ASKED) } else { 0 };
+        self.caught_up_with.len() >= others.min(CAUGHT_UP_WITH) && self.asked.len() >= asked
     }
 
     /// When [`Repair::poll`] has something to do at the latest.
     #[must_use]
     pub fn wake_at(&self) -> Option<Monotonic> {
         match &self.exchange {
-            Some(exchange) => Some(exchange.moved_at.plus(STALLED)),
+            Some(exchange) => Some(exchange.until()),
             None => (!self.members.is_empty())
                 .then(|| self.again_at.map_or(self.next_round, |again| again.min(self.next_round))),
         }
@@ -211,14 +143,20 @@ impl Repair {
 
     /// Begins an exchange, if one is due.
     pub fn poll(&mut self, member: &Member<'_>, rng: &mut impl Rng) -> Option<RepairAct> {
-        if let Some(exchange) = &self.exchange {
-            if member.now.since(exchange.moved_at) < STALLED {
-                return None;
-            }
-            tracing::debug!(node = exchange.node.short(), "repair stood still");
-            self.exchange = None;
+        if self.exchange.as_ref().is_some_and(|exchange| member.now < exchange.until()) {
+            return None;
         }
-        let node = match self.due.pop_front() {
+        if let Some(mut exchange) = self.exchange.take() {
+            exchange.advance(member.now);
+            self.give_up(exchange.node, exchange.patience, "it stood still", false, member.now);
+        }
+        // Whoever comes again and again is compared with at once, but not for ever before all others.
+        if self.next_round == Monotonic::default() {
+            self.next_round = member.now;
+        }
+        let overdue = self.next_round.plus(REPAIR_CYCLE) <= member.now;
+        let due = if overdue { None } else { self.next_due(member.now) };
+        let node = match due {
             Some(node) => {
                 self.again.insert(node);
                 self.again_at = Some(member.now.plus(AGAIN));
@@ -226,13 +164,23 @@ impl Repair {
             }
             None => self.next(member.now, rng)?,
         };
-        Some(self.begin(node, 1, member))
+        Some(self.begin(node, 1, Patience::default(), member))
+    }
+
+    fn next_due(&mut self, now: Monotonic) -> Option<NodeId> {
+        while let Some(node) = self.due.pop_front() {
+            if !self.shunned.contains(&node, now) {
+                return Some(node);
+            }
+        }
+        None
     }
 
     fn next(&mut self, now: Monotonic, rng: &mut impl Rng) -> Option<NodeId> {
+        let willing = self.willing(now);
         if self.again_at.is_some_and(|again| again <= now) {
             while let Some(node) = self.again.pop_first() {
-                if self.members.contains(&node) {
+                if willing.contains(&node) {
                     return Some(node);
                 }
             }
@@ -242,19 +190,29 @@ impl Repair {
             return None;
         }
         if !self.is_caught_up(self.members.len()) {
-            self.next_round = now.plus(RETRY);
-            return draw(&self.members.difference(&self.caught_up_with).copied().collect(), rng);
+            let lacking = willing.difference(&self.caught_up_with).copied().collect();
+            if let Some(node) = draw(&lacking, rng) {
+                self.next_round = now.plus(RETRY);
+                return Some(node);
+            }
         }
         let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
         self.next_round = now.plus(REPAIR_CYCLE / members.max(1));
-        self.cycle.retain(|node| self.members.contains(node));
+        self.cycle.retain(|node| willing.contains(node));
         if self.cycle.is_empty() {
-            self.cycle = shuffled(self.members.clone(), rng);
+            self.cycle = shuffled(willing, rng);
         }
         self.cycle.pop()
     }
 
-    fn begin(&mut self, node: NodeId, sessions: usize, member: &Member<'_>) -> RepairAct {
+    /// Members to compare with: none that are shunned, unless there are no others.
+    fn willing(&self, now: Monotonic) -> BTreeSet<NodeId> {
+        let members = self.members.iter().copied();
+        let willing: BTreeSet<_> = members.filter(|node| !self.shunned.contains(node, now)).collect();
+        if willing.is_empty() { self.members.clone() } else { willing }
+    }
+
+    fn begin(&mut self, node: NodeId, sessions: usize, patience: Patience, member: &Member<'_>) -> RepairAct {
         let scope = scope_at(member.height, member.swarm, member.time);
         let (session, request) = Session::start(&member.set.view(scope));
         self.exchange = Some(Exchange {
@@ -268,6 +226,7 @@ impl Repair {
             sessions,
             doubted: false,
             moved_at: member.now,
+            patience,
         });
         RepairAct::Ask { node, request }
     }
@@ -275,62 +234,56 @@ impl Repair {
     /// Takes the answer to the last request; `None`: there was none.
     pub fn answered(&mut self, member: &Member<'_>, response: Option<RepairResponse>) -> Option<RepairAct> {
         let mut exchange = self.exchange.take()?;
-        exchange.moved_at = member.now;
-        let Some(response) = response else {
-            self.failed(exchange.node, "no answer", member.now);
-            return None;
-        };
-        match (exchange.stage, response) {
-            (Stage::Comparing(mut session), response) => {
+        exchange.advance(member.now);
+        let (node, mut patience) = (exchange.node, exchange.patience);
+        let response = response.filter(|_| !patience.is_out());
+        let (reason, wrong) = match (exchange.stage, response) {
+            (_, None) => ("no answer".to_owned(), false),
+            (Stage::Comparing(mut session), Some(response)) => {
+                let before = session.differences();
                 match session.answered(&member.set.view(exchange.scope), response) {
                     Ok(Step::Ask(request)) => {
-                        let node = exchange.node;
-                        self.exchange = Some(Exchange { stage: Stage::Comparing(session), ..exchange });
-                        Some(RepairAct::Ask { node, request })
+                        patience.found(session.differences().saturating_sub(before));
+                        self.exchange = Some(Exchange { stage: Stage::Comparing(session), patience, ..exchange });
+                        return Some(RepairAct::Ask { node, request });
                     }
                     Ok(Step::Equal) => {
-                        self.caught_up(exchange.node, exchange.doubted);
-                        self.note(exchange.node, exchange.scope, BTreeSet::new());
-                        None
+                        self.note(node, exchange.scope, BTreeSet::new());
+                        self.finish(node, exchange.doubted);
+                        return None;
                     }
                     Ok(Step::Different(found)) => {
                         tracing::debug!(
-                            node = exchange.node.short(),
+                            node = node.short(),
                             lacking = found.need.len(),
                             extra = found.have.len(),
                             "sets differ"
                         );
                         if found.complete {
-                            self.note(exchange.node, exchange.scope, found.have.clone());
+                            self.note(node, exchange.scope, found.have.clone());
                         }
                         let (need, have) = (found.need.into_iter().collect(), found.have.into_iter().collect());
                         let stage = Stage::Giving { count: 0 };
-                        self.go_on(Exchange { stage, need, have, complete: found.complete, ..exchange }, member)
+                        return self
+                            .go_on(Exchange { stage, need, have, complete: found.complete, ..exchange }, member);
                     }
-                    Err(error) => {
-                        self.failed(exchange.node, &error.to_string(), member.now);
-                        None
-                    }
+                    Err(error) => (error.to_string(), !matches!(error, SessionError::Refused(_))),
                 }
             }
-            (Stage::Fetching { asked }, RepairResponse::Items { items, more }) => {
-                let from = exchange.node;
-                self.exchange = Some(Exchange { stage: Stage::Taking { asked, more }, ..exchange });
-                Some(RepairAct::Take { from, items })
+            (Stage::Fetching { asked }, Some(RepairResponse::Items { items, more })) => {
+                let stage = Stage::Taking(Page::new(asked, &items, more));
+                self.exchange = Some(Exchange { stage, ..exchange });
+                return Some(RepairAct::Take { from: node, items });
             }
-            (Stage::Giving { count }, RepairResponse::Taken) => {
+            (Stage::Giving { count }, Some(RepairResponse::Taken)) => {
                 let moved = exchange.moved + count;
-                self.go_on(Exchange { stage: Stage::Giving { count: 0 }, moved, ..exchange }, member)
+                return self.go_on(Exchange { stage: Stage::Giving { count: 0 }, moved, ..exchange }, member);
             }
-            (_, RepairResponse::Error(error)) => {
-                self.failed(exchange.node, error.label(), member.now);
-                None
-            }
-            _ => {
-                self.failed(exchange.node, "an answer to something else", member.now);
-                None
-            }
-        }
+            (_, Some(RepairResponse::Error(error))) => (error.label().to_owned(), false),
+            _ => ("an answer to something else".to_owned(), true),
+        };
+        self.give_up(node, patience, &reason, wrong, member.now);
+        None
     }
 
     fn note(&mut self, node: NodeId, scope: Scope, lacking: BTreeSet<ItemId>) {
@@ -339,39 +292,58 @@ impl Repair {
 
     /// The items of [`RepairAct::Take`] were looked at.
     pub fn took(&mut self, member: &Member<'_>, taken: &Taken) -> Option<RepairAct> {
-        let mut exchange = self.exchange.take()?;
-        exchange.moved_at = member.now;
-        let Stage::Taking { asked, more } = exchange.stage else { return None };
-        let Taken { received, kept, postponed } = taken;
-        let missing = asked.iter().filter(|id| !received.contains(id));
-        // What did not fit is asked for again; what is missing from the last page is gone. A page with nothing in it
-        // that was asked for gets the member nowhere.
-        if more && asked.iter().any(|id| received.contains(id)) {
+        let mut exchange = self.exchange.take_if(|exchange| matches!(exchange.stage, Stage::Taking(_)))?;
+        exchange.advance(member.now);
+        let Stage::Taking(page) = std::mem::replace(&mut exchange.stage, Stage::Giving { count: 0 }) else {
+            return None;
+        };
+        let missing = page.missing(&taken.received);
+        exchange.moved += taken.kept;
+        exchange.patience.took(page.new_bytes(taken));
+        if page.is_poor(taken, missing.len()) && exchange.patience.poor_page() {
+            // What cannot be judged yet may be the chain's fault, or this node's.
+            let (node, patience, wrong) = (exchange.node, exchange.patience, !taken.postponed);
+            self.give_up(node, patience, "its pages are not worth their while", wrong, member.now);
+            return None;
+        }
+        let goes_on = page.goes_on(missing.len());
+        exchange.complete &= (goes_on || missing.is_empty()) && taken.refused == 0 && !taken.postponed;
+        // What did not fit is asked for again; what is missing from the last page is gone.
+        if goes_on {
             exchange.need.extend(missing);
         }
-        let (moved, complete) = (exchange.moved + kept, exchange.complete && !postponed);
-        self.go_on(Exchange { stage: Stage::Giving { count: 0 }, moved, complete, ..exchange }, member)
+        self.go_on(exchange, member)
     }
 
     /// Items of [`RepairAct::Read`], and which of those asked for they settle: those that are gone among them.
     pub fn read(&mut self, member: &Member<'_>, items: Vec<Item>, settled: &BTreeSet<ItemId>) -> Option<RepairAct> {
-        let mut exchange = self.exchange.take()?;
-        exchange.moved_at = member.now;
-        let Stage::Reading { asked } = exchange.stage else { return None };
+        let mut exchange = self.exchange.take_if(|exchange| matches!(exchange.stage, Stage::Reading { .. }))?;
+        exchange.advance(member.now);
+        let Stage::Reading { asked } = std::mem::replace(&mut exchange.stage, Stage::Giving { count: items.len() })
+        else {
+            return None;
+        };
         if asked.iter().any(|id| settled.contains(id)) {
             exchange.have.extend(asked.iter().filter(|id| !settled.contains(id)));
         }
         if items.is_empty() {
-            return self.go_on(Exchange { stage: Stage::Giving { count: 0 }, ..exchange }, member);
+            return self.go_on(exchange, member);
         }
         let (node, scope) = (exchange.node, exchange.scope);
-        self.exchange = Some(Exchange { stage: Stage::Giving { count: items.len() }, ..exchange });
+        exchange.patience.gave(items.iter().map(Item::len).sum());
+        self.exchange = Some(exchange);
         Some(RepairAct::Ask { node, request: RepairRequest::Give { scope, items } })
     }
 
     /// The next page, or the end.
     fn go_on(&mut self, mut exchange: Exchange, member: &Member<'_>) -> Option<RepairAct> {
         let (node, scope) = (exchange.node, exchange.scope);
+        let more = !exchange.need.is_empty() || !exchange.have.is_empty();
+        if more && exchange.patience.is_turn_over() && self.is_awaited(node, member.now) {
+            tracing::debug!(node = node.short(), "repair goes on when others had their turn");
+            self.next_round = self.next_round.min(member.now);
+            return None;
+        }
         if !exchange.need.is_empty() {
             let ids = page(&mut exchange.need);
             self.exchange = Some(Exchange { stage: Stage::Fetching { asked: ids.clone() }, ..exchange });
@@ -384,19 +356,38 @@ impl Repair {
             return Some(RepairAct::Read { ids });
         }
         if exchange.complete {
-            self.caught_up(node, exchange.doubted);
+            self.finish(node, exchange.doubted);
             return None;
         }
         // Another session at once, as long as sessions get anywhere.
         if exchange.moved > 0 && exchange.sessions < SESSIONS {
-            return Some(self.begin(node, exchange.sessions + 1, member));
+            return Some(self.begin(node, exchange.sessions + 1, exchange.patience, member));
         }
-        self.failed(node, "it has more than could be taken", member.now);
+        self.give_up(node, exchange.patience, "it has more than could be taken", false, member.now);
         None
     }
 
-    fn failed(&mut self, node: NodeId, reason: &str, now: Monotonic) {
+    /// Whether other members wait to be compared with.
+    fn is_awaited(&self, node: NodeId, now: Monotonic) -> bool {
+        self.due.iter().any(|due| *due != node) || (self.members.len() > 1 && self.next_round <= now)
+    }
+
+    /// Nothing is left to exchange; `doubted` if something of the own set was lost meanwhile.
+    fn finish(&mut self, node: NodeId, doubted: bool) {
+        if !doubted {
+            self.caught_up_with.insert(node);
+            self.asked.insert(node);
+        }
+        self.shunned.remove(&node);
+    }
+
+    /// An exchange broke off, if it is `wrong` with something that no honest member says.
+    fn give_up(&mut self, node: NodeId, patience: Patience, reason: &str, wrong: bool, now: Monotonic) {
         tracing::debug!(node = node.short(), reason, "repair broke off");
+        self.asked.insert(node);
+        if wrong || patience.is_short() {
+            self.shunned.add(node, wrong, now);
+        }
         if !self.is_caught_up(self.members.len()) {
             self.next_round = self.next_round.min(now.plus(RETRY));
         }

@@ -74,6 +74,11 @@ impl Session {
         self.scope
     }
 
+    /// How many differences were found so far.
+    pub(super) fn differences(&self) -> usize {
+        self.found.have.len() + self.found.need.len()
+    }
+
     /// Takes the responder's answer.
     ///
     /// # Errors

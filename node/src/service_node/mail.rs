@@ -29,7 +29,7 @@
 //! | what waits | bound |
 //! | --- | --- |
 //! | records on their way to disk | the storage queue; beyond it the client hears *busy* |
-//! | records that wait to be published | [`storing::PUBLISHING_BYTES`]; beyond it they are published at once |
+//! | records that wait to be published | [`storing::PUBLISHING_BYTES`]; beyond it published at once, or left to repair |
 //! | answers that are being read from disk | [`reading::READS`]; beyond it *busy*, or a turn later |
 //! | subscriptions | [`subscriptions::SUBSCRIPTIONS`], [`subscriptions::SUBSCRIPTIONS_PER_ADDRESS`] |
 //! | records and bytes | [`MailLimits`]: clients are refused above, members never |
@@ -437,7 +437,7 @@ impl Mail {
     /// Everything that is due.
     pub(super) fn advance(&mut self, env: &Env<'_>, out: &mut Vec<Output>) {
         self.go_on_loading(env, out);
-        self.publish_due(env.now.monotonic, out);
+        self.publish_due(env, out);
         self.close_stalled(env.now.monotonic, out);
         let sweep_at = self.sweep(env, out);
         let scrub_at = self.scrub(env, out);

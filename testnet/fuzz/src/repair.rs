@@ -14,7 +14,7 @@ use crate::fixtures::{NOW, node, rng};
 use crate::input::Input;
 use crate::reconcile::SETS;
 
-/// So long may what is under way stand still before it is left.
+/// So long may the disk stand still before what is under way is left; a member may not keep it waiting for so long.
 const STALLED: Duration = Duration::from_secs(60);
 /// Steps of one input.
 const STEPS: usize = 64;
@@ -121,7 +121,7 @@ pub(crate) fn run(input: &[u8]) {
             (2, Waiting::Nothing) => world.repair.restart(),
             (3, Waiting::Taken) => {
                 let (kept, postponed) = (input.below(20), !input.flag());
-                let taken = Taken { received: some_ids(&mut input), kept, postponed };
+                let taken = Taken { received: some_ids(&mut input), kept, refused: kept / 2, postponed };
                 let act = world.repair.took(&world.member(), &taken);
                 world.take(act);
             }
@@ -135,8 +135,12 @@ pub(crate) fn run(input: &[u8]) {
             _ => {
                 let act = world.repair.poll(&world.member(), &mut rng);
                 if act.is_some() {
-                    let stalled = world.now.since(world.moved) >= STALLED;
-                    assert!(stalled || matches!(world.waiting, Waiting::Nothing), "asks while something is under way");
+                    let left = match world.waiting {
+                        Waiting::Nothing => true,
+                        Waiting::Answer(_) => world.now > world.moved,
+                        Waiting::Taken | Waiting::Read => world.now.since(world.moved) >= STALLED,
+                    };
+                    assert!(left, "asks while something is under way");
                     world.take(act);
                 }
             }

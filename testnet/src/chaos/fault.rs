@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,18 @@ impl Fault {
             Self::Lossy => Some("%"),
             Self::Slow => Some("kbit/s"),
             _ => None,
+        }
+    }
+
+    /// How long after its end nodes may still find out what it did to them. Databases are read back within half a minute,
+    /// and as long again is for repair. Whose clock was ahead serves no first message of a tunnel until its minute is over:
+    /// it cannot know which of them it has seen.
+    #[must_use]
+    pub const fn settles(self) -> Duration {
+        match self {
+            Self::FlipBits | Self::Truncate | Self::OldCopy => Duration::from_secs(60),
+            Self::Clock => Duration::from_secs(75),
+            _ => Duration::ZERO,
         }
     }
 

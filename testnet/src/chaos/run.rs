@@ -161,6 +161,7 @@ impl<'a> Run<'a> {
             },
         );
         self.wait_for_readers(&load).await?;
+        self.settle(healed).await;
         let worst = watch.end().await?;
         heal::read_all(&self.plan, &self.readers, &self.recorder, self.options.seed).await?;
         load.end().await?;
@@ -224,6 +225,17 @@ impl<'a> Run<'a> {
             let due = next.peek().map(|step| start + step.at).into_iter().chain(stage.next_end()).min();
             tokio::time::sleep_until(due.unwrap_or(end).min(end).min(now + LOOK).into()).await;
             self.steps.current("load", load.shown(), load.written(), "messages shown");
+        }
+    }
+
+    /// Waits until nodes have found by themselves what was wrong with them.
+    async fn settle(&self, healed: Instant) {
+        let longest = self.scenario.faults.iter().map(|planned| planned.kind.settles()).max().unwrap_or_default();
+        let until = healed + longest;
+        while Instant::now() < until {
+            let left = usize::try_from(until.saturating_duration_since(Instant::now()).as_secs()).unwrap_or_default();
+            self.steps.current("settle", 0, left, "s until nodes have looked at themselves");
+            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -1,13 +1,18 @@
+mod wasting;
+mod withholding;
+
 use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use sotto_proto::domain;
 use sotto_proto::hash::hash;
+use sotto_proto::id::{Height, SwarmId};
 use sotto_proto::request::{Error, Summary};
+use sotto_proto::time::UnixSeconds;
 
 use super::super::respond;
-use super::super::set::Entry;
+use super::super::set::{Entry, ItemSet};
 use super::*;
 use crate::test_support::node;
 
@@ -128,7 +133,7 @@ fn run(repair: &mut Repair, own: &mut Peer, others: &mut BTreeMap<NodeId, Peer>,
                 let received = items.iter().map(|item| entry(number(item)).id).collect();
                 let postponed = own.behind;
                 let kept = items.iter().filter(|item| !postponed && own.keep(item)).count();
-                repair.took(&member(&own.set, now), &Taken { received, kept, postponed })
+                repair.took(&member(&own.set, now), &Taken { received, kept, postponed, refused: 0 })
             }
             RepairAct::Read { ids } => {
                 let (items, settled, _) = own.page(&ids);
@@ -292,9 +297,9 @@ fn an_answer_that_never_comes_does_not_stop_repair_for_ever() {
     let (mut repair, mut own) = (Repair::default(), Peer::default());
     connect(&mut repair, &others);
     assert!(matches!(repair.poll(&member(&own.set, at(0)), &mut rng()), Some(RepairAct::Ask { .. })));
-    assert_eq!(repair.poll(&member(&own.set, at(59)), &mut rng()), None);
-    assert_eq!(repair.wake_at(), Some(at(60)));
-    run(&mut repair, &mut own, &mut others, at(60));
+    assert_eq!(repair.poll(&member(&own.set, at(9)), &mut rng()), None);
+    assert_eq!(repair.wake_at(), Some(at(10)));
+    run(&mut repair, &mut own, &mut others, at(10));
     assert_eq!(own.set.len(), 100);
 }
 

@@ -2,7 +2,8 @@
 //!
 //! They come with the final states as the chain grows, from the blocks on disk after a start, and are kept on disk
 //! themselves, because blocks are pruned long before records expire. On a chain that was followed from elsewhere some
-//! may never be known; a member's record anchored there is believed, since its work was checked when it was stored.
+//! may never be known; a record anchored there is believed when repair brings it, since its work was checked when it was
+//! stored, and never passed on. New ones are anchored at the last blocks, so gossip has none of them.
 
 use std::collections::BTreeMap;
 

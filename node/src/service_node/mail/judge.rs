@@ -19,6 +19,17 @@ use super::env::Env;
 /// Steps of the surcharge: full at the quota, where the price is 2^8 times the usual.
 const SURCHARGE_STEPS: u64 = 8;
 
+/// What the work of a record that a member brings was checked against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// A final block: every member that can check it finds the same, so it may be passed on.
+    Final,
+    /// A block that is on this node's chain and not final yet: others may have another one there.
+    NotFinal,
+    /// Nothing: the block is known no more. Whoever stored the record has checked it.
+    Lost,
+}
+
 /// Why something from a member is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
@@ -117,8 +128,13 @@ pub(super) fn work(record: &Record, anchors: &Anchors, price: Difficulty, env: &
     Err(BadWork { error: Error::InsufficientWork { difficulty: price.get() }, worthless })
 }
 
+/// Whether the block that a record's work is anchored at is final here.
+pub(super) fn is_final(record: &Record, env: &Env<'_>) -> bool {
+    record.envelope().anchor() <= env.height()
+}
+
 /// Reads and judges a record that a member brings (C4).
-pub(super) fn from_member(bytes: &[u8], anchors: &Anchors, env: &Env<'_>) -> Result<(Record, RecordId), Doubt> {
+pub(super) fn from_member(bytes: &[u8], anchors: &Anchors, env: &Env<'_>) -> Result<(Record, RecordId, Proof), Doubt> {
     let record = Record::decode(bytes).map_err(|_| Doubt::Wrong("malformed"))?;
     if lives_too_long(&record) {
         return Err(Doubt::Wrong("malformed"));
@@ -130,22 +146,22 @@ pub(super) fn from_member(bytes: &[u8], anchors: &Anchors, env: &Env<'_>) -> Res
     if envelope.timestamp().0 > now.0.saturating_add(MEMBER_TIMESTAMP_FUTURE_SECONDS) {
         return Err(Doubt::NotNow("future"));
     }
-    match anchors.at(envelope.anchor(), env.view, env.params) {
+    let is_final = is_final(&record, env);
+    let proof = match anchors.at(envelope.anchor(), env.view, env.params) {
         Anchor::Known(hash) => {
             if !Work::new(envelope, &hash).verify(record.nonce(), floor(env)) {
                 // Of an anchor that is not final the other member may know another block.
-                let last = envelope.anchor() > env.height();
-                return Err(if last { Doubt::NotNow("work") } else { Doubt::Wrong("work") });
+                return Err(if is_final { Doubt::Wrong("work") } else { Doubt::NotNow("work") });
             }
+            if is_final { Proof::Final } else { Proof::NotFinal }
         }
         Anchor::NotYet => return Err(Doubt::NotNow("anchor")),
-        // Its work was checked when it was stored; here nobody can any more.
-        Anchor::Lost => {}
+        Anchor::Lost => Proof::Lost,
         Anchor::Impossible if envelope.anchor().0.is_multiple_of(env.params.epoch_blocks.max(1)) => {
             return Err(Doubt::NotNow("anchor"));
         }
         Anchor::Impossible => return Err(Doubt::Wrong("anchor")),
-    }
+    };
     let id = envelope.id(env.chain());
     if !record.may_write(env.verify, env.chain(), &id) {
         return Err(Doubt::Wrong("write_signature"));
@@ -153,7 +169,7 @@ pub(super) fn from_member(bytes: &[u8], anchors: &Anchors, env: &Env<'_>) -> Res
     if !env.owns(&envelope.address()) {
         return Err(Doubt::NotNow("wrong_swarm"));
     }
-    Ok((record, id))
+    Ok((record, id, proof))
 }
 
 /// The least work that any record of this chain has ever needed.

@@ -102,6 +102,7 @@ impl Mail {
         for item in items {
             let Some(known) = known(item, env) else {
                 tracing::debug!(node = from.short(), "an item that is none");
+                taken.refused += 1;
                 continue;
             };
             taken.received.extend(known.ids);
@@ -109,6 +110,7 @@ impl Mail {
                 Ok(true) => taken.kept += 1,
                 Ok(false) => {}
                 Err(doubt) => {
+                    taken.refused += usize::from(matches!(doubt, Doubt::Wrong(_)));
                     taken.postponed |= doubt.may_pass();
                     tracing::debug!(node = from.short(), reason = doubt.label(), "an item is not taken");
                 }

@@ -11,7 +11,7 @@ use sotto_proto::request::{Error, PublishOrder};
 use sotto_proto::time::{Monotonic, UnixSeconds};
 
 use super::env::Env;
-use super::judge::{self, BadWork, Doubt};
+use super::judge::{self, BadWork, Doubt, Proof};
 use super::{Mail, RECORD, Wait, answer, refuse};
 use crate::service_node::message::{Output, Sync, Tunnel};
 use crate::store::records::{Arrival, RecordEntry, RecordKey, Source};
@@ -22,6 +22,8 @@ pub(super) const PUBLISHING_BYTES: usize = 8 << 20;
 /// So much later than it could the first member publishes: a copy for each member takes longer to send than a receipt,
 /// and the sender waits for those. What is stored together meanwhile is published together.
 pub(super) const RECEIPTS_FIRST: Duration = Duration::from_millis(2);
+/// A record whose anchor is not final here waits so long before it is looked at again whether it can be published.
+const UNTIL_FINAL: Duration = Duration::from_secs(1);
 /// Arrival numbers reserved on disk at once: a start skips at most so many, and needs no number that was given out.
 const RESERVED: u64 = 1024;
 
@@ -30,7 +32,7 @@ const RESERVED: u64 = 1024;
 pub(super) struct Storing {
     entry: RecordEntry,
     /// How it is gossiped then.
-    publish: Option<(PublishOrder, Vec<u8>)>,
+    publish: Option<(PublishOrder, Message)>,
     /// Clients that wait for it.
     clients: Vec<Tunnel>,
 }
@@ -40,6 +42,15 @@ impl Storing {
     pub(super) fn is_at(&self, address: &Address) -> bool {
         self.entry.key.address == *address
     }
+}
+
+/// A record that is to be gossiped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Message {
+    bytes: Vec<u8>,
+    /// Its work was checked against a block that was not final. Members that have another one there would reject it and
+    /// ban whoever sends it.
+    unproven: bool,
 }
 
 /// What becomes of a client's record.
@@ -80,7 +91,8 @@ impl Mail {
                 }
             }
             Ok(Admission::New(record, id)) => {
-                let message = [[RECORD].as_slice(), &bytes].concat();
+                let unproven = !judge::is_final(&record, env);
+                let message = Message { bytes: [[RECORD].as_slice(), &bytes].concat(), unproven };
                 let arrival = self.keep(&record, id, bytes, Source::Client, env, out);
                 if let Some(storing) = self.storing.get_mut(&arrival) {
                     storing.publish = Some((order, message));
@@ -141,13 +153,15 @@ impl Mail {
     /// A member gossiped a record.
     pub(super) fn on_gossiped_record(&mut self, bytes: &[u8], env: &Env<'_>, out: &mut Vec<Output>) -> Verdict {
         match self.take_from_member(bytes, Source::Gossip, env, out) {
-            Ok(_) => Verdict::Accept,
+            Ok(Proof::Final) => Verdict::Accept,
             Err(Doubt::Wrong(_)) => Verdict::Reject,
-            Err(Doubt::NotNow(_)) => Verdict::Ignore,
+            // Kept or not, what others may reject is not passed on: repair brings it to whoever lacks it.
+            Ok(Proof::NotFinal | Proof::Lost) | Err(Doubt::NotNow(_)) => Verdict::Ignore,
         }
     }
 
-    /// Takes a record from a member, unless it is here. It is on disk within a tenth of a second.
+    /// Takes a record from a member, unless it is here, and says how its work was checked. It is on disk within a tenth
+    /// of a second.
     ///
     /// # Errors
     /// [`Doubt`] if it is not taken.
@@ -157,8 +171,11 @@ impl Mail {
         source: Source,
         env: &Env<'_>,
         out: &mut Vec<Output>,
-    ) -> Result<RecordId, Doubt> {
-        let (record, id) = judge::from_member(bytes, &self.anchors, env)?;
+    ) -> Result<Proof, Doubt> {
+        let (record, id, proof) = judge::from_member(bytes, &self.anchors, env)?;
+        if source == Source::Gossip && proof == Proof::Lost {
+            return Err(Doubt::NotNow("anchor"));
+        }
         if self.index.is_deleted(&record.envelope().address(), &id) {
             return Err(Doubt::NotNow("deleted"));
         }
@@ -167,10 +184,10 @@ impl Mail {
             if source == Source::Gossip {
                 self.heard(arrival);
             }
-            return Ok(id);
+            return Ok(proof);
         }
         self.keep(&record, id, bytes.to_vec(), source, env, out);
-        Ok(id)
+        Ok(proof)
     }
 
     /// Somebody else has published this record.
@@ -249,21 +266,35 @@ impl Mail {
         &mut self,
         arrival: Arrival,
         order: PublishOrder,
-        message: Vec<u8>,
+        message: Message,
         now: Monotonic,
         out: &mut Vec<Output>,
     ) {
-        if self.publishing.bytes.saturating_add(message.len()) > PUBLISHING_BYTES {
-            out.push(Output::Publish(message));
+        if self.publishing.bytes.saturating_add(message.bytes.len()) > PUBLISHING_BYTES {
+            // Without having proven it: repair has to bring it to the others.
+            out.extend((!message.unproven).then_some(Output::Publish(message.bytes)));
         } else {
             self.publishing.insert(now.plus(RECEIPTS_FIRST).plus(order.delay()), arrival, message);
         }
     }
 
     /// Publishes what others should have published by now and have not.
-    pub(super) fn publish_due(&mut self, now: Monotonic, out: &mut Vec<Output>) {
-        while let Some(message) = self.publishing.take_due(now) {
-            out.push(Output::Publish(message));
+    pub(super) fn publish_due(&mut self, env: &Env<'_>, out: &mut Vec<Output>) {
+        let now = env.now.monotonic;
+        while let Some((arrival, message)) = self.publishing.take_due(now) {
+            if !message.unproven {
+                out.push(Output::Publish(message.bytes));
+                continue;
+            }
+            let record = message.bytes.get(1..).unwrap_or_default();
+            match judge::from_member(record, &self.anchors, env) {
+                Ok((.., Proof::Final)) => out.push(Output::Publish(message.bytes)),
+                Ok((.., Proof::NotFinal)) => self.publishing.insert(now.plus(UNTIL_FINAL), arrival, message),
+                Err(doubt) if doubt.may_pass() => self.publishing.insert(now.plus(UNTIL_FINAL), arrival, message),
+                Ok((.., Proof::Lost)) | Err(_) => {
+                    tracing::debug!("a record is not published: its work is for another block")
+                }
+            }
         }
     }
 
@@ -276,28 +307,28 @@ impl Mail {
 /// Records that are published unless others do so before.
 #[derive(Debug, Default)]
 pub(super) struct Publishing {
-    messages: BTreeMap<Arrival, (Monotonic, Vec<u8>)>,
+    messages: BTreeMap<Arrival, (Monotonic, Message)>,
     due: BTreeSet<(Monotonic, Arrival)>,
     bytes: usize,
 }
 
 impl Publishing {
-    fn insert(&mut self, at: Monotonic, arrival: Arrival, message: Vec<u8>) {
-        self.bytes = self.bytes.saturating_add(message.len());
+    fn insert(&mut self, at: Monotonic, arrival: Arrival, message: Message) {
+        self.bytes = self.bytes.saturating_add(message.bytes.len());
         self.due.insert((at, arrival));
         self.messages.insert(arrival, (at, message));
     }
 
-    fn remove(&mut self, arrival: Arrival) -> Option<Vec<u8>> {
+    fn remove(&mut self, arrival: Arrival) -> Option<Message> {
         let (at, message) = self.messages.remove(&arrival)?;
         self.due.remove(&(at, arrival));
-        self.bytes = self.bytes.saturating_sub(message.len());
+        self.bytes = self.bytes.saturating_sub(message.bytes.len());
         Some(message)
     }
 
-    fn take_due(&mut self, now: Monotonic) -> Option<Vec<u8>> {
+    fn take_due(&mut self, now: Monotonic) -> Option<(Arrival, Message)> {
         let (_, arrival) = *self.due.first().filter(|(at, _)| *at <= now)?;
-        self.remove(arrival)
+        Some((arrival, self.remove(arrival)?))
     }
 
     /// When the next one is due.

@@ -1,5 +1,6 @@
 //! The mail alone, against a disk that can lose what was not synced, in virtual time.
 
+mod anchors;
 mod deleting;
 mod draining;
 mod expiry;
