@@ -230,7 +230,8 @@ impl<'a> Run<'a> {
 
     /// Waits until nodes have found by themselves what was wrong with them.
     async fn settle(&self, healed: Instant) {
-        let longest = self.scenario.faults.iter().map(|planned| planned.kind.settles()).max().unwrap_or_default();
+        let happened = self.scenario.faults.iter().filter(|planned| planned.from < self.scenario.seconds);
+        let longest = happened.map(|planned| planned.kind.settles()).max().unwrap_or_default();
         let until = healed + longest;
         while Instant::now() < until {
             let left = usize::try_from(until.saturating_duration_since(Instant::now()).as_secs()).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! A short run of scenarios: what users wrote while nodes died, stood still, lost their databases, were cut off, and the
-//! chain was reorganised.
+//! A short run of scenarios: what users wrote while nodes died, stood still, lost their databases, were cut off,
+//! misbehaved, and their disks were full or damaged.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ const RATE: &str = "30";
 
 pub(super) fn slice(testnet: &Testnet) -> Figure {
     let listed = testnet.json("chaos list");
-    let mut names = vec!["f1", "f3", "f8", "f12", "f14", "f30", "f6"];
+    let mut names = vec!["f1", "f3", "f8", "f9", "f11", "f12", "f17", "f30", "f6"];
     let all = names.len();
-    // Only root can cut links.
+    // Only root can do some of it.
     names.retain(|name| listed["missing"][name].is_null());
     let (mut stored, mut faults, mut slowest) = (0, 0, Duration::ZERO);
     for name in &names {
@@ -29,7 +29,7 @@ pub(super) fn slice(testnet: &Testnet) -> Figure {
     }
     let skipped = match all - names.len() {
         0 => String::new(),
-        skipped => format!("; {skipped} skipped: need root and nft"),
+        skipped => format!("; {skipped} skipped: need root or a tool"),
     };
     Figure(format!(
         "{} runs, {faults} faults, {stored} messages stored, 0 lost; all agreed {:.1} s after the last fault at the \
