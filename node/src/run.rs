@@ -51,6 +51,8 @@ use crate::{admin, metrics, process};
 pub const DATABASE: &str = "db";
 /// Directory of the replay sets in the data directory.
 pub const REPLAYS: &str = "replays";
+/// Between two looks whether somebody wants the process to end.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long HTTP answers under way may take when the node stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
@@ -149,11 +151,24 @@ struct Lasting {
 
 /// Runs the node, and again whenever its database has failed and can be opened anew.
 fn run_until_told(start: &Start, lasting: &Lasting, outlet: Option<&MakeOutlet>) -> Result<(), RunError> {
-    let (mut wait, mut is_damaged) = (mending::FIRST_WAIT, false);
+    let (mut wait, mut is_damaged, mut is_reopened) = (mending::FIRST_WAIT, false, false);
     loop {
+        if lasting.told.is_cancelled() {
+            return Ok(());
+        }
         let round = Round { shutdown: lasting.told.child_token(), mended: Arc::default() };
         let began = Instant::now();
-        let (disk, storage_thread) = Disk::open(start, &round, wait, is_damaged)?;
+        let opened = Disk::open(start, &round, wait, is_damaged);
+        let (disk, storage_thread) = match opened {
+            // Its disk took writes a moment ago: it may again.
+            Err(RunError::Store(error)) if is_reopened && !lasting.told.is_cancelled() => {
+                tracing::warn!(%error, wait_ms = wait.as_millis(), "the database cannot be opened yet");
+                pause(wait, &lasting.told);
+                wait = mending::wait_after(wait, began.elapsed());
+                continue;
+            }
+            opened => opened?,
+        };
         let result = run_on(disk, start, lasting, &round, outlet);
         // Whether the node ran or could not start: a process that ends while a thread closes the database takes RocksDB's
         // globals away under it, and aborts.
@@ -164,6 +179,15 @@ fn run_until_told(start: &Start, lasting: &Lasting, outlet: Option<&MakeOutlet>)
         metrics::storage_reopened();
         wait = mending::wait_after(wait, began.elapsed());
         is_damaged = matches!(error, StoreError::Damaged(_));
+        is_reopened = true;
+    }
+}
+
+/// Waits so long, or until it is `told`.
+fn pause(wait: Duration, told: &CancellationToken) {
+    let until = Instant::now() + wait;
+    while Instant::now() < until && !told.is_cancelled() {
+        std::thread::sleep(LOOK);
     }
 }
 

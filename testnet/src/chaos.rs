@@ -61,7 +61,7 @@ pub use self::history::{Entry, Event, read as read_history};
 pub use self::leftovers::{Leftover, clear_leftovers, leftovers};
 pub use self::links::{BadLinks, Links};
 pub use self::model::{Verdict, judge};
-pub use self::mounts::give_all_back;
+pub use self::mounts::{give_all_back, give_back_hidden};
 pub use self::needs::{Need, check_possible, missing};
 pub use self::report::{Latency, Report};
 pub use self::run::{DIR, Options, run};

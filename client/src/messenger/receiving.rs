@@ -86,17 +86,7 @@ pub(super) struct Asking {
 
 impl Asking {
     pub(super) fn sign<P: Signed>(&self, account: &Account, node: NodeId, cursor: Option<Cursor>) -> SignedRead<P> {
-        self.sign_at(account, node, self.clock.now().seconds(), cursor)
-    }
-
-    fn sign_at<P: Signed>(
-        &self,
-        account: &Account,
-        node: NodeId,
-        time: UnixSeconds,
-        cursor: Option<Cursor>,
-    ) -> SignedRead<P> {
-        let cursor = cursor.unwrap_or_default();
+        let (time, cursor) = (self.clock.now().seconds(), cursor.unwrap_or_default());
         let read = Read { node, address: self.address, time, cursor, max_bytes: RETRIEVE_BYTES };
         SignedRead::sign(read, account.signing_key(), &self.chain)
     }
@@ -303,8 +293,8 @@ fn believable(expiry: UnixSeconds, now: UnixMillis) -> UnixSeconds {
     expiry.min(UnixSeconds(latest))
 }
 
-/// Opens a tunnel with the first question in it; asks again without a cursor if the member does not know it, and with the
-/// member's time if it refuses ours. That time goes into this one question and nowhere else.
+/// Opens a tunnel with the first question in it; asks again without a cursor if the member does not know it. Where it
+/// refuses our time it is not asked with its own: what it then tells would be judged by a clock that is wrong.
 async fn open(
     ways: &Ways<impl Future<Output = Option<Path>>>,
     late: bool,
@@ -314,18 +304,11 @@ async fn open(
     account: &Account,
 ) -> Result<(Tunnel, Records), MemberFailure> {
     let (to, cursor) = *readers.get(place).ok_or(MemberFailure::Nonsense)?;
-    let question = |time, cursor| SwarmRequest::Retrieve(asking.sign_at::<Retrieve>(account, to.node, time, cursor));
-    let (mut time, mut cursor) = (asking.clock.now().seconds(), cursor);
-    let (mut tunnel, answer) = ways.connect(to, late, question(time, cursor)).await?;
+    let question = |cursor| SwarmRequest::Retrieve(asking.sign::<Retrieve>(account, to.node, cursor));
+    let (mut tunnel, answer) = ways.connect(to, late, question(cursor)).await?;
     let mut told = records_of(answer.ok_or(MemberFailure::Nonsense)?);
-    // Each of the two may be wrong once.
-    for _ in 0..2 {
-        match told {
-            Err(MemberFailure::Refused(request::Error::CursorUnknown)) if cursor.is_some() => cursor = None,
-            Err(MemberFailure::Refused(request::Error::ClockSkew { now })) if now != time => time = now,
-            _ => break,
-        }
-        told = records_of(tunnel.request(question(time, cursor)).await?);
+    if matches!(told, Err(MemberFailure::Refused(request::Error::CursorUnknown))) {
+        told = records_of(tunnel.request(question(None)).await?);
     }
     Ok((tunnel, told?))
 }

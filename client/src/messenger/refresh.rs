@@ -142,7 +142,7 @@ impl Messenger {
     /// is one now. That there is none is no failure: the member may have made the height up.
     ///
     /// # Errors
-    /// [`Error`] of the store.
+    /// [`Error`] of the store, and a producer that contradicts itself.
     pub(super) async fn refresh_for(&mut self, height: Height) -> Result<bool, Error> {
         let known = self.directory.header().header.height;
         if height <= known {
@@ -151,6 +151,7 @@ impl Messenger {
         match self.refresh().await {
             Ok(()) => Ok(self.directory.header().header.height > known),
             Err(Error::Store(error)) => Err(error.into()),
+            Err(Error::Update(UpdateError::Equivocation(evidence))) => Err(UpdateError::Equivocation(evidence).into()),
             Err(error) => {
                 tracing::debug!(%error, "the list stays as it is");
                 Ok(false)

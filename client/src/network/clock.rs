@@ -8,7 +8,7 @@
 //! While a machine sleeps its monotonic clock stands still and its wall clock goes on. That is how a sleep is noticed
 //! ([`SharedClock::sleeps`]); what nodes said before it is moved by its length, and holds until they answer again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,9 @@ use sotto_proto::time::{Monotonic, Now, UnixMillis};
 const QUORUM: usize = 3;
 /// Nodes whose answers are remembered.
 const SAMPLES: usize = 15;
-/// So many builds refused for their time, with none that succeeds between them, are not one hop's wrong clock: fewer than
-/// one path is given.
-const REFUSALS: u32 = 3;
+/// Where so many hops refuse builds for their time, with none that succeeds between them, it is not one hop's clock that is
+/// wrong.
+const REFUSALS: usize = 3;
 /// A wall clock that gains so much on the monotonic one was not corrected but went on while the machine slept: shorter
 /// sleeps do paths no harm, and corrections are smaller as a rule. One that is not is mended as a sleep is.
 const SLEEP: Duration = Duration::from_secs(10);
@@ -56,8 +56,8 @@ pub struct NetworkClock {
     samples: VecDeque<(NodeId, i64)>,
     /// The same of a hop that refused a build for its time; counts only until three nodes have answered.
     corrected: Option<i64>,
-    /// Builds refused for their time since one succeeded.
-    refusals: u32,
+    /// Hops that refused builds for their time since one succeeded; fewer than [`REFUSALS`].
+    refusing: BTreeSet<NodeId>,
 }
 
 impl NetworkClock {
@@ -72,19 +72,19 @@ impl NetworkClock {
     }
 
     /// A hop refused a build for its time, and this is its own minute.
-    pub fn refused(&mut self, minute: Minute, now: Monotonic) {
+    pub fn refused(&mut self, hop: NodeId, minute: Minute, now: Monotonic) {
         let middle = (u64::from(minute.0) * 60 + 30) * 1000;
         self.corrected = Some(signed(middle).saturating_sub(millis(now)));
-        self.refusals += 1;
-        if self.refusals >= REFUSALS {
-            self.refusals = 0;
+        self.refusing.insert(hop);
+        if self.refusing.len() >= REFUSALS {
+            self.refusing.clear();
             self.samples.clear();
         }
     }
 
     /// The hops of a path took the time of its build.
-    pub const fn accepted(&mut self) {
-        self.refusals = 0;
+    pub fn accepted(&mut self) {
+        self.refusing.clear();
     }
 
     /// The machine slept until `now`: the monotonic clock, which answers are told by, stood still. How far the two clocks are apart
@@ -177,9 +177,9 @@ impl SharedClock {
     }
 
     /// See [`NetworkClock::refused`].
-    pub fn refused(&self, minute: Minute) {
+    pub fn refused(&self, hop: NodeId, minute: Minute) {
         let (own, mut shared) = self.read();
-        shared.1.refused(minute, own.monotonic);
+        shared.1.refused(hop, minute, own.monotonic);
     }
 
     /// The network's time, for a host.
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn a_hop_that_refuses_the_time_mends_the_clock_until_three_nodes_say_better() {
         let mut clock = NetworkClock::default();
-        clock.refused(Minute(100), at(0));
+        clock.refused(node(9), Minute(100), at(0));
         assert_eq!(clock.now(now(500, 5)), UnixMillis(6_030_500));
         for n in 0..3 {
             clock.heard(node(n), UnixMillis(9_000), at(0), at(0));
@@ -299,16 +299,17 @@ mod tests {
             clock
         };
         let mut clock = poisoned();
-        for _ in 1..REFUSALS {
-            clock.refused(Minute(100), at(0));
+        for _ in 0..2 * REFUSALS {
+            clock.refused(node(20), Minute(100), at(0));
         }
-        assert_eq!(clock.now(now(0, 5)), UnixMillis(9_000_000), "that may be one hop's clock");
+        clock.refused(node(21), Minute(100), at(0));
+        assert_eq!(clock.now(now(0, 5)), UnixMillis(9_000_000), "that may be the clocks of two");
         clock.accepted();
-        for _ in 1..REFUSALS {
-            clock.refused(Minute(100), at(0));
+        for n in 22..24 {
+            clock.refused(node(n), Minute(100), at(0));
         }
         assert_eq!(clock.now(now(0, 5)), UnixMillis(9_000_000), "a path was built in between");
-        clock.refused(Minute(100), at(0));
+        clock.refused(node(20), Minute(100), at(0));
         assert_eq!(clock.now(now(0, 5)), UnixMillis(6_030_000));
         for n in 3..6 {
             clock.heard(node(n), UnixMillis(6_000_000), at(0), at(0));
@@ -336,7 +337,7 @@ mod tests {
         }
         clock.slept(Duration::from_secs(7200), now(0, 1_000_000));
         assert_eq!(clock.now(now(500, 5)), UnixMillis(1_000_500 + 7_200_000));
-        clock.refused(Minute(100), at(0));
+        clock.refused(node(9), Minute(100), at(0));
         assert_eq!(clock.now(now(500, 5)), UnixMillis(6_030_500), "the clock was set, and the machine had not slept");
     }
 

@@ -282,8 +282,14 @@ impl Paths {
     }
 
     fn note_failure(&mut self, error: &PathError, chosen: &[NodeId; HOPS]) {
-        if let PathError::Refused { status: Status::TimeRefused, minute, .. } = error {
-            self.clock.refused(*minute);
+        if let PathError::Refused { status: Status::TimeRefused, minute, position } = error {
+            let [guard, middle, exit] = *chosen;
+            let hop = match position {
+                Position::Guard => guard,
+                Position::Middle => middle,
+                Position::Exit => exit,
+            };
+            self.clock.refused(hop, *minute);
         }
         if error.blame() == Blame::Hop(Position::Guard) {
             self.set_away(chosen[0]);

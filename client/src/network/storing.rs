@@ -184,7 +184,7 @@ fn judge<R>(stored: Stored<R>) -> Result<Stored<R>, StoreError> {
         request::Error::InsufficientWork { difficulty } => Some(*difficulty),
         _ => None,
     });
-    if let Some(difficulty) = difficulty(wanted, stored.receipts.len() + refused.len()) {
+    if let Some(difficulty) = difficulty(wanted, stored.receipts.len(), refused.len()) {
         return Err(StoreError::Work { difficulty });
     }
     let newest = refusals().filter_map(|error| match error {
@@ -204,15 +204,15 @@ fn judge<R>(stored: Stored<R>) -> Result<Stored<R>, StoreError> {
     }
 }
 
-/// What two members at least ask for. One alone is believed if nobody else answered at all: where another one took the
-/// record, or refused it for something else, the refusal is that member's failure. Nodes never ask for more than the
-/// largest surcharge, so whoever does so is not heard.
-fn difficulty(wanted: impl Iterator<Item = u32>, answered: usize) -> Option<u32> {
+/// What two members at least ask for. One alone is believed if nobody else refused and its receipt is the one that is
+/// lacking; otherwise the refusal is that member's failure. Nodes never ask for more than the largest surcharge, so whoever
+/// does so is not heard.
+fn difficulty(wanted: impl Iterator<Item = u32>, receipts: usize, refused: usize) -> Option<u32> {
     let mut wanted: Vec<u32> = wanted.filter(|difficulty| *difficulty <= SURCHARGED_DIFFICULTY_MAX).collect();
     wanted.sort_unstable_by(|one, other| other.cmp(one));
     match wanted[..] {
         [_, second, ..] => Some(second),
-        [only] if answered == 1 => Some(only),
+        [only] if refused == 1 && receipts < STORED => Some(only),
         _ => None,
     }
 }
@@ -377,8 +377,7 @@ mod tests {
             let result = run(&[work(too_much), dead(), dead()]).await.result;
             assert!(matches!(result, Err(StoreError::TooFew { receipts: 0, .. })), "{result:?}");
         }
-        let result = run(&[quick(), work(9), dead()]).await.result;
-        assert!(matches!(result, Err(StoreError::TooFew { receipts: 1, .. })), "another one took it: {result:?}");
+        assert_eq!(run(&[quick(), work(9), dead()]).await.result, asked(9), "its receipt is the one that is lacking");
         let wrong = refusing(request::Error::WrongSwarm { swarm: SwarmId(8), height: Height(8) });
         let newest = StoreError::Swarm { swarm: SwarmId(8), height: Height(8) };
         assert_eq!(run(&[work(9), wrong, dead()]).await.result, Err(newest));

@@ -46,6 +46,9 @@ impl ServiceNode {
     /// # Errors
     /// When that cannot be judged yet, and, unless `force`, when the swarm would be left with too few members.
     pub(super) fn drain(&mut self, force: bool, now: Now, out: &mut Vec<Output>) -> Result<(), Refusal> {
+        if self.mail.is_draining() {
+            return Ok(());
+        }
         let swarms = self.chain.as_ref().filter(|_| self.mail.is_ready()).map(|chain| &chain.view.current().swarms);
         let Some(swarms) = swarms else {
             return Err(Refusal::State(

@@ -2,12 +2,12 @@
 //!
 //! | found | done |
 //! | --- | --- |
-//! | a log with damage | it is replayed up to there: an older state, and repair brings the rest |
+//! | a log with damage | it is replayed up to there: an older state, under a new epoch, and repair brings the rest |
 //! | a table with a bad block | opens; its rows are passed over, dropped and fetched again |
 //! | a table, the manifest or another file that is gone or damaged | what can be read is copied into a new database |
 //! | a bad block that the engine stumbles over in the background | the same, at the next opening |
 //! | nothing that can be read | a new database, empty |
-//! | a copy, of a backup perhaps | opens, under a new epoch |
+//! | a copy, of a backup perhaps | opens, under a new epoch (a snapshot of the whole disk that is put back looks like none) |
 //!
 //! A damaged database is moved aside, to `db.damaged-TIME` beside it, and the last [`KEPT`] of those stay for whoever wants
 //! to look. All of this rests on one thing: what a node has acknowledged, and what it has taken from members, other
@@ -104,7 +104,12 @@ mod on_disk {
 
     pub(super) fn open(directory: &Path, chain: &ChainId, now: UnixSeconds) -> Result<Opened, StoreError> {
         finish_rebuilding(directory)?;
-        let mut store = match RocksStore::open(directory) {
+        let (opened, is_cut) = match RocksStore::open_whole(directory) {
+            // Numbers of what is behind the damage may have been given out.
+            Err(StoreError::Damaged(_)) => (RocksStore::open(directory), true),
+            opened => (opened, false),
+        };
+        let mut store = match opened {
             Ok(store) => store,
             Err(StoreError::Damaged(what)) => {
                 tracing::error!(what, "the database is damaged and does not open; what can be read of it is copied");
@@ -112,8 +117,13 @@ mod on_disk {
             }
             Err(error) => return Err(error),
         };
-        if is_copy(directory)? && store.meta(MetaKey::Epoch)?.is_some() {
-            tracing::warn!("the database is a copy, perhaps an older one; all readers begin anew");
+        if is_cut {
+            tracing::warn!(
+                "the database's log has a damaged end; what is before it is there, and all readers begin anew"
+            );
+        }
+        if (is_cut || is_copy(directory)?) && store.meta(MetaKey::Epoch)?.is_some() {
+            tracing::warn!("the database may be an older one than readers know; they begin anew");
             store.write(&Batch::of(Write::PutMeta(MetaKey::Epoch, Vec::new())))?;
             store.sync()?;
         }
@@ -124,13 +134,20 @@ mod on_disk {
     pub(super) fn rebuild(directory: &Path, chain: &ChainId, now: UnixSeconds) -> Result<Opened, StoreError> {
         let new = beside(directory, NEW);
         remove(&new)?;
-        let salvaged = copy(directory, &new, chain)?;
+        // There has to be room for another one.
+        forget_oldest(directory, KEPT - 1)?;
+        let salvaged = match copy(directory, &new, chain) {
+            Ok(salvaged) => salvaged,
+            Err(error) => {
+                remove(&new)?;
+                return Err(error);
+            }
+        };
         let free = |time: &u64| !beside(directory, &format!("{DAMAGED}{time}")).exists();
         let time = (now.0..).find(free).unwrap_or(now.0);
         let aside = beside(directory, &format!("{DAMAGED}{time}"));
         rename(directory, &aside)?;
         rename(&new, directory)?;
-        forget_oldest(directory)?;
         let store = RocksStore::open(directory)?;
         note_origin(directory)?;
         tracing::error!(
@@ -182,7 +199,8 @@ mod on_disk {
         remove(&beside(directory, LINKS))
     }
 
-    fn forget_oldest(directory: &Path) -> Result<(), StoreError> {
+    /// Of the damaged ones only so many stay.
+    fn forget_oldest(directory: &Path, kept: usize) -> Result<(), StoreError> {
         let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else { return Ok(()) };
         let prefix = format!("{}.{DAMAGED}", name.to_string_lossy());
         let entries = fs::read_dir(parent).map_err(|error| failed("read", parent, &error))?;
@@ -192,7 +210,7 @@ mod on_disk {
         };
         let mut damaged: Vec<_> = entries.flatten().filter_map(time).collect();
         damaged.sort();
-        let spare = damaged.len().saturating_sub(KEPT);
+        let spare = damaged.len().saturating_sub(kept);
         damaged.iter().take(spare).try_for_each(|(_, path)| remove(path))
     }
 
@@ -201,7 +219,8 @@ mod on_disk {
         let path = beside(directory, ORIGIN);
         match fs::read_to_string(&path) {
             Ok(noted) => Ok(noted != origin(directory)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            // It was put here without what is beside it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
             Err(error) => Err(failed("read", &path, &error)),
         }
     }

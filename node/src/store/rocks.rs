@@ -98,10 +98,23 @@ impl RocksStore {
     /// [`StoreError::Version`] if another version of this program wrote it, [`StoreError::Damaged`] if it is damaged so
     /// that it does not open, [`StoreError::Engine`] otherwise.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        Self::open_with(directory, DBRecoveryMode::PointInTime)
+    }
+
+    /// The same, if nothing that was ever written is missing at the end of its log.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; [`StoreError::Damaged`] also if the end of the log is torn.
+    pub(super) fn open_whole(directory: &Path) -> Result<Self, StoreError> {
+        Self::open_with(directory, DBRecoveryMode::AbsoluteConsistency)
+    }
+
+    fn open_with(directory: &Path, log: DBRecoveryMode) -> Result<Self, StoreError> {
         if !directory.join(CURRENT).exists() && has_files(directory) {
             return Err(StoreError::Damaged("the set of its files"));
         }
-        let options = database_options();
+        let mut options = database_options();
+        options.set_wal_recovery_mode(log);
         let known = ["default", BLOCKS, SNAPSHOTS].into_iter().chain(Family::ALL.map(Family::name));
         let db = DB::open_cf_descriptors(&options, directory, families(&options, directory, known))
             .map_err(opening_error)?;

@@ -58,7 +58,7 @@ mod tests {
             let passed = Dropping.instead_of(honest.clone(), Instant::now());
             match &honest {
                 Output::Publish(_) => assert!(passed.is_none()),
-                Output::Judge { .. } => {
+                Output::Judge { verdict: Verdict::Accept, .. } => {
                     assert!(matches!(passed, Some(Output::Judge { verdict: Verdict::Ignore, .. })), "{passed:?}");
                 }
                 Output::Persist { .. } => {}

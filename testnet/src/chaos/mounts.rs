@@ -114,6 +114,15 @@ pub(super) fn free(datadir: &Path) -> Result<(), Failure> {
     }
 }
 
+/// A node is about to be started: where its data are on a small file system that is not mounted at their place, they come
+/// back first. It must not begin with older ones.
+///
+/// # Errors
+/// As [`give_all_back`].
+pub fn give_back_hidden(datadir: &Path) -> Result<(), Failure> {
+    if beside(datadir, ENDING).exists() && !is_mounted(datadir) { give_back(datadir) } else { Ok(()) }
+}
+
 /// Moves the data of a node that does not run back from its small file system, if there is one, and goes on where that
 /// was interrupted.
 ///

@@ -178,12 +178,17 @@ impl Stage {
     /// Undoes everything that this stage did.
     ///
     /// # Errors
-    /// [`Failure`] of the last that cannot be undone; all others are.
+    /// [`Failure`] of the last that cannot be undone; all others are, and those are tried again with the next call.
     pub async fn undo_all(&mut self) -> Result<(), Failure> {
-        let mut undone = Ok(());
-        for (_, undo) in std::mem::take(&mut self.undone) {
-            if let Err(failure) = self.undo(&undo).await {
-                undone = Err(failure);
+        let (mut undone, mut place) = (Ok(()), 0);
+        while let Some((_, undo)) = self.undone.get(place).cloned() {
+            match self.undo(&undo).await {
+                // Only now: this may have been given up before it was done.
+                Ok(_) => drop(self.undone.remove(place)),
+                Err(failure) => {
+                    undone = Err(failure);
+                    place += 1;
+                }
             }
         }
         undone

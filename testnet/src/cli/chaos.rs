@@ -101,7 +101,16 @@ async fn run_all(globals: &Globals, arguments: &RunArguments, console: &Console)
             continue;
         }
         let out = arguments.out.clone().unwrap_or_else(|| plan.dir.join(chaos::DIR));
-        let report = one(globals, &plan, scenario, &options, &out).await?;
+        let report = match one(globals, &plan, scenario, &options, &out).await {
+            Ok(report) => report,
+            // The others can be run all the same.
+            Err(failure) if arguments.all && failure.exit != Exit::Interrupted => {
+                console.note(&format!("{}: {}", scenario.name, failure.message));
+                missed.push(failure);
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         let path = write(&report, &out)?;
         console.note(&format!("{}\n  report      {}", report.to_text(), shown(&path)));
         missed.extend(report.verdict().err());

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Report, Supervisor, describe, prepare, stop_all};
+use crate::chaos;
 use crate::control::{self, Action, Added, ChildState, Done, Processes, Request, Waiting};
 use crate::failure::{Context, Exit, Failure};
 use crate::guise::Guise;
@@ -160,6 +161,7 @@ impl Supervisor {
             }
             Target::Node(index) => {
                 let place = self.plan.node(index);
+                chaos::give_back_hidden(&place.datadir)?;
                 let node = self.spawn(&place, self.binaries.run_node(&self.plan, &place, guise)?)?;
                 let before = self.guises.remove(&index).unwrap_or_default();
                 if !guise.is_plain() {

@@ -43,7 +43,15 @@ pub(crate) enum Purpose {
     /// Where its reader stands.
     Subscribe(Cursor),
     /// A read from the beginning, and what it has brought so far.
-    Audit(BTreeSet<RecordId>),
+    Audit(Audited),
+}
+
+/// What a member serves from the beginning.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Audited {
+    all: BTreeSet<RecordId>,
+    /// Up to where its reader stands.
+    passed: BTreeSet<RecordId>,
 }
 
 /// A tunnel to a member.
@@ -265,7 +273,7 @@ impl World {
         self.talk(client, node, Purpose::Poll(cursor), request);
     }
 
-    pub(crate) fn audit(&mut self, client: usize, node: usize, cursor: Cursor, got: BTreeSet<RecordId>) {
+    pub(crate) fn audit(&mut self, client: usize, node: usize, cursor: Cursor, got: Audited) {
         let request = self.retrieve(client, node, cursor);
         self.talk(client, node, Purpose::Audit(got), request);
     }
@@ -352,16 +360,20 @@ impl World {
             }
             (Purpose::Audit(mut got), SwarmResponse::Records(records)) => {
                 let at = self.place(&talk);
+                let stands = self.clients[talk.client].cursors.get(&self.nodes[talk.node].id()).copied();
+                let stands = stands.filter(|cursor| cursor.epoch == records.epoch).map_or(0, |cursor| cursor.seq);
                 for stored in &records.records {
-                    got.extend(self.model.served(talk.client, &stored.record, at));
+                    let id = self.model.served(talk.client, &stored.record, at);
+                    got.all.extend(id);
+                    got.passed.extend(id.filter(|_| stored.seq <= stands));
                 }
                 if records.more {
                     let cursor = Cursor { epoch: records.epoch, seq: records.next_seq };
                     self.audit(talk.client, talk.node, cursor, got);
                 } else {
-                    self.model.audited(talk.client, &got, at);
+                    self.model.audited(talk.client, &got.all, at);
                     let read = self.clients[talk.client].read.get(&(at.node, at.disk)).cloned().unwrap_or_default();
-                    self.model.read_by_cursor(talk.client, talk.node, &got, &read);
+                    self.model.read_by_cursor(talk.client, talk.node, &got.passed, &read);
                     self.audited += 1;
                 }
             }

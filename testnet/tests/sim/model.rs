@@ -6,7 +6,7 @@
 //! | I1 acknowledged messages are served, byte for byte, by every live member | at the end, member by member |
 //! | I1 what a node gave a receipt for is on its disk | at every start, and when its clock is right again |
 //! | I2 their owner has read them, by cursors that were kept all along | at the end |
-//! | I2 by those cursors of each member everything that it serves from the beginning | at the end |
+//! | I2 by those cursors of each member everything that it serves from the beginning up to there | at the end |
 //! | I3 nothing is served that was never sent, has expired, or whose delete that node acknowledged | at every read |
 //! | I4 members' sets are equal | at the end |
 //! | I5 nodes with the same final block agree on the map | at the end |
@@ -295,7 +295,8 @@ impl Model {
         }
     }
 
-    /// A member was read from the beginning, and before that by the cursor that was kept for it.
+    /// A member was read from the beginning, and before that by the cursor that was kept for it; `all` is what lies before
+    /// that.
     pub(crate) fn read_by_cursor(
         &mut self,
         owner: usize,

@@ -188,9 +188,10 @@ impl Index {
         on_disk.take(most).map(|(_, tombstone)| *tombstone).collect()
     }
 
-    /// The tombstones that a signed delete made.
+    /// The tombstones that a signed delete made and that are on disk.
     pub(super) fn tombstones_of(&self, delete: &DeleteName) -> Vec<ItemId> {
-        let made = self.tombstones.iter().filter(|(_, tombstone)| tombstone.delete == *delete);
+        let is_on_disk = |tombstone: &Tombstone| self.sets.contains(&tombstone.into());
+        let made = self.tombstones.iter().filter(|(_, made)| made.delete == *delete && is_on_disk(made));
         made.map(|(item, _)| *item).collect()
     }
 

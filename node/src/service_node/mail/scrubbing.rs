@@ -20,6 +20,7 @@ use sotto_proto::id::ItemId;
 use sotto_proto::time::Monotonic;
 
 use super::env::Env;
+use super::sweeping::trusted_time;
 use super::{Asked, Mail, Wait};
 use crate::service_node::message::{Output, Sync};
 use crate::store::check::{Suspect, Verdict};
@@ -41,6 +42,8 @@ const BATCH_BYTES: u64 = 256 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Scrub {
     stage: Stage,
+    /// Where to go on when the strays that are being read were dealt with.
+    behind_strays: Option<Stage>,
     /// When the next batch is due; `None` while one is being read, and before the first.
     due: Option<Monotonic>,
     reading: bool,
@@ -245,6 +248,9 @@ impl Mail {
 
     /// Rows of records that are there. Those that the index does not know are looked at.
     pub(super) fn on_keys(&mut self, found: Keys, env: &Env<'_>, out: &mut Vec<Output>) {
+        if !env.may_write {
+            return self.on_unchecked(env); // they are looked at again
+        }
         let (mut strays, mut batch) = (Vec::new(), Batch::default());
         for key in found.keys {
             match RecordKey::from_bytes(&key) {
@@ -253,13 +259,15 @@ impl Mail {
                 None => batch.push(Write::DeleteRow { family: Family::Records, key }),
             }
         }
-        self.scrub.stage = found.next.map_or(Stage::Records(Arrival(0)), Stage::Strays);
+        let next = found.next.map_or(Stage::Records(Arrival(0)), Stage::Strays);
         if !batch.writes.is_empty() {
             self.persist(batch, Sync::Later, Wait::Nothing, out);
         }
         if strays.is_empty() {
+            self.scrub.stage = next;
             self.on_unchecked(env);
         } else {
+            self.scrub.behind_strays = Some(next);
             self.look_up(Lookup::Records(strays.clone()), Asked::Strays(strays), out);
         }
     }
@@ -274,8 +282,12 @@ impl Mail {
         out: &mut Vec<Output>,
     ) {
         self.on_unchecked(env);
+        let next = self.scrub.behind_strays.take();
         if !env.may_write {
-            return; // the next start finds them again
+            return; // they are looked at again
+        }
+        if let Some(next) = next {
+            self.scrub.stage = next;
         }
         let mut batch = Batch::default();
         for (key, bytes) in keys.iter().zip(found) {
@@ -294,7 +306,8 @@ impl Mail {
     fn take_stray(&mut self, bytes: Vec<u8>, env: &Env<'_>, out: &mut Vec<Output>) {
         let Ok(record) = Record::decode(&bytes) else { return };
         let (envelope, id) = (record.envelope(), record.envelope().id(env.chain()));
-        let gone = envelope.expiry() <= env.time() || self.index.is_deleted(&envelope.address(), &id);
+        let over = trusted_time(env).is_some_and(|now| envelope.expiry() <= now);
+        let gone = over || self.index.is_deleted(&envelope.address(), &id);
         if gone || self.index.find(&id).is_some() {
             return;
         }

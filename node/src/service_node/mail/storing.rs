@@ -287,6 +287,11 @@ impl Mail {
                 continue;
             }
             let record = message.bytes.get(1..).unwrap_or_default();
+            // While the chain stands still nothing else is worth its time.
+            if Record::decode(record).is_ok_and(|record| record.envelope().anchor() > env.height()) {
+                self.publishing.insert(now.plus(UNTIL_FINAL), arrival, message);
+                continue;
+            }
             match judge::from_member(record, &self.anchors, env) {
                 Ok((.., Proof::Final)) => out.push(Output::Publish(message.bytes)),
                 Ok((.., Proof::NotFinal)) => self.publishing.insert(now.plus(UNTIL_FINAL), arrival, message),

@@ -54,7 +54,7 @@ impl Mail {
 
 /// A time to delete by: `None` while the own clock is known to be wrong. While nobody has confirmed it, the chain must
 /// have come as far.
-fn trusted_time(env: &Env<'_>) -> Option<UnixSeconds> {
+pub(super) fn trusted_time(env: &Env<'_>) -> Option<UnixSeconds> {
     match env.clock {
         Some(clock) if clock.off => None,
         Some(_) => Some(env.time()),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sotto_proto::request::Cursor;
 
 use super::World;
+use crate::client::Audited;
 
 impl World {
     /// Every member is read from the beginning, for every address of its swarm.
@@ -15,7 +16,7 @@ impl World {
             members.retain(|node| !self.model.is_liar(*node));
             for node in members {
                 self.audits += 1;
-                self.audit(client, node, Cursor::default(), BTreeSet::new());
+                self.audit(client, node, Cursor::default(), Audited::default());
             }
         }
     }
