@@ -195,12 +195,12 @@ fn a_tombstone_is_mended_from_its_delete_and_lost_with_it() {
     let bench = world.at(0);
     let tombstones = bench.mail.index.tombstones_after(None, 9);
     bench.disk.written.damage(Family::Tombstones, tombstones[0].item().as_ref());
-    bench.pass(31_000);
+    bench.pass(46_000);
     assert!(bench.is_sound());
     assert_eq!((bench.mail.counts().mended, bench.mail.index.tombstone_count()), (1, 2));
     let key = [b"d".as_slice(), tombstones[0].delete.as_ref()].concat();
     bench.disk.written.damage(Family::Misc, &key);
-    bench.pass(31_000);
+    bench.pass(46_000);
     assert_eq!(bench.mail.index.tombstone_count(), 0, "what made them is gone, so they can be shown to nobody");
     world.pass(30);
     let bench = world.at(0);
