@@ -219,6 +219,9 @@ impl EventLoop {
 
     /// Tells the machine `first`, then runs until `shutdown`.
     pub async fn run(mut self, first: Input, shutdown: CancellationToken) {
+        if let Input::Chain(update) = &first {
+            self.tip = update.tip.height();
+        }
         self.tell(first);
         loop {
             let turn = self.next(&shutdown).await;
