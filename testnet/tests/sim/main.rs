@@ -45,12 +45,10 @@ use self::faults::{Plan, SPARE};
 use self::world::{Outcome, World, swarm_numbers};
 
 /// Seeds that failed once; those beyond the usual ones are simulated as well. 211: a process that stood still while its
-/// clock was set deleted by it. The others found mistakes of the simulator itself: a receipt that was heard after a disk
+/// clock was set deleted by it. 291: a member whose clock was ahead, and whom nobody told so, passed over a record as over,
+/// and its reader's cursor with it. The others found mistakes of the simulator itself: a receipt that was heard after a disk
 /// was lost counted for the next one; a process started within half a second had no connections.
-const KEPT: &[u64] = &[211, 1030, 1346, 1599];
-/// Seeds that fail and are not understood yet: left out of many, and said so. 291: a reader's cursor at a member is past a
-/// record with a short time to live that it was never given there, though other members gave it (I2), while swarms change.
-const OPEN: &[u64] = &[291];
+const KEPT: &[u64] = &[211, 291, 1030, 1346, 1599];
 /// Nodes that are not registered at the beginning: for ten others, and for more so many that a swarm may be born.
 const SPARES: usize = 4;
 const SPARES_OF_MANY: usize = 12;
@@ -272,10 +270,6 @@ fn run(ground: &Ground, harness: &mut Harness) {
     let mut all: Vec<u64> = (from..from + seeds).collect();
     if seeds > 1 {
         all.extend(KEPT.iter().filter(|kept| !(from..from + seeds).contains(kept)));
-        for open in OPEN {
-            println!("left out, because it fails and is not understood yet: seed {open}");
-        }
-        all.retain(|seed| !OPEN.contains(seed));
     }
     let (sum, began) = (Mutex::new((Sum::default(), Instant::now())), Instant::now());
     ground.simulate_all(&all, bug, |outcome| {

@@ -10,6 +10,13 @@ use sotto_proto::request::{Error, Receipt, SwarmResponse};
 use sotto_proto::sign::{SigningKey, Verify};
 use sotto_proto::time::{Now, UnixMillis, UnixSeconds};
 
+/// What expired by `now` is not shown; what expired by `sure` is over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) now: UnixSeconds,
+    pub(super) sure: UnixSeconds,
+}
+
 /// How things stand.
 #[derive(Clone, Copy)]
 pub(in crate::service_node) struct Env<'a> {
@@ -27,6 +34,14 @@ pub(in crate::service_node) struct Env<'a> {
     pub(in crate::service_node) may_write: bool,
     /// Checks signatures.
     pub(in crate::service_node) verify: &'a dyn Verify,
+}
+
+impl Times {
+    /// A time that is known to be right.
+    #[cfg(test)]
+    pub(super) const fn sure(now: UnixSeconds) -> Self {
+        Self { now, sure: now }
+    }
 }
 
 impl Env<'_> {
@@ -52,6 +67,13 @@ impl Env<'_> {
     pub(super) fn time(&self) -> UnixSeconds {
         let offset = self.clock.filter(|clock| clock.off).map_or(0, |clock| clock.millis);
         UnixMillis(self.now.wall.0.saturating_add_signed(offset)).seconds()
+    }
+
+    /// The time, and one that it is at least: while nobody has said whether the own clock is right, that of the chain.
+    pub(super) fn times(&self) -> Times {
+        let now = self.time();
+        let sure = if self.clock.is_some() { now } else { now.min(self.view.current().time.seconds()) };
+        Times { now, sure }
     }
 
     /// The node's swarm.

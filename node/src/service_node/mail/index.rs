@@ -19,6 +19,7 @@ use sotto_proto::time::UnixSeconds;
 
 use self::entries::Entries;
 pub(super) use self::entries::Held;
+use super::env::Times;
 use super::sets::Sets;
 use crate::store::records::{Arrival, DeleteName, RecordEntry, RecordKey, Tombstone};
 
@@ -220,8 +221,9 @@ impl Index {
     }
 
     /// What follows `after` at an address, in the order of arrival, as much as an answer of `max_bytes` takes: at least
-    /// one record, if there is one. Ends before the first record that is not yet on disk.
-    pub(super) fn page(&self, address: &Address, after: Arrival, now: UnixSeconds, max_bytes: usize) -> Page {
+    /// one record, if there is one. Ends before the first record that is not yet on disk, or of which it is not sure that
+    /// it is over: whoever went on behind it would never get it.
+    pub(super) fn page(&self, address: &Address, after: Arrival, times: Times, max_bytes: usize) -> Page {
         let mut page = Page { keys: Vec::new(), next: after, more: false };
         let Some(mailbox) = self.mailboxes.get(address) else { return page };
         let mut bytes = Records::EMPTY_BYTES;
@@ -230,7 +232,7 @@ impl Index {
             if !held.durable {
                 break;
             }
-            if held.entry.expiry() > now {
+            if held.entry.expiry() > times.now {
                 let length = usize::try_from(held.entry.length).unwrap_or(usize::MAX);
                 bytes = bytes.saturating_add(StoredRecord::encoded_bytes(length));
                 if !page.keys.is_empty() && (bytes > max_bytes || page.keys.len() == ANSWER_RECORDS) {
@@ -238,6 +240,8 @@ impl Index {
                     break;
                 }
                 page.keys.push(held.entry.key);
+            } else if held.entry.expiry() > times.sure {
+                break;
             }
             page.next = held.entry.key.arrival;
         }
@@ -383,13 +387,35 @@ mod tests {
             assert!(index.insert(entry(arrival, 1, 100, 2000), arrival != 5));
         }
         index.insert(entry(2, 2, 100, 2000), true);
-        let page = index.page(&address(1), Arrival(0), NOW, 1 << 20);
+        let page = index.page(&address(1), Arrival(0), Times::sure(NOW), 1 << 20);
         assert_eq!((arrivals(&page), page.next, page.more), (vec![1, 3], Arrival(3), false));
         index.set_durable(Arrival(5));
-        let page = index.page(&address(1), Arrival(1), NOW, 1 << 20);
+        let page = index.page(&address(1), Arrival(1), Times::sure(NOW), 1 << 20);
         assert_eq!((arrivals(&page), page.next), (vec![3, 5, 7], Arrival(7)));
-        assert_eq!(index.page(&address(1), Arrival(7), NOW, 1 << 20), Page { next: Arrival(7), ..Page::default() });
-        assert_eq!(index.page(&address(9), Arrival(4), NOW, 1 << 20), Page { next: Arrival(4), ..Page::default() });
+        assert_eq!(
+            index.page(&address(1), Arrival(7), Times::sure(NOW), 1 << 20),
+            Page { next: Arrival(7), ..Page::default() }
+        );
+        assert_eq!(
+            index.page(&address(9), Arrival(4), Times::sure(NOW), 1 << 20),
+            Page { next: Arrival(4), ..Page::default() }
+        );
+    }
+
+    #[test]
+    fn a_page_ends_before_what_may_be_over_and_may_not() {
+        let mut index = Index::default();
+        for (arrival, ttl) in [(1, 2000), (2, 50), (3, 2000)] {
+            assert!(index.insert(entry(arrival, 1, 100, ttl), true));
+        }
+        let expiry = index.at(Arrival(2)).unwrap().entry.expiry();
+        let page = |now, sure| index.page(&address(1), Arrival(0), Times { now, sure }, 1 << 20);
+        let (before, after) = (UnixSeconds(expiry.0 - 1), UnixSeconds(expiry.0 + 1));
+        assert_eq!(arrivals(&page(before, before)), [1, 2, 3]);
+        let doubtful = page(after, before);
+        assert_eq!((arrivals(&doubtful), doubtful.next), (vec![1], Arrival(1)), "its reader comes again");
+        let over = page(after, after);
+        assert_eq!((arrivals(&over), over.next), (vec![1, 3], Arrival(3)));
     }
 
     #[test]
@@ -399,11 +425,11 @@ mod tests {
             index.insert(entry(arrival, 1, 1000, 2000), true);
         }
         let two = Records::EMPTY_BYTES + 2 * StoredRecord::encoded_bytes(1000);
-        let page = index.page(&address(1), Arrival(0), NOW, two);
+        let page = index.page(&address(1), Arrival(0), Times::sure(NOW), two);
         assert_eq!((arrivals(&page), page.next, page.more), (vec![1, 2], Arrival(2), true));
-        let page = index.page(&address(1), Arrival(0), NOW, two - 1);
+        let page = index.page(&address(1), Arrival(0), Times::sure(NOW), two - 1);
         assert_eq!((arrivals(&page), page.more), (vec![1], true));
-        let page = index.page(&address(1), Arrival(4), NOW, 0);
+        let page = index.page(&address(1), Arrival(4), Times::sure(NOW), 0);
         assert_eq!((arrivals(&page), page.more), (vec![5], false));
     }
 
@@ -413,7 +439,7 @@ mod tests {
         index.insert(entry(1, 1, 100, 1000), true);
         index.insert(entry(2, 1, 100, 1001), true);
         index.insert(entry(3, 1, 100, 1000), true);
-        let page = index.page(&address(1), Arrival(0), NOW, 1 << 20);
+        let page = index.page(&address(1), Arrival(0), Times::sure(NOW), 1 << 20);
         assert_eq!((arrivals(&page), page.next), (vec![2], Arrival(3)));
         assert_eq!(index.live(&address(1), NOW, 8), 1);
         assert_eq!(index.expired(NOW, 8).len(), 2);
@@ -479,7 +505,7 @@ mod tests {
                     prop_assert_eq!(index.used(&address(at)), bytes(&|entry| entry.key.address == address(at)));
                     let expected: Vec<_> =
                         model.values().filter(|entry| entry.key.address == address(at)).map(|e| e.key).collect();
-                    prop_assert_eq!(index.page(&address(at), Arrival(0), NOW, usize::MAX).keys, expected);
+                    prop_assert_eq!(index.page(&address(at), Arrival(0), Times::sure(NOW), usize::MAX).keys, expected);
                 }
             }
             for arrival in model.keys() {

@@ -67,7 +67,7 @@ impl Mail {
     /// What was on its way when somebody asked is on disk, or never will be.
     pub(super) fn answer_from_index(&mut self, unread: Unread, env: &Env<'_>, out: &mut Vec<Output>) {
         let Unread { tunnel, address, after, max_bytes } = unread;
-        let page = self.index.page(&address, after, env.time(), max_bytes);
+        let page = self.index.page(&address, after, env.times(), max_bytes);
         if page.keys.is_empty() {
             let records = self.records_of(&page, Vec::new(), address, env);
             answer(tunnel, SwarmResponse::Records(records), out);
@@ -104,7 +104,7 @@ impl Mail {
         };
         self.subscriptions.insert(tunnel, subscription);
         // The first answer comes in any case: it says that the subscription stands, and where.
-        let page = self.index.page(&address, cursor, env.time(), page_bytes(read.read().max_bytes));
+        let page = self.index.page(&address, cursor, env.times(), page_bytes(read.read().max_bytes));
         if page.keys.is_empty() {
             let records = self.records_of(&page, Vec::new(), address, env);
             self.push(tunnel, records, env.now.monotonic, out);
@@ -247,7 +247,7 @@ impl Mail {
             return;
         };
         let (number, max_bytes) = (subscription.number, subscription.max_bytes);
-        let page = self.index.page(&subscription.address, subscription.cursor, env.time(), max_bytes);
+        let page = self.index.page(&subscription.address, subscription.cursor, env.times(), max_bytes);
         if page.keys.is_empty() {
             return;
         }
