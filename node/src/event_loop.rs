@@ -14,6 +14,7 @@
 //! | events for the operator's command | as [`crate::on_event`] says; beyond it the oldest are dropped |
 //! | own requests without an answer | as many as [`Network`] allows |
 
+mod inserting;
 mod kill_point;
 mod mail;
 mod outlet;
@@ -30,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use sotto_behaviours::clock::Clock;
 use sotto_behaviours::network::{
-    Event as NetEvent, FetchId, FetchOutcome, GossipId, Network, Request, RequestError, RequestId, SendError, Verdict,
+    Event as NetEvent, FetchId, GossipId, Network, Request, RequestError, RequestId, SendError,
 };
 use sotto_behaviours::onion::build::HopSecrets;
 use sotto_chain::Equivocation;
@@ -48,7 +49,7 @@ use self::serving::{Asker, Reads, Served};
 pub use self::status::About;
 use self::status::Standing;
 use self::telling::Telling;
-use crate::chain_thread::{self, ChainHandle, Outcome};
+use crate::chain_thread::{self, ChainHandle};
 use crate::http::Question;
 use crate::service_node::{
     CommandId, Gossip, Incoming, Input, Outgoing, Output, Refusal, ReplyId, ServiceNode, Tag, To, Token, Tunnel,
@@ -325,54 +326,6 @@ impl EventLoop {
                 }
             }
             NetEvent::ClockJudged(_) => self.tell_network(),
-        }
-    }
-
-    fn insert(&mut self, source: Source, blocks: Vec<Vec<u8>>) {
-        if let Err(source) = self.parts.chain.try_insert(source, blocks) {
-            match source {
-                Source::Gossip { gossip, .. } => self.parts.network.judge(gossip, Verdict::Ignore),
-                Source::Fetch(fetch) => self.parts.network.fetched(fetch, FetchOutcome::Inserted { tip: self.tip }),
-            }
-        }
-    }
-
-    fn on_chain(&mut self, event: chain_thread::Event<Source>) {
-        match event {
-            chain_thread::Event::Updated(update) => {
-                self.tip = update.tip.height();
-                self.tell(Input::Chain(update));
-                self.tell_network();
-                self.note_standing();
-            }
-            chain_thread::Event::Inserted { source: Source::Fetch(fetch), outcome, tip } => {
-                let outcome = match outcome {
-                    Outcome::Inserted | Outcome::TooOld | Outcome::Halted => FetchOutcome::Inserted { tip },
-                    Outcome::NeedsParent { .. } => FetchOutcome::NeedsParent,
-                    Outcome::Invalid(reason) => {
-                        self.warn_of_peer(&reason, "an invalid block was served");
-                        FetchOutcome::Invalid
-                    }
-                };
-                self.parts.network.fetched(fetch, outcome);
-            }
-            chain_thread::Event::Inserted { source: Source::Gossip { from, gossip }, outcome, .. } => {
-                let verdict = match outcome {
-                    Outcome::Inserted => Verdict::Accept,
-                    Outcome::TooOld | Outcome::Halted => Verdict::Ignore,
-                    Outcome::NeedsParent { height } => {
-                        self.parts.network.behind(from, height);
-                        Verdict::Ignore
-                    }
-                    Outcome::Invalid(reason) => {
-                        self.warn_of_peer(&reason, "an invalid block was gossiped");
-                        Verdict::Reject
-                    }
-                };
-                self.parts.network.judge(gossip, verdict);
-            }
-            chain_thread::Event::Evidence(evidence) => self.note_evidence(evidence),
-            chain_thread::Event::StorageFailed(reason) => self.tell(Input::StorageFailed(reason)),
         }
     }
 

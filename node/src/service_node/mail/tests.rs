@@ -39,7 +39,7 @@ use sotto_proto::time::{Now, UnixMillis, UnixSeconds};
 
 use super::*;
 use crate::service_node::message::Outgoing;
-use crate::store::mail::look_up;
+use crate::store::mail::{Found, look_up};
 use crate::store::memory::MemoryStore;
 use crate::store::{Family, Store as _};
 use crate::test_chain::{START, TestChain, key, node};
