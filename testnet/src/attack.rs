@@ -14,6 +14,7 @@
 //! | --- | --- |
 //! | [`outside`] | attacks by strangers below the protocols: connections, handshakes, Yamux frames, streams |
 //! | [`inside`] | attacks by those who speak the protocols: paths, tunnels, stores, gossip |
+//! | [`nobody`] | none: a busy machine, to compare with |
 //! | [`attackers`] | their process |
 //! | [`scene`], [`tally`] | what an attack is given, and what it counts |
 //!
@@ -23,6 +24,7 @@
 mod attackers;
 mod honest;
 mod inside;
+mod nobody;
 mod options;
 mod outside;
 mod report;
@@ -60,7 +62,7 @@ pub(crate) struct Attack {
     pub(crate) start: fn(Arc<Scene>) -> BoxFuture<'static, Result<(), String>>,
 }
 
-/// All attacks, in the order in which they are made.
+/// All attacks, in the order in which they are made; the first is none.
 pub(crate) fn attacks() -> impl Iterator<Item = &'static Attack> {
-    outside::ATTACKS.iter().chain(inside::ATTACKS)
+    std::iter::once(&nobody::CONTROL).chain(outside::ATTACKS).chain(inside::ATTACKS)
 }
