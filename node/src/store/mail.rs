@@ -271,6 +271,8 @@ pub struct Settings {
     pub arrivals: u64,
     /// The hashes that work is anchored at.
     pub anchors: BTreeMap<Height, BlockHash>,
+    /// Rows of records that the index does not know are still to be looked for.
+    pub strays: bool,
 }
 
 /// Rows of the index read at once: a few milliseconds on either thread. A hundred thousand take some hundred pages and
@@ -337,7 +339,11 @@ fn settings<S: Store + ?Sized>(store: &S) -> Result<Settings, StoreError> {
         }
         both => both?,
     };
-    Ok(Settings { epoch, arrivals: arrivals.unwrap_or(0), anchors })
+    let strays = match store.meta(MetaKey::Strays) {
+        Err(StoreError::Damaged(_)) => true, // looking once too often costs little
+        value => value?.is_some_and(|value| !value.is_empty()),
+    };
+    Ok(Settings { epoch, arrivals: arrivals.unwrap_or(0), anchors, strays })
 }
 
 /// Damage is as good as absence to whoever asked; it is logged here, where it is seen.
