@@ -238,7 +238,7 @@ pub enum Found {
     Records(Vec<Option<Vec<u8>>>),
     /// To [`Lookup::SignedDeletes`], the same.
     SignedDeletes(Vec<Option<Vec<u8>>>),
-    /// To [`Lookup::BlockHashes`]: those that are there.
+    /// To [`Lookup::BlockHashes`]: those that are there and can be read.
     BlockHashes(Vec<(Height, BlockHash)>),
     /// To [`Lookup::Places`], in the order asked for. `None`: it is not there, or damaged.
     Places(Vec<Option<Vec<u8>>>),
@@ -313,8 +313,14 @@ fn try_look_up<S: Store + ?Sized>(store: &S, lookup: &Lookup) -> Result<Found, S
             Found::Confirmations(found)
         }
         Lookup::BlockHashes(heights) => {
-            let blocks = heights.iter().map(|height| store.block(*height)).collect::<Result<Vec<_>, _>>()?;
-            Found::BlockHashes(blocks.into_iter().flatten().map(|block| (block.height, block.hash)).collect())
+            let mut found = Vec::new();
+            for height in heights {
+                match store.block(*height) {
+                    Err(StoreError::Damaged(_)) => {} // the others are of use all the same
+                    block => found.extend(block?.map(|block| (block.height, block.hash))),
+                }
+            }
+            Found::BlockHashes(found)
         }
         Lookup::Check { chain, suspects } => {
             let judge = |suspect| check::judge(store, chain, suspect);
@@ -363,4 +369,24 @@ fn number<S: Store + ?Sized>(store: &S, key: MetaKey) -> Result<Option<u64>, Sto
         .map(|bytes| bytes.as_slice().try_into().map(u64::from_be_bytes))
         .transpose()
         .map_err(|_| StoreError::Damaged("a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::super::Batch;
+    use super::super::faulty::FaultyStore;
+    use super::*;
+
+    #[test]
+    fn a_block_that_cannot_be_read_is_none_and_no_reason_to_ask_for_ever() {
+        let mut store = FaultyStore::default();
+        let (height, hash) = (Height(60), BlockHash::new([6; 32]));
+        store.write(&Batch::of(Write::PutBlock { height, hash, bytes: vec![1] })).unwrap();
+        let lookup = Lookup::BlockHashes(vec![height, Height(120)]);
+        assert_eq!(look_up(&store, &lookup), Found::BlockHashes(vec![(height, hash)]));
+        store.faults.blocks.store(true, Ordering::SeqCst);
+        assert_eq!(look_up(&store, &lookup), Found::BlockHashes(Vec::new()));
+    }
 }
