@@ -19,7 +19,7 @@ use super::damage::{Readable, readable};
 use super::mail::{anchors, record_entries, signed_delete, tombstones};
 use super::records::{self, DeleteName, RecordEntry, Tombstone};
 use super::schema::Family;
-use super::{Batch, Limit, MetaKey, Store, StoreError, Write};
+use super::{Batch, Limit, MetaKey, Store, StoreError, StoredSnapshot, Write};
 
 /// Blocks read at once.
 const CHUNK: Limit = Limit { bytes: 1 << 20, count: 256 };
@@ -143,7 +143,7 @@ impl Copier<'_> {
         }
         let mut at_most = Height(u64::MAX);
         for _ in 0..SNAPSHOTS {
-            let Some(Some(snapshot)) = self.read(self.from.snapshot(at_most)) else { break };
+            let Some(snapshot) = self.snapshot(at_most) else { break };
             let (height, bytes) = (snapshot.height, snapshot.bytes.len());
             self.push(Write::PutSnapshot { height, bytes: snapshot.bytes }, bytes)?;
             if height == Height::ZERO {
@@ -152,6 +152,23 @@ impl Copier<'_> {
             at_most = height.minus(1);
         }
         self.flush()
+    }
+
+    /// The newest snapshot not above a height that can be read.
+    fn snapshot(&mut self, at_most: Height) -> Option<StoredSnapshot> {
+        if let Some(found) = self.read(self.from.snapshot(at_most)) {
+            return found;
+        }
+        // From the height of a damaged one on reading fails, and below it there may be another: looked for by halving.
+        let (mut good, mut bad, mut newest) = (0, at_most.0, None);
+        while bad - good > 1 {
+            let middle = good + (bad - good) / 2;
+            match self.from.snapshot(Height(middle)) {
+                Ok(found) => (good, newest) = (middle, found),
+                Err(_) => bad = middle,
+            }
+        }
+        newest
     }
 
     fn tombstones(&mut self) -> Result<(), StoreError> {

@@ -51,6 +51,17 @@ fn all_of_a_good_database_is_copied_but_the_epoch() {
 }
 
 #[test]
+fn a_damaged_snapshot_does_not_hide_the_one_before_it() {
+    for (bad, good) in [(20, 10), (10, 20)] {
+        let mut from = damaged();
+        from.bad_snapshot = Some(Height(bad));
+        let (to, salvaged) = salvaged(&from);
+        assert_eq!(to.snapshot(Height(u64::MAX)).unwrap().map(|snapshot| snapshot.height), Some(Height(good)));
+        assert_eq!((to.snapshot(Height(good - 1)).unwrap(), salvaged.damaged), (None, 1));
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_left_out_and_nothing_else() {
     let mut from = damaged();
     let rows: Vec<_> = (10..14).map(|n| record(n).0.key.to_bytes().to_vec()).collect();
