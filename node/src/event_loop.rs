@@ -218,8 +218,9 @@ impl EventLoop {
         self
     }
 
-    /// Tells the machine `first`, then runs until `shutdown`.
-    pub async fn run(mut self, first: Input, shutdown: CancellationToken) {
+    /// Tells the machine `first`, then runs until `shutdown`. Whether the machine was draining then: the next one on
+    /// the same data directory goes on with that.
+    pub async fn run(mut self, first: Input, shutdown: CancellationToken) -> bool {
         if let Input::Chain(update) = &first {
             self.tip = update.tip.height();
         }
@@ -244,7 +245,7 @@ impl EventLoop {
                 Turn::Stop => {
                     self.persist_held(); // nobody is told any more
                     self.parts.network.drain().await;
-                    return;
+                    return self.parts.machine.drains();
                 }
             }
             metrics::loop_busy(began.elapsed());

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! When the database has failed and its disk takes writes again, all but the lock is taken apart and put together once
-//! more, as if the process had been started anew: what is on disk is what counts, and nothing else is believed.
+//! more, as if the process had been started anew: what is on disk is what counts, and nothing else is believed. Only a
+//! node that was draining goes on with that.
 
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
@@ -151,7 +152,7 @@ struct Lasting {
 
 /// Runs the node, and again whenever its database has failed and can be opened anew.
 fn run_until_told(start: &Start, lasting: &Lasting, outlet: Option<&MakeOutlet>) -> Result<(), RunError> {
-    let (mut wait, mut is_damaged, mut is_reopened) = (mending::FIRST_WAIT, false, false);
+    let (mut wait, mut is_damaged, mut is_reopened, mut drains) = (mending::FIRST_WAIT, false, false, false);
     loop {
         if lasting.told.is_cancelled() {
             return Ok(());
@@ -169,11 +170,11 @@ fn run_until_told(start: &Start, lasting: &Lasting, outlet: Option<&MakeOutlet>)
             }
             opened => opened?,
         };
-        let result = run_on(disk, start, lasting, &round, outlet);
+        let result = run_on(disk, start, lasting, &round, outlet, drains);
         // Whether the node ran or could not start: a process that ends while a thread closes the database takes RocksDB's
         // globals away under it, and aborts.
         join(storage_thread);
-        result?;
+        drains = result?;
         let Some(error) = round.mended.get().filter(|_| !lasting.told.is_cancelled()) else { return Ok(()) };
         tracing::warn!(%error, "the disk takes writes again; the database that had failed is opened anew");
         metrics::storage_reopened();
@@ -211,23 +212,24 @@ impl Round {
     }
 }
 
-/// Runs the node on its opened disk to the end of the round. Whatever happens, nothing uses the storage thread any more
-/// afterwards.
+/// Runs the node on its opened disk to the end of the round; it drains if the one before it did, and the answer is
+/// whether the next one is to. Whatever happens, nothing uses the storage thread any more afterwards.
 fn run_on(
     disk: Disk,
     start: &Start,
     lasting: &Lasting,
     round: &Round,
     outlet: Option<&MakeOutlet>,
-) -> Result<(), RunError> {
+    drains: bool,
+) -> Result<bool, RunError> {
     let shutdown = &round.shutdown;
     let clock = Clock::start();
-    let machine = disk.machine(start, &clock)?;
+    let machine = disk.machine(start, &clock)?.with_drain(drains);
     let outlet = outlet.map(|make| make(start)).transpose()?;
     let node_seed = Zeroizing::new(*disk.keys.read(Slot::Node)?.expose());
 
     let runtime = runtime(start.config.threads.get())?;
-    let chain_thread = runtime.block_on(async {
+    let (chain_thread, drains) = runtime.block_on(async {
         let update = disk.chain.update();
         let evidence = disk.chain.restored.follower.evidence().cloned().collect();
         let (view, view_receiver) = watch::channel(Arc::clone(&update.view));
@@ -255,17 +257,17 @@ fn run_on(
         if let Some(command) = &start.config.on_event {
             event_loop = event_loop.with_alerts(Alerts::new(command.clone(), shutdown.clone()));
         }
-        Box::pin(event_loop.run(Input::Chain(Box::new(update)), shutdown.clone())).await;
+        let drains = Box::pin(event_loop.run(Input::Chain(Box::new(update)), shutdown.clone())).await;
         if round.mended.get().is_none() {
             process::notify("STOPPING=1");
         }
         shutdown.cancel();
         // A slow reader of an answer does not keep the node from stopping.
         let _ = tokio::time::timeout(LAST_ANSWERS, servers.wait()).await;
-        Ok::<_, RunError>(chain_thread)
+        Ok::<_, RunError>((chain_thread, drains))
     })?;
     join(chain_thread);
-    Ok(())
+    Ok(drains)
 }
 
 fn join(thread: JoinHandle<()>) {

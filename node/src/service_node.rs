@@ -1,7 +1,8 @@
 //! The service node as a state machine: [`ServiceNode::handle`] takes what happened and when, and says what to do.
 //!
 //! No clock, task, channel, disk or randomness of its own is in here, and nothing is remembered that the chain or the
-//! disk does not say again after a restart. The event loop runs it against the real world; a simulator runs thousands.
+//! disk does not say again after a restart, but that the node is to drain. The event loop runs it against the real
+//! world; a simulator runs thousands.
 //!
 //! | what happens | where it is handled |
 //! | --- | --- |
@@ -118,6 +119,8 @@ pub struct ServiceNode {
     finals: VecDeque<FinalStatus>,
     storage_failure: Option<String>,
     mail: Mail,
+    /// The operator wants it to drain: the mail does, or will as soon as it is there.
+    drains: bool,
     swarm: Option<SwarmId>,
     /// When that last changed; from the start on.
     swarm_since: Monotonic,
@@ -154,6 +157,7 @@ impl ServiceNode {
             finals: VecDeque::new(),
             storage_failure: None,
             mail,
+            drains: false,
             swarm: None,
             swarm_since: now.monotonic,
             block_at: now.monotonic,
@@ -161,6 +165,19 @@ impl ServiceNode {
             was_registered: false,
             wake_at: None,
         }
+    }
+
+    /// The same, and what the operator wanted of the one before it: a database that is opened anew ends no draining.
+    #[must_use]
+    pub fn with_drain(mut self, drains: bool) -> Self {
+        self.drains = drains;
+        self
+    }
+
+    /// Whether the operator wants it to drain.
+    #[must_use]
+    pub const fn drains(&self) -> bool {
+        self.drains
     }
 
     /// The node's key.

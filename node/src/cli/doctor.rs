@@ -110,7 +110,7 @@ impl Doctor {
         let mut survey = None;
         match status::fetch(&context.datadir, context.timeout.unwrap_or(ANSWER)) {
             Ok(status) => {
-                findings.extend(running_node(context, &status));
+                findings.extend(running_node(context, &status, config.as_ref().ok()));
                 if let Some(count) = self.ask_peers {
                     let answers = fetch::<SurveyStatus>(context, &format!("/survey/{count}"));
                     findings.push(found("peers", answers.as_ref(), peers::judge));
@@ -132,7 +132,7 @@ impl Doctor {
 }
 
 /// What a running node is asked.
-fn running_node(context: &Context, status: &NodeStatus) -> Vec<Finding> {
+fn running_node(context: &Context, status: &NodeStatus, config: Option<&Config>) -> Vec<Finding> {
     let store = fetch::<StoreStatus>(context, "/store");
     let swarm = fetch::<SwarmStatus>(context, "/swarm");
     let peers = fetch::<PeersStatus>(context, "/peers");
@@ -140,7 +140,7 @@ fn running_node(context: &Context, status: &NodeStatus) -> Vec<Finding> {
     vec![
         network::node(status),
         machine::open_files(Some(status.pid)),
-        machine::disk(&context.datadir, store.as_ref().ok()),
+        machine::disk(&context.datadir, machine::may_take(store.as_ref().ok(), config)),
         found("database", store.as_ref(), machine::store),
         machine::listening(status),
         network::clock(status),
@@ -155,7 +155,8 @@ fn running_node(context: &Context, status: &NodeStatus) -> Vec<Finding> {
 /// What can be seen of one that does not answer.
 fn stopped_node(context: &Context, config: Option<&Config>) -> Vec<Finding> {
     let datadir = &context.datadir;
-    let mut findings = vec![machine::open_files(None), machine::disk(datadir, None), machine::database(datadir)];
+    let disk = machine::disk(datadir, machine::may_take(None, config));
+    let mut findings = vec![machine::open_files(None), disk, machine::database(datadir)];
     // One that only does not answer has its port.
     let is_held = matches!(lock::holder(datadir), Ok(Some(_)));
     findings.extend(config.filter(|_| !is_held).map(machine::free_port));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::{ANSWER, CliError, Context, Exit, running};
+use crate::lock;
 use crate::status::drain::DrainStatus;
 
 /// How long to wait where nothing is said.
@@ -21,8 +22,8 @@ Examples:
 
 The node turns new messages away, so that clients go to other members of its swarm, and goes on serving readers. What was
 there when it began is left until two other members are known to have it on disk, all if there are fewer. It drains until
-it is told to --cancel or stops, also when this command has ended. Drain one node of a swarm at a time: two that drain
-count on each other.
+it is told to --cancel or stops, also when this command has ended, and when it opens its database anew after an error.
+Drain one node of a swarm at a time: two that drain count on each other.
 
 Exit codes: 0 nothing is left · 3 node not running · 8 something is left after --timeout (10 minutes if it is not given) ·
 10 the swarm would have too few members, or the draining was ended")]
@@ -58,7 +59,14 @@ fn wait(context: &Context) -> Result<DrainStatus, CliError> {
     let (start, patience) = (Instant::now(), context.timeout.unwrap_or(PATIENCE));
     let mut told = String::new();
     loop {
-        let status = fetch(context)?;
+        let status = match fetch(context) {
+            // It has its data directory still: it opens its database anew, and goes on then.
+            Err(error) if error.exit == Exit::Network && is_held(context) && start.elapsed() < patience => {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+            answer => answer?,
+        };
         if status.done {
             return Ok(status);
         }
@@ -77,6 +85,10 @@ fn wait(context: &Context) -> Result<DrainStatus, CliError> {
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+fn is_held(context: &Context) -> bool {
+    matches!(lock::holder(&context.datadir), Ok(Some(_)))
 }
 
 /// What is left, and where it must come to.

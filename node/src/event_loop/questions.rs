@@ -159,7 +159,7 @@ impl EventLoop {
             node: machine.node_id().to_string(),
             state: machine.report(now).state.to_owned(),
             swarm: machine.swarm().map(|swarm| format!("0x{swarm}")),
-            draining: drained.is_some(),
+            draining: machine.drains(),
             done: left == Some(0) && to_hand_over == 0,
             left,
             to_hand_over,

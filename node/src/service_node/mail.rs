@@ -154,6 +154,8 @@ enum Wait {
     Repaired(Taken),
     /// A page that a former owner handed over.
     Handed { asker: Asker, items: Vec<Item> },
+    /// What was made of rows of records that the index did not know.
+    Strays,
     /// Nothing that anybody waits for.
     Nothing,
 }

@@ -46,7 +46,7 @@ impl ServiceNode {
     /// # Errors
     /// When that cannot be judged yet, and, unless `force`, when the swarm would be left with too few members.
     pub(super) fn drain(&mut self, force: bool, now: Now, out: &mut Vec<Output>) -> Result<(), Refusal> {
-        if self.mail.is_draining() {
+        if self.drains {
             return Ok(());
         }
         let swarms = self.chain.as_ref().filter(|_| self.mail.is_ready()).map(|chain| &chain.view.current().swarms);
@@ -63,8 +63,16 @@ impl ServiceNode {
             );
             return Err(Refusal::State(reason));
         }
-        self.with_mail(now, out, |mail, env, _| mail.begin_draining(env));
+        self.drains = true;
+        self.go_on_draining(now, out);
         Ok(())
+    }
+
+    /// Has the mail drain if it is wanted. Before it is there it takes nothing anyway.
+    fn go_on_draining(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.drains && self.mail.is_ready() && !self.mail.is_draining() {
+            self.with_mail(now, out, |mail, env, _| mail.begin_draining(env));
+        }
     }
 
     /// Ends that.
@@ -72,8 +80,11 @@ impl ServiceNode {
     /// # Errors
     /// When the node does not drain.
     pub(super) fn end_drain(&mut self) -> Result<(), Refusal> {
-        let drained = self.mail.end_draining();
-        if drained { Ok(()) } else { Err(Refusal::State("the node does not drain".into())) }
+        if !std::mem::take(&mut self.drains) {
+            return Err(Refusal::State("the node does not drain".into()));
+        }
+        self.mail.end_draining();
+        Ok(())
     }
 
     pub(super) fn mail_follows_chain(&mut self, now: Now, out: &mut Vec<Output>) {
@@ -145,6 +156,7 @@ impl ServiceNode {
     }
 
     pub(super) fn advance_mail(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.go_on_draining(now, out);
         self.with_mail(now, out, Mail::advance);
     }
 }

@@ -95,7 +95,7 @@ impl ServiceNode {
             uptime_failure: self.submitter.reason(Duty::UptimeProof),
             registering: self.settings.register && !self.was_registered,
             swarm: self.swarm,
-            draining: self.mail.is_draining(),
+            draining: self.drains,
             mail_full: self.mail.is_full().then(|| self.mail.limits()),
             settled: now.monotonic.since(self.swarm_since) >= SETTLING,
             ..Facts::default()

@@ -8,7 +8,11 @@ use super::{Row, Store, StoreError};
 
 /// Bytes of a key that are taken for a number: addresses and hashes are told apart by them.
 const NUMBER: usize = 16;
-/// Halvings of the last step over what cannot be read: what is passed over beyond it is a 65,536th of that step.
+/// Places, evenly apart, at which it is tried to read on between the damage and the first place behind it that was
+/// found: no more good rows are passed over than lie between two of them.
+const PLACES: u128 = 256;
+/// Halvings of the way between the last of them that cannot be read and the first that can: what is passed over beyond
+/// the damage is a 65,536th of that way.
 const HALVINGS: u32 = 16;
 
 /// Rows in order, up to the first that cannot be read.
@@ -53,7 +57,8 @@ pub(super) fn readable<S: Store + ?Sized>(
     }
 }
 
-/// The first key behind `from` that reading can go on from, nearly; `None` if there is none.
+/// The first key behind `from` that reading can go on from, nearly; `None` if there is none. Some 400 rows are read at
+/// most.
 fn behind<S: Store + ?Sized>(
     store: &S,
     family: Family,
@@ -61,6 +66,7 @@ fn behind<S: Store + ?Sized>(
     until: &[u8],
 ) -> Result<Option<Vec<u8>>, StoreError> {
     let start = number(from);
+    let end = if until.is_empty() { u128::MAX } else { number(until).saturating_sub(1) };
     let readable = |at: u128| -> Result<bool, StoreError> {
         match store.rows(family, &at.to_be_bytes(), until, 1) {
             Ok(_) => Ok(true),
@@ -68,28 +74,43 @@ fn behind<S: Store + ?Sized>(
             Err(error) => Err(error),
         }
     };
-    // Each step is twice as long as the one before.
+    // Each step is twice as long as the one before, so that places near by are told apart as well as far ones.
+    let mut far = end;
     for power in 0..u128::BITS {
-        let step = 1_u128 << power;
-        let Some(at) = start.checked_add(step).filter(|at| until.is_empty() || at.to_be_bytes().as_slice() < until)
-        else {
-            return Ok(None);
-        };
-        if !readable(at)? {
-            continue;
+        let Some(at) = start.checked_add(1 << power).filter(|at| *at < end) else { break };
+        if readable(at)? {
+            far = at;
+            break;
         }
-        let (mut bad, mut good) = (start, at);
-        // Never back to `start`: what begins with it lies before the damage, and reading would go round in circles.
-        for _ in 0..HALVINGS {
-            let middle = bad + (good - bad) / 2;
-            if middle == bad {
-                break;
-            }
-            if readable(middle)? { good = middle } else { bad = middle }
+    }
+    // The steps may have passed over good rows between two damaged places. The first of them is wanted.
+    let Some(way) = far.checked_sub(start) else { return Ok(None) };
+    let mut bad = start;
+    // Never back to `start`: what begins with it lies before the damage, and reading would go round in circles.
+    while bad < far {
+        let at = far.min(bad.saturating_add((way / PLACES).max(1)));
+        if readable(at)? {
+            return Ok(Some(boundary(bad, at, readable)?.to_be_bytes().to_vec()));
         }
-        return Ok(Some(good.to_be_bytes().to_vec()));
+        bad = at;
     }
     Ok(None)
+}
+
+/// A place that can be read, nearly the first behind `bad`, which cannot, and at most `good`, which can.
+fn boundary(
+    mut bad: u128,
+    mut good: u128,
+    readable: impl Fn(u128) -> Result<bool, StoreError>,
+) -> Result<u128, StoreError> {
+    for _ in 0..HALVINGS {
+        let middle = bad + (good - bad) / 2;
+        if middle == bad {
+            break;
+        }
+        if readable(middle)? { good = middle } else { bad = middle }
+    }
+    Ok(good)
 }
 
 /// The first bytes of a key as a number.
@@ -101,6 +122,8 @@ fn number(key: &[u8]) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    use sotto_proto::id::RecordId;
+
     use super::super::memory::MemoryStore;
     use super::super::{Batch, Write};
     use super::*;
@@ -143,6 +166,44 @@ mod tests {
                 assert_eq!((found, damaged), (expected, 1), "{bad:?} in pages of {count}");
             }
         }
+    }
+
+    /// Records whose ids are evenly apart, a 256th of all ids each.
+    fn even() -> (FaultyStore, Vec<Vec<u8>>) {
+        let mut store = MemoryStore::default();
+        let ids = (0..=u8::MAX).map(|n| RecordId::new(std::array::from_fn(|i| if i == 0 { n } else { 0 })));
+        let ids: Vec<_> = ids.collect();
+        let (first, bytes) = record(7);
+        for (id, arrival) in ids.iter().zip(1..) {
+            let entry = RecordEntry { key: RecordKey { arrival: Arrival(arrival), ..first.key }, id: *id, ..first };
+            store.write(&Batch::of(Write::PutRecord { entry, bytes: bytes.clone() })).unwrap();
+        }
+        (FaultyStore::over(store), ids.iter().map(|id| id.as_ref().to_vec()).collect())
+    }
+
+    #[test]
+    fn good_rows_between_two_bad_places_are_found_and_behind_the_last_one() {
+        // The last: damage so far behind that a doubled step leads beyond the end.
+        for bad in [vec![1..65, 70..151], vec![3..9, 12..40, 43..99], vec![0..2, 4..200], vec![32..34, 145..225]] {
+            let (mut store, keys) = even();
+            bad.iter().for_each(|bad| store.make_unreadable(Family::RecordIds, &keys[bad.clone()]));
+            let (found, damaged) = all(&store, 64);
+            let is_good = |n: &usize| !bad.iter().any(|bad| bad.contains(n));
+            let expected: Vec<_> = (0..keys.len()).filter(is_good).map(|n| keys[n].clone()).collect();
+            assert_eq!((found, damaged), (expected, bad.len()), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_to_the_end_of_a_range_ends_it() {
+        let (mut store, keys) = even();
+        store.make_unreadable(Family::RecordIds, &keys[100..]);
+        let read = readable(&store, Family::RecordIds, &keys[100], &keys[200], 9).unwrap();
+        assert!(read.damaged && read.rows.is_empty());
+        let rest = read.next.map(|next| readable(&store, Family::RecordIds, &next, &keys[200], 9).unwrap());
+        assert_eq!(rest.unwrap_or_default(), Readable::default());
+        let read = readable(&store, Family::RecordIds, &keys[100], &keys[100], 9).unwrap();
+        assert_eq!(read, Readable::default(), "an empty range");
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) struct FaultyStore {
     pub(crate) inner: MemoryStore,
     pub(crate) faults: Faults,
     unreadable: BTreeSet<(Family, Vec<u8>)>,
+    /// Whoever reads this snapshot is refused.
+    pub(crate) bad_snapshot: Option<Height>,
 }
 
 impl FaultyStore {
@@ -75,7 +77,12 @@ impl Store for FaultyStore {
 
     fn snapshot(&self, at_most: Height) -> Result<Option<StoredSnapshot>, StoreError> {
         self.readable_blocks()?;
-        self.inner.snapshot(at_most)
+        let found = self.inner.snapshot(at_most)?;
+        let height = found.as_ref().map(|snapshot| snapshot.height);
+        if height.is_some() && height == self.bad_snapshot {
+            return Err(StoreError::Damaged("a table of the database"));
+        }
+        Ok(found)
     }
 
     fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, StoreError> {

@@ -238,7 +238,7 @@ pub enum Found {
     Records(Vec<Option<Vec<u8>>>),
     /// To [`Lookup::SignedDeletes`], the same.
     SignedDeletes(Vec<Option<Vec<u8>>>),
-    /// To [`Lookup::BlockHashes`]: those that are there.
+    /// To [`Lookup::BlockHashes`]: those that are there and can be read.
     BlockHashes(Vec<(Height, BlockHash)>),
     /// To [`Lookup::Places`], in the order asked for. `None`: it is not there, or damaged.
     Places(Vec<Option<Vec<u8>>>),
@@ -271,6 +271,8 @@ pub struct Settings {
     pub arrivals: u64,
     /// The hashes that work is anchored at.
     pub anchors: BTreeMap<Height, BlockHash>,
+    /// Rows of records that the index does not know are still to be looked for.
+    pub strays: bool,
 }
 
 /// Rows of the index read at once: a few milliseconds on either thread. A hundred thousand take some hundred pages and
@@ -311,8 +313,14 @@ fn try_look_up<S: Store + ?Sized>(store: &S, lookup: &Lookup) -> Result<Found, S
             Found::Confirmations(found)
         }
         Lookup::BlockHashes(heights) => {
-            let blocks = heights.iter().map(|height| store.block(*height)).collect::<Result<Vec<_>, _>>()?;
-            Found::BlockHashes(blocks.into_iter().flatten().map(|block| (block.height, block.hash)).collect())
+            let mut found = Vec::new();
+            for height in heights {
+                match store.block(*height) {
+                    Err(StoreError::Damaged(_)) => {} // the others are of use all the same
+                    block => found.extend(block?.map(|block| (block.height, block.hash))),
+                }
+            }
+            Found::BlockHashes(found)
         }
         Lookup::Check { chain, suspects } => {
             let judge = |suspect| check::judge(store, chain, suspect);
@@ -337,7 +345,11 @@ fn settings<S: Store + ?Sized>(store: &S) -> Result<Settings, StoreError> {
         }
         both => both?,
     };
-    Ok(Settings { epoch, arrivals: arrivals.unwrap_or(0), anchors })
+    let strays = match store.meta(MetaKey::Strays) {
+        Err(StoreError::Damaged(_)) => true, // looking once too often costs little
+        value => value?.is_some_and(|value| !value.is_empty()),
+    };
+    Ok(Settings { epoch, arrivals: arrivals.unwrap_or(0), anchors, strays })
 }
 
 /// Damage is as good as absence to whoever asked; it is logged here, where it is seen.
@@ -357,4 +369,24 @@ fn number<S: Store + ?Sized>(store: &S, key: MetaKey) -> Result<Option<u64>, Sto
         .map(|bytes| bytes.as_slice().try_into().map(u64::from_be_bytes))
         .transpose()
         .map_err(|_| StoreError::Damaged("a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::super::Batch;
+    use super::super::faulty::FaultyStore;
+    use super::*;
+
+    #[test]
+    fn a_block_that_cannot_be_read_is_none_and_no_reason_to_ask_for_ever() {
+        let mut store = FaultyStore::default();
+        let (height, hash) = (Height(60), BlockHash::new([6; 32]));
+        store.write(&Batch::of(Write::PutBlock { height, hash, bytes: vec![1] })).unwrap();
+        let lookup = Lookup::BlockHashes(vec![height, Height(120)]);
+        assert_eq!(look_up(&store, &lookup), Found::BlockHashes(vec![(height, hash)]));
+        store.faults.blocks.store(true, Ordering::SeqCst);
+        assert_eq!(look_up(&store, &lookup), Found::BlockHashes(Vec::new()));
+    }
 }

@@ -5,21 +5,21 @@
 //! | --- | --- |
 //! | blocks | from the lowest to the first that cannot be read; a start drops what does not follow |
 //! | snapshots, evidence, anchors, the key rotation | what can be read; a start checks it against signed headers |
-//! | records | those whose bytes hash to their id; without an entry in the index they get another |
-//! | tombstones | those whose signed delete is there |
+//! | records | those whose bytes hash to their id, each once; without an entry in the index they get another |
+//! | tombstones | those whose signed delete is there; their records go, if another source still had those |
 //! | confirmations | no: other nodes are asked again before anything is erased |
 //! | the epoch | no: batches may be missing, so no reader's cursor means anything any more |
 
 use std::collections::BTreeSet;
 
-use sotto_proto::id::{ChainId, Height, ItemId};
+use sotto_proto::id::{ChainId, Height, ItemId, RecordId};
 
 use super::check::{self, SoundRecord};
 use super::damage::{Readable, readable};
 use super::mail::{anchors, record_entries, signed_delete, tombstones};
-use super::records::{DeleteName, RecordEntry, Tombstone};
+use super::records::{self, DeleteName, RecordEntry, Tombstone};
 use super::schema::Family;
-use super::{Batch, Limit, MetaKey, Store, StoreError, Write};
+use super::{Batch, Limit, MetaKey, Store, StoreError, StoredSnapshot, Write};
 
 /// Blocks read at once.
 const CHUNK: Limit = Limit { bytes: 1 << 20, count: 256 };
@@ -51,7 +51,8 @@ pub struct Salvaged {
 /// # Errors
 /// When `to` refuses, or `from` is of another chain than `chain`. What cannot be read is no error.
 pub fn salvage(from: &dyn Store, to: &mut dyn Store, chain: &ChainId) -> Result<Salvaged, StoreError> {
-    let mut copier = Copier { from, to, chain, batch: Batch::default(), bytes: 0, salvaged: Salvaged::default() };
+    let (batch, in_batch, salvaged) = Default::default();
+    let mut copier = Copier { from, to, chain, batch, bytes: 0, in_batch, salvaged };
     copier.singles()?;
     copier.blocks()?;
     copier.tombstones()?;
@@ -66,6 +67,8 @@ struct Copier<'a> {
     chain: &'a ChainId,
     batch: Batch,
     bytes: usize,
+    /// The records in `batch`, which are not in `to` yet.
+    in_batch: BTreeSet<RecordId>,
     salvaged: Salvaged,
 }
 
@@ -91,6 +94,7 @@ impl Copier<'_> {
 
     fn flush(&mut self) -> Result<(), StoreError> {
         self.bytes = 0;
+        self.in_batch.clear();
         self.to.write(&std::mem::take(&mut self.batch))
     }
 
@@ -139,7 +143,7 @@ impl Copier<'_> {
         }
         let mut at_most = Height(u64::MAX);
         for _ in 0..SNAPSHOTS {
-            let Some(Some(snapshot)) = self.read(self.from.snapshot(at_most)) else { break };
+            let Some(snapshot) = self.snapshot(at_most) else { break };
             let (height, bytes) = (snapshot.height, snapshot.bytes.len());
             self.push(Write::PutSnapshot { height, bytes: snapshot.bytes }, bytes)?;
             if height == Height::ZERO {
@@ -148,6 +152,23 @@ impl Copier<'_> {
             at_most = height.minus(1);
         }
         self.flush()
+    }
+
+    /// The newest snapshot not above a height that can be read.
+    fn snapshot(&mut self, at_most: Height) -> Option<StoredSnapshot> {
+        if let Some(found) = self.read(self.from.snapshot(at_most)) {
+            return found;
+        }
+        // From the height of a damaged one on reading fails, and below it there may be another: looked for by halving.
+        let (mut good, mut bad, mut newest) = (0, at_most.0, None);
+        while bad - good > 1 {
+            let middle = good + (bad - good) / 2;
+            match self.from.snapshot(Height(middle)) {
+                Ok(found) => (good, newest) = (middle, found),
+                Err(_) => bad = middle,
+            }
+        }
+        newest
     }
 
     fn tombstones(&mut self) -> Result<(), StoreError> {
@@ -163,8 +184,11 @@ impl Copier<'_> {
         self.flush()
     }
 
-    /// `deletes`: those that were copied before.
+    /// Copies a tombstone, unless it is there. `deletes`: those that were copied before.
     fn tombstone(&mut self, tombstone: Tombstone, deletes: &mut BTreeSet<DeleteName>) -> Result<(), StoreError> {
+        if self.to.row(Family::Tombstones, tombstone.item().as_ref())?.is_some() {
+            return Ok(());
+        }
         if !deletes.contains(&tombstone.delete) {
             let read = self.read(signed_delete(self.from, &tombstone.delete)).flatten();
             let Some(bytes) = read.filter(|bytes| DeleteName::of(bytes) == tombstone.delete) else {
@@ -176,6 +200,13 @@ impl Copier<'_> {
             deletes.insert(tombstone.delete);
         }
         self.salvaged.tombstones += 1;
+        let id = tombstone.id;
+        if let Some(row) = self.to.row(Family::RecordIds, id.as_ref())? {
+            let key = records::parse_entry(id.as_ref(), &row)?.key;
+            if key.address == tombstone.address {
+                self.push(Write::DeleteRecord { key, id }, 0)?;
+            }
+        }
         self.push(Write::PutTombstone(tombstone), 0)
     }
 
@@ -221,113 +252,17 @@ impl Copier<'_> {
     /// Copies a record, unless it is there, or its tombstone.
     fn record(&mut self, sound: &SoundRecord<'_>, entry: RecordEntry) -> Result<(), StoreError> {
         let buried = ItemId::tombstone(&entry.key.address, &entry.id);
-        let known = self.to.row(Family::RecordIds, entry.id.as_ref())?.is_some()
+        let known = self.in_batch.contains(&entry.id)
+            || self.to.row(Family::RecordIds, entry.id.as_ref())?.is_some()
             || self.to.row(Family::Tombstones, buried.as_ref())?.is_some();
         if known {
             return Ok(());
         }
         self.salvaged.records += 1;
+        self.in_batch.insert(entry.id);
         self.push(Write::PutRecord { entry, bytes: sound.bytes.to_vec() }, sound.bytes.len())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::Ordering;
-
-    use sotto_proto::id::BlockHash;
-
-    use super::super::faulty::FaultyStore;
-    use super::super::memory::MemoryStore;
-    use super::super::verify::tests::{CHAIN, put, record};
-    use super::super::verify::verify;
-    use super::*;
-
-    const BLOCKS: u64 = 40;
-
-    /// A database with blocks, two snapshots, a hundred records, an epoch.
-    fn damaged() -> FaultyStore {
-        let block = |height: u64| Write::PutBlock {
-            height: Height(height),
-            hash: BlockHash::new([height as u8; 32]),
-            bytes: vec![height as u8; 50],
-        };
-        let snapshot = |height| Write::PutSnapshot { height: Height(height), bytes: vec![1; 9] };
-        let mut store = MemoryStore::default();
-        let singles = [
-            Write::PutMeta(MetaKey::Chain, CHAIN.as_bytes().to_vec()),
-            Write::PutMeta(MetaKey::Epoch, 7_u64.to_be_bytes().to_vec()),
-            Write::PutMeta(MetaKey::Rotation, vec![4; 40]),
-        ];
-        let writes = singles.into_iter().chain((1..=BLOCKS).map(block)).chain([snapshot(10), snapshot(20)]);
-        store.write(&Batch { writes: writes.chain((0..100).map(put)).collect() }).unwrap();
-        FaultyStore::over(store)
-    }
-
-    fn salvaged(from: &FaultyStore) -> (MemoryStore, Salvaged) {
-        let mut to = MemoryStore::default();
-        let salvaged = salvage(from, &mut to, &CHAIN).unwrap();
-        (to, salvaged)
-    }
-
-    #[test]
-    fn all_of_a_good_database_is_copied_but_the_epoch() {
-        let (to, salvaged) = salvaged(&damaged());
-        assert_eq!(salvaged, Salvaged { blocks: BLOCKS, records: 100, tombstones: 0, damaged: 0 });
-        assert_eq!(to.block_range().unwrap(), Some(Height(1)..=Height(BLOCKS)));
-        assert_eq!(to.snapshot(Height(15)).unwrap().map(|snapshot| snapshot.height), Some(Height(10)));
-        assert_eq!(to.meta(MetaKey::Rotation).unwrap(), Some(vec![4; 40]));
-        assert_eq!(to.meta(MetaKey::Epoch).unwrap(), None, "batches may be missing: cursors mean nothing any more");
-        let checked = verify(&to, record(0).0.timestamp, &mut |_| ()).unwrap();
-        assert_eq!((checked.records, checked.bad), (100, 0));
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_left_out_and_nothing_else() {
-        let mut from = damaged();
-        let rows: Vec<_> = (10..14).map(|n| record(n).0.key.to_bytes().to_vec()).collect();
-        from.make_unreadable(Family::Records, &rows);
-        from.inner.damage(Family::Records, &record(30).0.key.to_bytes());
-        let (to, salvaged) = salvaged(&from);
-        assert_eq!(salvaged.records, 95);
-        assert!(salvaged.damaged >= 5);
-        let checked = verify(&to, record(0).0.timestamp, &mut |_| ()).unwrap();
-        assert_eq!((checked.records, checked.bad), (95, 0));
-    }
-
-    #[test]
-    fn a_record_is_not_lost_with_its_entry() {
-        let mut from = damaged();
-        let entries: Vec<_> = (0..100).map(|n| record(n).0.id.as_ref().to_vec()).collect();
-        from.make_unreadable(Family::RecordIds, &entries);
-        let (to, salvaged) = salvaged(&from);
-        assert_eq!(salvaged.records, 100);
-        assert_eq!(verify(&to, record(0).0.timestamp, &mut |_| ()).unwrap().bad, 0);
-    }
-
-    #[test]
-    fn what_a_second_source_has_is_added_and_nothing_twice() {
-        let mut from = damaged();
-        let rows: Vec<_> = (10..14).map(|n| record(n).0.key.to_bytes().to_vec()).collect();
-        from.make_unreadable(Family::Records, &rows);
-        let (mut to, _) = salvaged(&from);
-        let second = salvage(&damaged(), &mut to, &CHAIN).unwrap();
-        assert_eq!((second.records, second.blocks), (4, 0));
-        assert_eq!(verify(&to, record(0).0.timestamp, &mut |_| ()).unwrap().records, 100);
-    }
-
-    #[test]
-    fn without_its_blocks_the_mail_is_copied_all_the_same() {
-        let from = damaged();
-        from.faults.blocks.store(true, Ordering::SeqCst);
-        let (to, salvaged) = salvaged(&from);
-        assert_eq!((salvaged.blocks, salvaged.records), (0, 100));
-        assert_eq!(to.block_range().unwrap(), None);
-    }
-
-    #[test]
-    fn the_database_of_another_chain_is_refused() {
-        let refused = salvage(&damaged(), &mut MemoryStore::default(), &ChainId::new([9; 32]));
-        assert!(matches!(refused, Err(StoreError::OtherChain { .. })));
-    }
-}
+mod tests;

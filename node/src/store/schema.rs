@@ -68,6 +68,9 @@ pub enum MetaKey {
     Epoch,
     /// No arrival number has been given from here on: u64.
     Arrivals,
+    /// Entries of the index were damaged, and the rows of their records are still to be looked for: a byte, or none
+    /// once they were. A program that does not know it looks only after the start that finds the damage.
+    Strays,
 }
 
 impl MetaKey {
@@ -81,6 +84,7 @@ impl MetaKey {
             Self::Rotation => b"rotation",
             Self::Epoch => b"epoch",
             Self::Arrivals => b"arrivals",
+            Self::Strays => b"strays",
         }
     }
 }

@@ -104,14 +104,21 @@ fn soft_limit(limits: &str) -> Option<u64> {
     }
 }
 
-/// Whether the disk has room for what the node may still store.
-pub(super) fn disk(datadir: &Path, store: Option<&StoreStatus>) -> Finding {
-    let free = match rustix::fs::statvfs(datadir) {
-        Ok(stat) => stat.f_bavail.saturating_mul(stat.f_frsize),
-        Err(error) => return Finding::warn("disk", format!("its size cannot be read: {error}"), "see to the disk"),
-    };
-    let limit = store.map_or(MailLimits::default().bytes, |store| store.bytes_limit);
-    judge_disk(free, limit.saturating_sub(store.map_or(0, |store| store.bytes)))
+/// How many bytes of messages a node may still take: by what the running one says, else by its settings and as if it
+/// had none.
+pub(super) fn may_take(store: Option<&StoreStatus>, config: Option<&Config>) -> u64 {
+    match store {
+        Some(store) => store.bytes_limit.saturating_sub(store.bytes),
+        None => config.map_or_else(MailLimits::default, |config| config.mail).bytes,
+    }
+}
+
+/// Whether the disk has room for `wanted` more bytes of messages.
+pub(super) fn disk(datadir: &Path, wanted: u64) -> Finding {
+    match rustix::fs::statvfs(datadir) {
+        Ok(stat) => judge_disk(stat.f_bavail.saturating_mul(stat.f_frsize), wanted),
+        Err(error) => Finding::warn("disk", format!("its size cannot be read: {error}"), "see to the disk"),
+    }
 }
 
 fn judge_disk(free: u64, wanted: u64) -> Finding {
@@ -248,7 +255,17 @@ mod tests {
         assert_eq!(judge_disk(DISK_LEAST - 1, 0).verdict, Verdict::Fail);
         assert_eq!(judge_disk(DISK_LEAST, DISK_LEAST + 1).verdict, Verdict::Warn);
         assert_eq!(judge_disk(DISK_LEAST, DISK_LEAST).verdict, Verdict::Ok);
-        assert_eq!(disk(Path::new("/proc/no such place"), None).verdict, Verdict::Warn);
+        assert_eq!(disk(Path::new("/proc/no such place"), 0).verdict, Verdict::Warn);
+    }
+
+    #[test]
+    fn a_stopped_node_may_take_what_its_settings_say() {
+        let mut settings = crate::config::Settings::default();
+        let setting = crate::config::setting::find("mail-size").unwrap();
+        settings.set(setting, "64M".into(), crate::config::Origin::Flag(setting.name));
+        let config = Config::from_settings(&settings).unwrap();
+        assert_eq!(may_take(None, Some(&config)), 64 << 20);
+        assert_eq!(may_take(None, None), MailLimits::default().bytes, "its settings are no good");
     }
 
     #[test]

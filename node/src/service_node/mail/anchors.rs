@@ -2,10 +2,20 @@
 //!
 //! They come with the final states as the chain grows, from the blocks on disk after a start, and are kept on disk
 //! themselves, because blocks are pruned long before records expire. On a chain that was followed from elsewhere some
-//! may never be known; a record anchored there is believed when repair brings it, since its work was checked when it was
-//! stored, and never passed on. New ones are anchored at the last blocks, so gossip has none of them.
+//! may never be known: no node can be asked, because all of them prune blocks at the same age. So whoever lacks a hash
+//! waits until the blocks on disk were looked through, and then goes without:
+//!
+//! | a record whose anchor is lost | why that is sound |
+//! | --- | --- |
+//! | is taken from repair | its work was checked when it was stored; to refuse it would lose what was acknowledged |
+//! | is checked in all else: form, times, owner, the right to write | none of that needs the hash |
+//! | is not taken from gossip, and not passed on | new ones are anchored at the last blocks, which everybody knows |
+//!
+//! So only a staked node can have records without work kept, at nodes that lack the anchor and only there, and no anchor
+//! is of use for longer than four days. Its height says little of when the record was written: a chain may have stood
+//! still, or have been out of reach of whoever stored it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sotto_proto::chain::Params;
 use sotto_proto::id::{BlockHash, Height};
@@ -40,6 +50,8 @@ pub(super) struct Anchors {
     tip: Option<(Height, BlockHash)>,
     /// What lies at or below this height and is not known never will be.
     lost: Option<Height>,
+    /// The same of single heights above it, whose blocks are damaged.
+    holes: BTreeSet<Height>,
     looking: bool,
     unwritten: Batch,
 }
@@ -60,6 +72,7 @@ impl Anchors {
         let kept = self.tip.filter(|(height, _)| *height > current && *height < tip.0);
         self.tip = if is_anchor(tip.0) && tip.0 > current { Some(tip) } else { kept };
         let oldest = oldest(current, params);
+        self.holes = self.holes.split_off(&oldest);
         let after = self.known.split_off(&oldest);
         if !std::mem::replace(&mut self.known, after).is_empty() {
             self.unwritten.push(Write::PruneAnchorsBelow(oldest));
@@ -88,7 +101,7 @@ impl Anchors {
         let heights = (0..).map_while(|n: u64| first.checked_sub(n.checked_mul(period)?)).map(Height);
         let wanted: Vec<_> = heights
             .take_while(|height| *height >= lowest)
-            .filter(|height| !self.known.contains_key(height))
+            .filter(|height| !self.known.contains_key(height) && !self.holes.contains(height))
             .take(AT_ONCE)
             .collect();
         self.looking = !wanted.is_empty();
@@ -101,9 +114,16 @@ impl Anchors {
         for (height, hash) in found {
             self.note(*height, *hash);
         }
-        let missing = asked.iter().filter(|height| !self.known.contains_key(height));
-        let pruned = missing.filter(|height| tip.since(**height) > WRITTEN).max().copied();
-        self.lost = self.lost.max(pruned);
+        let lowest = found.iter().map(|(height, _)| *height).min();
+        let missing = asked.iter().filter(|height| !self.known.contains_key(height) && tip.since(**height) > WRITTEN);
+        for height in missing {
+            // Blocks are pruned from below: one that is missing above others is damaged, and more may lie below it.
+            if lowest.is_some_and(|lowest| lowest < *height) {
+                self.holes.insert(*height);
+            } else {
+                self.lost = self.lost.max(Some(*height));
+            }
+        }
     }
 
     /// The search failed; it is tried again with the next block.
@@ -125,7 +145,7 @@ impl Anchors {
         }
         match self.tip {
             Some((at, hash)) if at == height => Anchor::Known(hash),
-            _ if self.lost.is_some_and(|lost| height <= lost) => Anchor::Lost,
+            _ if self.lost.is_some_and(|lost| height <= lost) || self.holes.contains(&height) => Anchor::Lost,
             _ => Anchor::NotYet,
         }
     }
@@ -186,6 +206,21 @@ mod tests {
         assert_eq!(anchors.wanted(&now, &params), [Height(360)]);
         assert_eq!(anchors.take_unwritten().writes.len(), 4, "600 and the three found");
         assert!(anchors.take_unwritten().writes.is_empty());
+    }
+
+    #[test]
+    fn one_damaged_block_does_not_hide_those_below_it() {
+        let (genesis, params) = (TestChain::new().genesis, Params::preset(Preset::Testnet));
+        let (mut anchors, now) = (Anchors::default(), view(&genesis, 6000..=6009));
+        anchors.follow(&now, (Height(6012), hash(6012)), &params);
+        let wanted = anchors.wanted(&now, &params);
+        let readable = wanted.iter().filter(|height| height.0 != 5400);
+        let found: Vec<_> = readable.map(|height| (*height, hash(height.0))).collect();
+        anchors.found(&wanted, &found, Height(6012));
+        assert_eq!(anchors.at(Height(5400), &now, &params), Anchor::Lost);
+        let lowest = *wanted.last().unwrap();
+        assert_eq!(anchors.at(lowest.minus(60), &now, &params), Anchor::NotYet);
+        assert_eq!(anchors.wanted(&now, &params).first(), Some(&lowest.minus(60)), "and the damaged one no more");
     }
 
     #[test]

@@ -116,9 +116,9 @@ impl Mail {
         self.draining.get_or_insert_with(|| Draining::new(last_write, env.now.monotonic));
     }
 
-    /// Takes mail again. False if it has done so all the time.
-    pub(in crate::service_node) fn end_draining(&mut self) -> bool {
-        self.draining.take().is_some()
+    /// Takes mail again.
+    pub(in crate::service_node) fn end_draining(&mut self) {
+        self.draining = None;
     }
 
     /// Whether clients are turned away because the node is about to go.

@@ -26,7 +26,7 @@ pub(super) enum Proof {
     Final,
     /// A block that is on this node's chain and not final yet: others may have another one there.
     NotFinal,
-    /// Nothing: the block is known no more. Whoever stored the record has checked it.
+    /// Nothing: the block is known no more. Whoever stored the record has checked it ([`super::anchors`]).
     Lost,
 }
 

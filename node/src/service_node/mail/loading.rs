@@ -7,6 +7,7 @@ use sotto_proto::id::ItemId;
 use sotto_proto::time::Monotonic;
 
 use super::env::Env;
+use super::scrubbing::strays_are_due;
 use super::{Asked, Mail, Wait};
 use crate::service_node::message::{Output, Sync};
 use crate::store::mail::{Found, Lookup, Settings};
@@ -118,6 +119,9 @@ impl Mail {
     fn on_settings(&mut self, settings: Settings, out: &mut Vec<Output>) {
         self.anchors.load(settings.anchors);
         self.next = self.next.max(Arrival(settings.arrivals));
+        if settings.strays {
+            self.look_for_strays();
+        }
         if let Some(epoch) = settings.epoch {
             self.epoch = epoch;
             self.phase = Phase::Entries(FIRST);
@@ -134,15 +138,19 @@ impl Mail {
         self.phase = if written { Phase::Entries(FIRST) } else { Phase::Failed(None) };
     }
 
-    /// Damaged rows go. The records that entries were of are found by their own rows ([`super::scrubbing`]).
+    /// Damaged rows go. The records that entries were of are found by their own rows ([`super::scrubbing`]); that those
+    /// are to be looked for is written with it, because no later start sees the damage.
     fn note_damage(&mut self, damaged: usize, family: Family, keys: Vec<Vec<u8>>, out: &mut Vec<Output>) {
         if damaged == 0 {
             return;
         }
         tracing::warn!(damaged, family = family.name(), "rows of the mail are damaged; repair fetches what is lost");
         self.counts.damaged = self.counts.damaged.saturating_add(damaged as u64);
-        self.look_for_strays();
-        let writes = keys.into_iter().map(|key| Write::DeleteRow { family, key }).collect();
-        self.persist(Batch { writes }, Sync::Later, Wait::Nothing, out);
+        let mut batch = Batch { writes: keys.into_iter().map(|key| Write::DeleteRow { family, key }).collect() };
+        if family == Family::RecordIds {
+            self.look_for_strays();
+            batch.push(strays_are_due(true));
+        }
+        self.persist(batch, Sync::Later, Wait::Nothing, out);
     }
 }

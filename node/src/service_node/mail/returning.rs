@@ -29,6 +29,7 @@ impl Mail {
             Wait::All(all) => all.into_iter().for_each(|wait| self.settle(wait, written, env, out)),
             Wait::Repaired(taken) => self.on_repaired(written.then_some(taken), env, out),
             Wait::Handed { asker, items } => self.on_handed(asker, &items, env, out),
+            Wait::Strays => self.on_strays_settled(written),
             Wait::Nothing => {}
         }
     }

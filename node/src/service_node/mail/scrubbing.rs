@@ -10,6 +10,9 @@
 //!  then, for ever:                  records by arrival ─▶ tombstones ─▶ records …
 //! ```
 //!
+//! No later start sees that damage, so it is on disk that the rows are to be looked for ([`MetaKey::Strays`]) until all
+//! were. A start before then begins with the first row again: what was taken in has an entry by now.
+//!
 //! One batch is read at a time, and a pass takes [`PASS`], or as long as one batch in [`LEAST`] takes: on the storage
 //! thread that is a hundredth of its time at most.
 
@@ -26,7 +29,7 @@ use crate::service_node::message::{Output, Sync};
 use crate::store::check::{Suspect, Verdict};
 use crate::store::mail::{Keys, Lookup, Place};
 use crate::store::records::{Arrival, DeleteName, RecordKey, Source};
-use crate::store::{Batch, Family, Write};
+use crate::store::{Batch, Family, MetaKey, Write};
 
 /// How long a pass takes: what was damaged is found in this time, and members have it for another third of a minute at
 /// most.
@@ -44,6 +47,8 @@ pub(super) struct Scrub {
     stage: Stage,
     /// Where to go on when the strays that are being read were dealt with.
     behind_strays: Option<Stage>,
+    /// What became of some was not written: when all rows were looked at, they are looked at once more.
+    strays_anew: bool,
     /// When the next batch is due; `None` while one is being read, and before the first.
     due: Option<Monotonic>,
     reading: bool,
@@ -98,7 +103,7 @@ impl Mail {
 
     /// Entries were damaged: the rows of their records are still there.
     pub(super) fn look_for_strays(&mut self) {
-        self.scrub.stage = Stage::Strays(Vec::new());
+        (self.scrub.stage, self.scrub.strays_anew) = (Stage::Strays(Vec::new()), false);
     }
 
     /// Between two batches, so that all of them take [`PASS`]. Strays are served to nobody, so they are found sooner.
@@ -260,15 +265,40 @@ impl Mail {
             }
         }
         let next = found.next.map_or(Stage::Records(Arrival(0)), Stage::Strays);
-        if !batch.writes.is_empty() {
-            self.persist(batch, Sync::Later, Wait::Nothing, out);
-        }
         if strays.is_empty() {
-            self.scrub.stage = next;
+            self.settle_strays(Some(next), batch, out);
             self.on_unchecked(env);
         } else {
+            self.settle_strays(None, batch, out);
             self.scrub.behind_strays = Some(next);
             self.look_up(Lookup::Records(strays.clone()), Asked::Strays(strays), out);
+        }
+    }
+
+    /// Writes what becomes of rows that were looked at; `next` comes after them. With the last of them it is written
+    /// that none is to be looked for any more.
+    fn settle_strays(&mut self, next: Option<Stage>, mut batch: Batch, out: &mut Vec<Output>) {
+        match next {
+            None => {}
+            Some(Stage::Records(_) | Stage::Tombstones(_)) if self.scrub.strays_anew => self.look_for_strays(),
+            Some(next) => {
+                if !matches!(next, Stage::Strays(_)) {
+                    batch.push(strays_are_due(false));
+                }
+                self.scrub.stage = next;
+            }
+        }
+        if !batch.writes.is_empty() {
+            self.persist(batch, Sync::Later, Wait::Strays, out);
+        }
+    }
+
+    /// That is on disk; if it never will be, all rows are looked at again.
+    pub(super) fn on_strays_settled(&mut self, written: bool) {
+        match self.scrub.stage {
+            _ if written => {}
+            Stage::Strays(_) => self.scrub.strays_anew = true,
+            Stage::Records(_) | Stage::Tombstones(_) => self.look_for_strays(),
         }
     }
 
@@ -286,9 +316,6 @@ impl Mail {
         if !env.may_write {
             return; // they are looked at again
         }
-        if let Some(next) = next {
-            self.scrub.stage = next;
-        }
         let mut batch = Batch::default();
         for (key, bytes) in keys.iter().zip(found) {
             if self.index.at(key.arrival).is_some_and(|held| held.entry.key == *key) {
@@ -299,8 +326,9 @@ impl Mail {
             }
             batch.push(Write::DeleteRow { family: Family::Records, key: key.to_bytes().to_vec() });
         }
-        // Behind the records that were taken in: both are there for a moment, and never neither.
-        self.persist(batch, Sync::Later, Wait::Nothing, out);
+        self.settle_strays(next, batch, out);
+        // One write with the records that were taken in: either both rows change or neither.
+        self.persist_page(Wait::Nothing, out);
     }
 
     fn take_stray(&mut self, bytes: Vec<u8>, env: &Env<'_>, out: &mut Vec<Output>) {
@@ -314,6 +342,11 @@ impl Mail {
         self.note_mended(1);
         self.keep(&record, id, bytes, Source::Repair, env, out);
     }
+}
+
+/// Has it on disk whether rows of records that the index does not know are to be looked for.
+pub(super) fn strays_are_due(are_due: bool) -> Write {
+    Write::PutMeta(MetaKey::Strays, if are_due { vec![1] } else { Vec::new() })
 }
 
 const fn place_of(suspect: &Suspect) -> Place {

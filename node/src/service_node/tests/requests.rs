@@ -168,3 +168,19 @@ fn draining_is_refused_where_the_swarm_would_have_too_few_members_unless_it_is_f
     });
     assert_eq!(told, [true, false]);
 }
+
+#[test]
+fn a_node_that_drained_when_its_database_was_opened_anew_goes_on_as_soon_as_its_mail_is_there() {
+    for is_ended in [false, true] {
+        let mut bench = Bench::new();
+        bench.machine = bench.machine.with_drain(true);
+        bench.follow();
+        assert!(bench.machine.drains() && !bench.machine.mail().is_draining(), "nothing is known yet");
+        assert!(bench.report().problems.iter().any(|problem| problem.code == "draining"), "it is shown all the same");
+        if is_ended {
+            bench.tell(Input::Command { id: CommandId(1), command: Command::EndDrain });
+        }
+        bench.read_empty_disk();
+        assert_eq!((bench.machine.drains(), bench.machine.mail().is_draining()), (!is_ended, !is_ended));
+    }
+}

@@ -44,6 +44,30 @@ fn what_nobody_here_can_check_any_more_comes_by_repair_and_not_by_gossip() {
 }
 
 #[test]
+fn of_a_record_on_a_lost_anchor_all_else_is_checked() {
+    let mut bench = Bench::new();
+    bench.view = view_at(1000);
+    bench.follow();
+    let lost = |owner: &SigningKey| Draft { anchor: Height(60), ..Draft::to(owner) };
+    let (now, mine) = (bench.seconds(), owner());
+    let wrong = [
+        Draft { timestamp: UnixSeconds(now.0 - u64::from(TTL)), ..lost(&mine) },
+        Draft { timestamp: UnixSeconds(now.0 + 1000), ..lost(&mine) },
+        Draft { anchor: Height(61), ..lost(&mine) },
+        lost(&owner_in(OTHER, 0)),
+    ];
+    let mut give = |record: Record| {
+        let scope = Scope { height: Height(1000), swarm: MINE, until: now, cutoff: now };
+        let give = RepairRequest::Give { scope, items: vec![Item::Record(record.encode())] };
+        let asker = Asker { node: node(1), reply: ReplyId(9) };
+        bench.act(|mail, env, out| mail.on_repair(asker, give, env, out));
+        bench.mail.records()
+    };
+    assert_eq!(wrong.map(|draft| give(draft.without_work(1))), [0; 4]);
+    assert_eq!(give(lost(&mine).without_work(1)), 1);
+}
+
+#[test]
 fn on_an_anchor_that_is_not_final_gossip_is_kept_and_not_passed_on() {
     let mut bench = at_the_anchor(anchor_hash(LAST));
     let record = last(Draft::to(&owner())).record(1);

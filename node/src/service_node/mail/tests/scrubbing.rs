@@ -5,9 +5,9 @@ use sotto_proto::id::ChainId;
 
 use super::replicating::World;
 use super::*;
-use crate::store::Write;
 use crate::store::check::{Suspect, Verdict};
 use crate::store::records::{RecordEntry, RecordKey, Source};
+use crate::store::{MetaKey, Write};
 
 /// Records of so many owners, of each so many.
 fn many(owners: u32, each: u8) -> Vec<Record> {
@@ -165,6 +165,56 @@ fn a_record_whose_entry_was_damaged_at_a_start_is_taken_in_again_under_a_new_num
 }
 
 #[test]
+fn rows_without_entries_are_looked_for_until_all_were_over_restarts() {
+    let records = many(1, 80);
+    let (mut disk, entries) = disk(&records);
+    disk.written.damage(Family::RecordIds, entries[79].id.as_ref());
+    let bench = Bench::on(disk, MailLimits::default());
+    assert_eq!((bench.mail.records(), bench.mail.counts().damaged), (79, 1));
+    let mut bench = bench.after_power_loss();
+    bench.pass(150);
+    assert_eq!(
+        (bench.mail.records(), bench.mail.counts().damaged),
+        (79, 0),
+        "the damaged row went with the first start"
+    );
+    let mut bench = bench.after_power_loss();
+    bench.pass(2000);
+    assert_eq!((bench.mail.records(), bench.rows_of_records()), (80, 80));
+    assert!(bench.is_sound());
+    let due = bench.disk.synced.meta(MetaKey::Strays).unwrap();
+    assert_eq!(due, Some(Vec::new()), "no later start looks again");
+}
+
+#[test]
+fn what_is_made_of_a_row_without_an_entry_is_one_write_and_is_made_again_if_that_fails() {
+    // The rows fit one batch, or more of them are being looked at when the write fails.
+    for each in [8, 80] {
+        let records = many(1, each);
+        let (mut disk, entries) = disk(&records);
+        disk.written.damage(Family::RecordIds, entries[2].id.as_ref());
+        let mut bench = Bench::on(disk, MailLimits::default());
+        bench.prompt = false;
+        bench.pass(200);
+        for what in ["keys", "rows"] {
+            let at = bench.outputs.iter().position(|output| matches!(output, Output::LookUp { .. })).expect(what);
+            let output = bench.outputs.remove(at);
+            bench.do_on_disk(output);
+        }
+        let persists = bench.take_persists();
+        let [(_, token, _)] = persists[..] else { panic!("{persists:?}") };
+        bench.pass(200);
+        bench.fail(token);
+        let each = usize::from(each);
+        assert_eq!((bench.mail.records(), bench.rows_of_records()), (each - 1, each));
+        bench.prompt = true;
+        bench.pass(2000);
+        assert_eq!((bench.mail.records(), bench.rows_of_records()), (each, each));
+        assert!(bench.is_sound());
+    }
+}
+
+#[test]
 fn a_row_that_nobody_knows_is_no_way_back_for_what_was_deleted() {
     let mut bench = Bench::new();
     for n in 1..=3 {
@@ -279,7 +329,7 @@ fn an_epoch_without_the_numbers_given_out_under_it_is_none() {
     let mut bench = Bench::new();
     bench.store(&record(1));
     let old = records(bench.retrieve(&owner(), Cursor::default(), 9999));
-    bench.spoil(Write::PutMeta(crate::store::MetaKey::Arrivals, b"damaged".to_vec()));
+    bench.spoil(Write::PutMeta(MetaKey::Arrivals, b"damaged".to_vec()));
     bench.disk.synced = bench.disk.written.clone();
     let mut bench = bench.after_power_loss();
     let cursor = Cursor { epoch: old.epoch, seq: old.next_seq };
