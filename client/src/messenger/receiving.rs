@@ -163,7 +163,7 @@ impl Messenger {
             let second = async { paths.another(nodes, Purpose::Receive, &avoid, &path).await.ok() };
             let ways = Ways::new(path.clone(), second);
             let told = hedge::ask(plan, |place| open(&ways, place >= due, &readers, place, &asking, account)).await;
-            let better = ways.better();
+            let (better, blames) = (ways.better(), ways.blames(told.late.len()));
             drop(ways);
             if told.asked == 0 {
                 break;
@@ -173,7 +173,7 @@ impl Messenger {
             for node in told.late.iter().filter_map(|place| readers.get(*place)).map(|(to, _)| to.node) {
                 tracing::debug!(node = node.short(), "a member is slow");
                 last = Some("no answer in time".to_owned());
-                if better.is_none() {
+                if blames {
                     self.paths.slow(node);
                 }
             }

@@ -253,14 +253,14 @@ impl Messenger {
             async move { ways.look_up(to.ok_or(LookupError::Nonsense)?, place >= plan.due, clock).await }
         })
         .await;
-        let better = ways.better();
+        let (better, blames) = (ways.better(), ways.blames(told.late.len()));
         drop(ways);
         for (_, error) in &told.failures {
             tracing::debug!(%error, "a node was no witness");
         }
         for to in told.late.iter().filter_map(|place| hops.get(*place)) {
             tracing::debug!(node = to.node.short(), "a witness is slow");
-            if better.is_none() {
+            if blames {
                 self.paths.slow(to.node);
             }
         }

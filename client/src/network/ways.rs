@@ -96,6 +96,14 @@ impl<F: Future<Output = Option<Path>>> Ways<F> {
         heard.store(true, Ordering::Relaxed);
     }
 
+    /// Whether those who were `late` are to blame for it: something came back, but not from them. Where nothing did, one
+    /// alone may be at fault; several are not, but what is between.
+    #[must_use]
+    pub fn blames(&self, late: usize) -> bool {
+        let heard = |heard: &AtomicBool| heard.load(Ordering::Relaxed);
+        heard(&self.heard) || (late < 2 && !heard(&self.heard_second))
+    }
+
     /// The path that is to be used from now on in place of the first, which was silent while this one was not.
     #[must_use]
     pub fn better(&self) -> Option<Path> {

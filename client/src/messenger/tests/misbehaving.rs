@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sotto_proto::chain::bucket_of;
+use tokio::sync::mpsc;
 
 use super::network::{FORMER, HOPS, MEMBERS, World, node_of};
-use super::{PATIENCE, following, next, received, until_subscribed};
-use crate::messenger::{Error, Messenger};
+use super::{DEADLINE, PATIENCE, following, next, received, until_subscribed};
+use crate::messenger::{Continue, Error, Followed, Messenger};
 use crate::network::directory::Directory;
+use crate::network::paths::Purpose;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_drips_its_pages_is_late_like_any_other_and_what_came_counts() {
@@ -130,4 +132,40 @@ async fn subscriptions_that_freeze_do_not_pass_for_a_quiet_mailbox() {
         assert!(began.elapsed() > Duration::from_secs(5), "nobody pushed it: {:?}", began.elapsed());
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_falls_silent_under_subscriptions_is_left_and_no_member_is_marked_for_it() {
+    let mut world = World::new(19);
+    let patience = Duration::from_secs(1);
+    let mut messenger = world.messenger([1, 2, 3], patience).await;
+    let silent = messenger.path(Purpose::Receive).await.unwrap();
+    let (sender, mut told) = mpsc::channel(64);
+    let following = messenger.follow(|followed, _| {
+        sender.try_send(followed).unwrap();
+        Continue::Yes
+    });
+    let script = async {
+        until_subscribed(&world, 1).await;
+        // To the client this is a hop that is frozen.
+        world.set_silent(&MEMBERS, true);
+        loop {
+            match told.recv().await.unwrap() {
+                Followed::Interrupted(error) => break assert!(matches!(error, Error::NoAnswer { .. }), "{error:?}"),
+                Followed::Subscribed { .. } => {}
+                Followed::Messages(messages) => panic!("{messages:?}"),
+            }
+        }
+    };
+    tokio::select! {
+        ended = following => panic!("{ended:?}"),
+        left = tokio::time::timeout(DEADLINE, script) => left.expect("long before the next poll"),
+    }
+    assert!(!messenger.paths.is_held(&silent), "the path is to blame");
+    let nodes = messenger.directory.nodes().clone();
+    let (marked, subscribed) = (messenger.paths.shunned(&nodes), world.mailbox.subscribed.lock().unwrap().clone());
+    assert!(subscribed.iter().all(|seed| !marked.contains(&node_of(*seed))), "{marked:?}");
+    world.set_silent(&MEMBERS, false);
+    world.deliver("kept");
+    assert_eq!(received(&mut messenger).await, ["kept"]);
 }
