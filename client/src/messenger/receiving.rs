@@ -38,9 +38,10 @@ const AT_ONCE: usize = 4;
 pub struct Received {
     /// New messages, in order of their arrival here.
     pub messages: Vec<InboxMessage>,
-    /// Whether there is nothing more to be had: enough members answered, and one of them has everything.
+    /// Whether there is nothing more to be had: enough members answered, one of them has everything, and whoever has
+    /// more than it told in time was made up for by another.
     pub caught_up: bool,
-    /// Members that answered.
+    /// Members that told everything they have.
     pub answered: usize,
     /// Members that were asked.
     pub asked: usize,
@@ -145,10 +146,14 @@ impl Messenger {
         let poll = polls.next(&members, now, &mut self.rng);
         let mut received = Received { messages: Vec::new(), caught_up: false, answered: 0, asked: 0 };
         let (mut complete, mut last, mut moved) = (false, None, None);
+        // Members that were not read to the end, and whether others may still be asked in their place.
+        let (mut unread, mut again) = (0, true);
+        // Whether anything came back through the path.
+        let mut proven = false;
         let (all, mut due) = (poll.members.len(), poll.members.len());
         let spare = self.slow_last(poll.spare);
         let mut readers = self.readers(poll.members.into_iter().chain(spare))?;
-        let deadline = Instant::now() + self.patience;
+        let mut deadline = Instant::now() + self.patience;
         while due > 0 || received.answered < PER_POLL {
             let plan = Plan {
                 candidates: readers.len(),
@@ -162,8 +167,12 @@ impl Messenger {
             let (nodes, paths) = (self.directory.nodes(), &mut self.paths);
             let second = async { paths.another(nodes, Purpose::Receive, &avoid, &path).await.ok() };
             let ways = Ways::new(path.clone(), second);
+            if proven {
+                ways.heard(&path);
+            }
             let told = hedge::ask(plan, |place| open(&ways, place >= due, &readers, place, &asking, account)).await;
             let (better, blames) = (ways.better(), ways.blames(told.late.len()));
+            proven = better.is_some() || ways.is_heard();
             drop(ways);
             if told.asked == 0 {
                 break;
@@ -194,6 +203,7 @@ impl Messenger {
                         polls.answered(node, now);
                     }
                     Outcome::Failed(failure) => {
+                        unread += 1;
                         tracing::debug!(node = node.short(), %failure, "a member told only a part");
                         if matches!(failure, MemberFailure::Tunnel(tunnel::Error::TimedOut)) {
                             self.paths.slow(node);
@@ -201,6 +211,7 @@ impl Messenger {
                         last = Some(failure.to_string());
                     }
                     Outcome::Late => {
+                        unread += 1;
                         tracing::debug!(node = node.short(), "a member is slow with its pages");
                         last = Some("not everything in time".to_owned());
                         self.paths.slow(node);
@@ -208,6 +219,10 @@ impl Messenger {
                 }
             }
             readers.drain(..told.asked);
+            // Their pages may have taken all the time there was: once, others get as much.
+            if unread > 0 && received.answered < PER_POLL && std::mem::take(&mut again) {
+                deadline = deadline.max(Instant::now() + self.patience);
+            }
         }
         self.account.store.set_setting(POLLS, &polls.encode())?;
         self.keep_scores()?;
@@ -216,7 +231,8 @@ impl Messenger {
             self.paths.give_up(&path);
         }
         let enough = if poll.wants_all { all } else { 1 };
-        received.caught_up = complete && received.answered >= enough;
+        let made_up_for = unread == 0 || received.answered >= PER_POLL;
+        received.caught_up = complete && made_up_for && received.answered >= enough;
         Ok(Polled { received, moved, last })
     }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
 use sotto_proto::chain::bucket_of;
 use tokio::sync::mpsc;
 
@@ -28,6 +30,50 @@ async fn a_member_that_drips_its_pages_is_late_like_any_other_and_what_came_coun
     assert!(cursor.is_some_and(|cursor| cursor.seq > 1), "{cursor:?}");
     let nodes = messenger.directory.nodes().clone();
     assert!(messenger.paths.shunned(&nodes).contains(&node_of(11)));
+}
+
+/// Draws until the next poll, of two members, asks these.
+fn draw_next(messenger: &mut Messenger, wanted: [u8; 2]) {
+    let (polls, members) = (messenger.polls().unwrap(), messenger.own_members().unwrap().to_vec());
+    let now = messenger.clock().now().seconds();
+    let asks = |rng: &mut ChaCha20Rng| polls.next(&members, now, rng).members.into_iter().collect::<BTreeSet<_>>();
+    let mut rngs = (0..=u8::MAX).map(|seed| ChaCha20Rng::from_seed([seed; 32]));
+    messenger.rng = rngs.find(|rng| asks(&mut rng.clone()) == wanted.map(node_of).into()).expect("one of ten pairs");
+}
+
+/// A messenger that has polled all members before anything had come.
+async fn polled(world: &World, patience: Duration) -> Messenger {
+    let mut messenger = Box::pin(world.messenger([1, 2, 3], patience)).await;
+    let began = Instant::now();
+    while Box::pin(messenger.receive()).await.unwrap().asked != 2 {
+        assert!(began.elapsed() < DEADLINE, "some member never answers");
+    }
+    messenger
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_drips_its_pages_is_replaced_in_a_poll_of_two() {
+    let mut world = World::new(20);
+    let mut messenger = polled(&world, Duration::from_secs(1)).await;
+    world.deliver("one");
+    world.set_dripping(11);
+    draw_next(&mut messenger, [11, 12]);
+    let hops = *messenger.path(Purpose::Receive).await.unwrap().hops();
+    let poll = messenger.receive().await.unwrap();
+    assert_eq!((poll.messages.len(), poll.answered), (1, 2), "{poll:?}");
+    assert!(poll.asked > 2 && poll.caught_up, "{poll:?}");
+    assert_eq!(messenger.path(Purpose::Receive).await.unwrap().hops(), hops, "the others are asked on the same path");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_that_read_one_member_to_its_end_and_nobody_in_place_of_the_other_is_not_up_to_date() {
+    let mut world = World::new(21);
+    let mut messenger = polled(&world, Duration::from_secs(1)).await;
+    world.deliver("one");
+    [11, 13, 14, 15].iter().for_each(|seed| world.set_dripping(*seed));
+    draw_next(&mut messenger, [11, 12]);
+    let poll = messenger.receive().await.unwrap();
+    assert!(poll.messages.len() == 1 && poll.answered < 2 && !poll.caught_up, "{poll:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
