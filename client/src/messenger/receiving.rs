@@ -50,6 +50,8 @@ pub struct Received {
 /// What one poll came to.
 struct Polled {
     received: Received,
+    /// Members that told anything, were it only what is known.
+    told: usize,
     /// The largest final height at which a member sees another swarm keep the mail.
     moved: Option<Height>,
     /// Why the last one that told nothing did not.
@@ -98,19 +100,19 @@ impl Messenger {
     /// it by now, the list is renewed and those of that swarm are asked, once.
     ///
     /// # Errors
-    /// [`Error`] if none of them answers.
+    /// [`Error`] if none of them tells anything.
     pub async fn receive(&mut self) -> Result<Received, Error> {
         self.refresh_if_needed().await?;
         self.account.store.forget_seen(self.clock.now().seconds())?;
         let before = self.own_members()?.to_vec();
-        let Polled { mut received, moved, last } = self.poll().await?;
+        let Polled { mut received, told, moved, last } = self.poll().await?;
         let is_newer = match moved {
             Some(height) => self.refresh_for(height).await?,
             None => false,
         };
         if is_newer && self.own_members()? != before {
             match self.poll().await {
-                Ok(again) if again.received.answered > 0 || !again.received.messages.is_empty() => {
+                Ok(again) if again.told > 0 => {
                     received.messages.extend(again.received.messages);
                     return Ok(Received { messages: received.messages, ..again.received });
                 }
@@ -123,7 +125,7 @@ impl Messenger {
                 }
             }
         }
-        if received.answered == 0 && received.messages.is_empty() {
+        if told == 0 {
             let last = last.unwrap_or_else(|| "the swarm has no members".into());
             return Err(Error::NoAnswer { asked: received.asked, last });
         }
@@ -145,7 +147,7 @@ impl Messenger {
         let members = self.own_members()?.to_vec();
         let poll = polls.next(&members, now, &mut self.rng);
         let mut received = Received { messages: Vec::new(), caught_up: false, answered: 0, asked: 0 };
-        let (mut complete, mut last, mut moved) = (false, None, None);
+        let (mut heard, mut complete, mut last, mut moved) = (0, false, None, None);
         // Members that were not read to the end, and whether others may still be asked in their place.
         let (mut unread, mut again) = (0, true);
         // Whether anything came back through the path.
@@ -178,6 +180,7 @@ impl Messenger {
                 break;
             }
             received.asked += told.asked;
+            heard += told.answers.len();
             due = due.saturating_sub(told.asked);
             for node in told.late.iter().filter_map(|place| readers.get(*place)).map(|(to, _)| to.node) {
                 tracing::debug!(node = node.short(), "a member is slow");
@@ -226,14 +229,14 @@ impl Messenger {
         }
         self.account.store.set_setting(POLLS, &polls.encode())?;
         self.keep_scores()?;
-        if received.answered == 0 && received.messages.is_empty() && moved.is_none() {
+        if heard == 0 && moved.is_none() {
             // It may be the path that is silent.
             self.paths.give_up(&path);
         }
         let enough = if poll.wants_all { all } else { 1 };
         let made_up_for = unread == 0 || received.answered >= PER_POLL;
         received.caught_up = complete && made_up_for && received.answered >= enough;
-        Ok(Polled { received, moved, last })
+        Ok(Polled { received, told: heard, moved, last })
     }
 
     /// How nodes are asked, and how far each was read.

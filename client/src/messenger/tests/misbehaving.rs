@@ -62,7 +62,7 @@ async fn a_member_that_drips_its_pages_is_replaced_in_a_poll_of_two() {
     let poll = messenger.receive().await.unwrap();
     assert_eq!((poll.messages.len(), poll.answered), (1, 2), "{poll:?}");
     assert!(poll.asked > 2 && poll.caught_up, "{poll:?}");
-    assert_eq!(messenger.path(Purpose::Receive).await.unwrap().hops(), hops, "the others are asked on the same path");
+    assert_eq!(*messenger.path(Purpose::Receive).await.unwrap().hops(), hops, "the others are asked on the same path");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,6 +74,17 @@ async fn a_poll_that_read_one_member_to_its_end_and_nobody_in_place_of_the_other
     draw_next(&mut messenger, [11, 12]);
     let poll = messenger.receive().await.unwrap();
     assert!(poll.messages.len() == 1 && poll.answered < 2 && !poll.caught_up, "{poll:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_in_which_all_are_late_with_what_is_known_is_an_answer_and_its_path_stays() {
+    let world = World::new(22);
+    let mut messenger = polled(&world, Duration::from_secs(1)).await;
+    MEMBERS.iter().for_each(|seed| world.set_dripping(*seed));
+    let hops = *messenger.path(Purpose::Receive).await.unwrap().hops();
+    let poll = messenger.receive().await.unwrap();
+    assert!(poll.messages.is_empty() && poll.answered == 0 && !poll.caught_up, "{poll:?}");
+    assert_eq!(*messenger.path(Purpose::Receive).await.unwrap().hops(), hops);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
