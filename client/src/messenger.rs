@@ -28,7 +28,7 @@ use sotto_behaviours::network::WallClock;
 use sotto_behaviours::onion::client::Path;
 use sotto_proto::address::Address;
 use sotto_proto::chain::GenesisFile;
-use sotto_proto::id::{ChainId, SwarmId};
+use sotto_proto::id::{ChainId, Height, SwarmId};
 use zeroize::Zeroizing;
 
 pub use self::following::{Continue, Followed};
@@ -76,6 +76,17 @@ pub enum Error {
     /// The message is not stored; it stays in the outbox.
     #[error("not stored: {0}")]
     NotStored(#[from] storing::StoreError),
+    /// Others keep mail for the recipient by now, and the node list that says who is not to be had. The message stays
+    /// in the outbox.
+    #[error("not stored: swarm {swarm} owns the address as of block {height}, and its list cannot be had: {reason}")]
+    Moved {
+        /// The owner, as a member of the swarm before sees it.
+        swarm: SwarmId,
+        /// The final height it sees that at.
+        height: Height,
+        /// Why there is no newer list.
+        reason: Box<Self>,
+    },
     /// The message can never be stored.
     #[error("this message cannot be sent: {0}")]
     Unsendable(String),

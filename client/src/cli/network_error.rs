@@ -34,6 +34,9 @@ pub(super) fn cli_error(error: &Error) -> CliError {
         }
         Error::NotStored(StoreError::Time) => (Exit::Failed, "clock", "check the date of this machine"),
         Error::NotStored(_) => (Exit::Network, "not_stored", "try again in a moment"),
+        Error::Moved { .. } => {
+            (Exit::Network, "list", "it stays in the outbox: try again; if it stays so: sotto doctor")
+        }
         Error::Unsendable(_) => (Exit::Failed, "unsendable", "make it shorter, or send it in parts"),
         Error::NoMessage(_) => (Exit::NotFound, "not_found", "see: sotto status"),
         Error::Random(_) => (Exit::Internal, "random", "the operating system gives no random numbers"),

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::kill_point::KillPoint;
 use super::pages::{Outcome, Reading};
+use super::refresh::Newer;
 use super::{Error, Messenger};
 use crate::crypto::{self, Opened};
 use crate::network::clock::SharedClock;
@@ -107,7 +108,7 @@ impl Messenger {
         let before = self.own_members()?.to_vec();
         let Polled { mut received, told, moved, last } = self.poll().await?;
         let is_newer = match moved {
-            Some(height) => self.refresh_for(height).await?,
+            Some(height) => matches!(self.refresh_for(height).await?, Newer::Adopted),
             None => false,
         };
         if is_newer && self.own_members()? != before {

@@ -22,6 +22,7 @@ use sotto_proto::sign::Ed25519;
 use sotto_proto::time::UnixMillis;
 
 use super::kill_point::KillPoint;
+use super::refresh::Newer;
 use super::terms::{NoTerms, Terms};
 use super::{Error, Messenger};
 use crate::crypto::{self, SealContext};
@@ -219,8 +220,12 @@ impl Messenger {
                         storing::StoreError::Work { difficulty: wanted } => {
                             difficulty = difficulty.max(u64::from(*wanted))
                         }
-                        storing::StoreError::Swarm { height, .. } => {
-                            self.refresh_for(*height).await?;
+                        storing::StoreError::Swarm { swarm, height } => {
+                            // Without that list the same members would be asked again, and say the same.
+                            if let Newer::Failed(reason) = self.refresh_for(*height).await? {
+                                let (swarm, height, reason) = (*swarm, *height, Box::new(reason));
+                                return Err(Error::Moved { swarm, height, reason });
+                            }
                         }
                         storing::StoreError::Time | storing::StoreError::Nobody => {}
                         storing::StoreError::TooFew { .. } => self.paths.give_up(&path),

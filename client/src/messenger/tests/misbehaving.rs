@@ -10,8 +10,9 @@ use sotto_proto::chain::bucket_of;
 use tokio::sync::mpsc;
 
 use super::network::{FORMER, HOPS, MEMBERS, World, node_of};
-use super::{DEADLINE, PATIENCE, following, next, received, until_subscribed};
-use crate::messenger::{Continue, Error, Followed, Messenger};
+use super::{DEADLINE, PATIENCE, following, next, queue, received, until_subscribed};
+use crate::messenger::refresh::Newer;
+use crate::messenger::{Continue, Error, Followed, Messenger, Progress};
 use crate::network::directory::Directory;
 use crate::network::paths::Purpose;
 
@@ -131,13 +132,30 @@ async fn a_list_that_cannot_be_had_does_not_fail_the_poll_that_brought_something
     let mut world = World::new(15);
     let mut messenger = world.messenger([1, 2, 3], Duration::from_secs(4)).await;
     set_back(&mut messenger, &world);
-    assert!(!messenger.refresh_for(messenger.directory.header().header.height).await.unwrap(), "no newer one");
+    let known = messenger.directory.header().header.height;
+    assert!(matches!(messenger.refresh_for(known).await.unwrap(), Newer::Nowhere));
     world.list.lying.store(true, Ordering::Relaxed);
     world.deliver("where it was");
     assert!(matches!(messenger.receive().await.unwrap_err(), Error::NoAnswer { asked: 3, .. }));
     // One of the three keeps it still, the others speak of a list that is not to be had.
     world.mailbox.keeping.store(1, Ordering::Relaxed);
     assert_eq!(received(&mut messenger).await, ["where it was"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sending_to_a_swarm_that_is_not_to_be_found_ends_with_the_reason_and_goes_on_once_it_is() {
+    let world = World::new(23);
+    let mut messenger = world.messenger([1, 2, 3], Duration::from_secs(4)).await;
+    set_back(&mut messenger, &world);
+    world.list.lying.store(true, Ordering::Relaxed);
+    let id = queue(&mut messenger, "to whoever keeps it");
+    let mut rounds = 0;
+    let error = messenger.send(&id, |step| rounds += usize::from(matches!(step, Progress::Path { .. }))).await;
+    assert!(matches!(error, Err(Error::Moved { .. })), "{error:?}");
+    assert_eq!((rounds, world.mailbox.len()), (1, 0));
+    world.list.lying.store(false, Ordering::Relaxed);
+    messenger.send(&id, |_| ()).await.unwrap();
+    assert_eq!(world.mailbox.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

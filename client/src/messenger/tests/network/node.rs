@@ -95,7 +95,7 @@ impl Node {
             return;
         }
         let answer = match request {
-            SwarmRequest::Retrieve(_) | SwarmRequest::Subscribe(_) if self.is_former() => {
+            SwarmRequest::Retrieve(_) | SwarmRequest::Subscribe(_) | SwarmRequest::Store { .. } if self.is_former() => {
                 SwarmResponse::Error(WRONG_SWARM)
             }
             SwarmRequest::Retrieve(read) if self.dripping.load(Ordering::Relaxed) => {
