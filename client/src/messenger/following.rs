@@ -300,6 +300,7 @@ impl Messenger {
             _ if is_of_path(&failure) => {}
             _ => {
                 self.came_back(subscriptions);
+                self.asking().hear(member, &failure, self.clock.own().monotonic);
                 self.paths.slow(member);
             }
         }

@@ -10,11 +10,11 @@ use sotto_proto::account::Account;
 use sotto_proto::address::Address;
 use sotto_proto::envelope::Record;
 use sotto_proto::id::{ChainId, Height, NodeId};
-use sotto_proto::limits::{MEMBER_TIMESTAMP_FUTURE_SECONDS, RETRIEVE_BYTES, TTL_SECONDS};
+use sotto_proto::limits::{MEMBER_TIMESTAMP_FUTURE_SECONDS, REQUEST_TIME_SECONDS, RETRIEVE_BYTES, TTL_SECONDS};
 use sotto_proto::request::{
     self, Cursor, Purpose as Signed, Read, Records, Retrieve, SignedRead, SwarmRequest, SwarmResponse,
 };
-use sotto_proto::time::{UnixMillis, UnixSeconds};
+use sotto_proto::time::{Monotonic, UnixMillis, UnixSeconds};
 use tokio::time::Instant;
 
 use super::kill_point::KillPoint;
@@ -94,6 +94,21 @@ impl Asking {
         let read = Read { node, address: self.address, time, cursor, max_bytes: RETRIEVE_BYTES };
         SignedRead::sign(read, account.signing_key(), &self.chain)
     }
+
+    /// A member that refuses our time says its own, which counts as that of any node: once three have said theirs, all
+    /// later questions are signed with what the most of them say.
+    pub(super) fn hear(&self, node: NodeId, failure: &MemberFailure, asked: Monotonic) {
+        if let MemberFailure::Refused(request::Error::ClockSkew { now }) = failure {
+            // It says whole seconds.
+            self.clock.heard(node, UnixMillis(now.0.saturating_mul(1000).saturating_add(500)), asked);
+        }
+    }
+
+    /// Whether a member refused a time that has been mended since.
+    fn is_mended(&self, failure: &MemberFailure) -> bool {
+        let MemberFailure::Refused(request::Error::ClockSkew { now }) = failure else { return false };
+        self.clock.now().seconds().0.abs_diff(now.0) <= REQUEST_TIME_SECONDS
+    }
 }
 
 impl Messenger {
@@ -151,8 +166,8 @@ impl Messenger {
         let (mut heard, mut complete, mut last, mut moved) = (0, false, None, None);
         // Members that were not read to the end, and whether others may still be asked in their place.
         let (mut unread, mut again) = (0, true);
-        // Whether anything came back through the path.
-        let mut proven = false;
+        // Whether anything came back through the path, and whether those who refuse our time may still be asked again.
+        let (mut proven, mut anew) = (false, true);
         let (all, mut due) = (poll.members.len(), poll.members.len());
         let spare = self.slow_last(poll.spare);
         let mut readers = self.readers(poll.members.into_iter().chain(spare))?;
@@ -194,6 +209,8 @@ impl Messenger {
                 self.paths.silent(&path, &better);
                 path = better;
             }
+            let mended = told.failures.iter().filter(|(_, failure)| asking.is_mended(failure));
+            let refused: Vec<_> = mended.filter_map(|(place, _)| readers.get(*place).copied()).collect();
             moved = told.failures.iter().filter_map(|(_, failure)| failure.elsewhere()).max().max(moved);
             last = told.failures.last().map(|(_, failure)| failure.to_string()).or(last);
             let first = told.answers.into_iter().filter_map(|(place, (tunnel, records))| {
@@ -223,6 +240,14 @@ impl Messenger {
                 }
             }
             readers.drain(..told.asked);
+            // Whoever refused our time before others had mended it is asked once more.
+            if !refused.is_empty() && std::mem::take(&mut anew) {
+                received.asked -= refused.len();
+                readers.extend(refused);
+                if poll.wants_all {
+                    due = readers.len();
+                }
+            }
             // Their pages may have taken all the time there was: once, others get as much.
             if unread > 0 && received.answered < PER_POLL && std::mem::take(&mut again) {
                 deadline = deadline.max(Instant::now() + self.patience);
@@ -313,8 +338,9 @@ fn believable(expiry: UnixSeconds, now: UnixMillis) -> UnixSeconds {
     expiry.min(UnixSeconds(latest))
 }
 
-/// Opens a tunnel with the first question in it; asks again without a cursor if the member does not know it. Where it
-/// refuses our time it is not asked with its own: what it then tells would be judged by a clock that is wrong.
+/// Opens a tunnel with the first question in it; asks again without a cursor if the member does not know it, and if it
+/// refuses our time, with the network's, should it be known by that. It is not asked with its own: what it then tells
+/// would be judged by a clock that is wrong.
 async fn open(
     ways: &Ways<impl Future<Output = Option<Path>>>,
     late: bool,
@@ -323,12 +349,22 @@ async fn open(
     asking: &Asking,
     account: &Account,
 ) -> Result<(Tunnel, Records), MemberFailure> {
-    let (to, cursor) = *readers.get(place).ok_or(MemberFailure::Nonsense)?;
+    let (to, mut cursor) = *readers.get(place).ok_or(MemberFailure::Nonsense)?;
     let question = |cursor| SwarmRequest::Retrieve(asking.sign::<Retrieve>(account, to.node, cursor));
+    let mut asked = asking.clock.own().monotonic;
     let (mut tunnel, answer) = ways.connect(to, late, question(cursor)).await?;
     let mut told = records_of(answer.ok_or(MemberFailure::Nonsense)?);
-    if matches!(told, Err(MemberFailure::Refused(request::Error::CursorUnknown))) {
-        told = records_of(tunnel.request(question(None)).await?);
+    // Each of the two may be wrong once.
+    for _ in 0..2 {
+        let Err(failure) = &told else { break };
+        asking.hear(to.node, failure, asked);
+        match failure {
+            MemberFailure::Refused(request::Error::CursorUnknown) if cursor.is_some() => cursor = None,
+            failure if asking.is_mended(failure) => {}
+            _ => break,
+        }
+        asked = asking.clock.own().monotonic;
+        told = records_of(tunnel.request(question(cursor)).await?);
     }
     Ok((tunnel, told?))
 }

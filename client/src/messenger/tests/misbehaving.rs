@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
+use sotto_behaviours::network::WallClock;
 use sotto_proto::chain::bucket_of;
 use tokio::sync::mpsc;
 
@@ -140,6 +141,30 @@ async fn a_list_that_cannot_be_had_does_not_fail_the_poll_that_brought_something
     // One of the three keeps it still, the others speak of a list that is not to be had.
     world.mailbox.keeping.store(1, Ordering::Relaxed);
     assert_eq!(received(&mut messenger).await, ["where it was"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_members_refuse_and_hops_do_not_is_mended_for_every_page_and_subscription() {
+    let mut world = World::new(24);
+    world.settled().await;
+    // Two whole minutes are what hops allow; more of them are counted towards the end of one.
+    while WallClock::system().now().seconds().0 % 60 >= 40 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let ahead = 125_000;
+    world.ahead.store(ahead, Ordering::Relaxed);
+    world.mailbox.page.store(2, Ordering::Relaxed);
+    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
+    (0..5).for_each(|n: u8| world.deliver(&n.to_string()));
+    assert_eq!(received(&mut messenger).await, ["0", "1", "2", "3", "4"]);
+    let known = messenger.clock().own_ahead().expect("three have said their time");
+    assert!(known.unsigned_abs().abs_diff(ahead) < 40_000, "{known}");
+    following(messenger, |mut told| async move {
+        until_subscribed(&world, 1).await;
+        world.deliver("pushed");
+        assert_eq!(next(&mut told).await, "pushed");
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -87,6 +87,8 @@ pub(super) fn passphrase() -> Passphrase {
 pub(super) struct Mailbox {
     records: Mutex<Vec<Vec<u8>>>,
     grown: watch::Sender<usize>,
+    /// Records that are told at once.
+    pub(super) page: AtomicUsize,
     /// Questions for mail, and subscriptions.
     pub(super) retrieves: AtomicUsize,
     pub(super) subscriptions: AtomicUsize,
@@ -102,10 +104,12 @@ impl Mailbox {
     fn after(&self, seq: u64) -> Records {
         let records = self.records.lock().unwrap();
         let skip = usize::try_from(seq).unwrap();
-        let numbered = (1..).zip(records.iter()).skip(skip);
+        let page = self.page.load(Ordering::Relaxed);
+        let more = records.len() - skip.min(records.len()) > page;
+        let numbered = (1..).zip(records.iter()).skip(skip).take(page);
         let records: Vec<_> = numbered.map(|(seq, record)| StoredRecord { seq, record: record.clone() }).collect();
         let next_seq = records.last().map_or(seq, |record| record.seq);
-        Records { epoch: 1, records, next_seq, more: false, syncing: false }
+        Records { epoch: 1, records, next_seq, more, syncing: false }
     }
 
     pub(super) fn put(&self, record: Vec<u8>) {
@@ -190,6 +194,7 @@ impl World {
         let mailbox = Mailbox {
             records: Mutex::default(),
             grown: watch::channel(0).0,
+            page: AtomicUsize::new(usize::MAX),
             retrieves: AtomicUsize::new(0),
             subscriptions: AtomicUsize::new(0),
             subscribed: Mutex::default(),

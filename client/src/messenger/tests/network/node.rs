@@ -1,5 +1,7 @@
 //! What a node of the network answers.
 
+use sotto_proto::limits::REQUEST_TIME_SECONDS;
+
 use super::*;
 
 /// A node that keeps nothing but the common mailbox.
@@ -85,6 +87,10 @@ impl Node {
     }
 
     fn answer(&mut self, network: &Network, tunnel: TunnelId, request: SwarmRequest) {
+        if let Some(skew) = skew_of(&request) {
+            network.tunnel_answer(tunnel, SwarmResponse::Error(skew), false);
+            return;
+        }
         if self.dripping.load(Ordering::Relaxed)
             && let Some(answer) = self.drop_of(&request)
         {
@@ -144,4 +150,15 @@ impl Node {
         self.mailbox.put(bytes);
         SwarmResponse::Stored { receipt, signature: receipt.sign(&key(self.seed), &self.chain) }
     }
+}
+
+/// What is said to questions whose time is too far from the node's.
+fn skew_of(request: &SwarmRequest) -> Option<Error> {
+    let time = match request {
+        SwarmRequest::Retrieve(read) => read.read().time,
+        SwarmRequest::Subscribe(read) => read.read().time,
+        _ => return None,
+    };
+    let now = WallClock::system().now().seconds();
+    (time.0.abs_diff(now.0) > REQUEST_TIME_SECONDS).then_some(Error::ClockSkew { now })
 }
