@@ -70,6 +70,9 @@ pub enum Error {
     /// A node's answer is of no use.
     #[error(transparent)]
     Lookup(#[from] LookupError),
+    /// What members say of the newest block is not borne out, whichever are asked. The message stays in the outbox.
+    #[error("the nodes that keep the recipient's mail do not agree on the newest block; the last one: {0}")]
+    Unbelieved(LookupError),
     /// Nobody keeps mail for the address.
     #[error("the network has no swarm yet")]
     NoOwner,

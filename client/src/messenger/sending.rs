@@ -35,6 +35,8 @@ use crate::store::{OutboxMessage, OutboxState, StoredReceipt};
 
 /// Rounds of sealing and storing: more work once or twice, a newer list once, another path once.
 const ROUNDS: usize = 6;
+/// Rounds in which members may tell heights that are not borne out: each asks others first, nine of ten by then.
+pub(super) const UNBELIEVED_ROUNDS: usize = 3;
 /// How long three members may take.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
 /// Between two words about work that takes long.
@@ -156,7 +158,7 @@ impl Messenger {
         self.refresh_if_needed().await?;
         let mut difficulty = self.genesis.genesis.params.min_difficulty;
         let mut took = Duration::ZERO;
-        let mut last = None;
+        let (mut last, mut unbelieved) = (None, 0);
         for _ in 0..ROUNDS {
             let swarm = self.directory.owner(&message.recipient).ok_or(Error::NoOwner)?;
             let avoid = self.avoid([swarm])?;
@@ -183,8 +185,12 @@ impl Messenger {
                             return Err(error);
                         }
                         Err(NoTerms::Unbelieved(error)) => {
+                            unbelieved += 1;
+                            if unbelieved == UNBELIEVED_ROUNDS {
+                                return Err(Error::Unbelieved(error));
+                            }
                             tracing::debug!(%error, "others are asked for the height");
-                            last = Some(error);
+                            last = Some(Error::Unbelieved(error));
                             continue;
                         }
                     };

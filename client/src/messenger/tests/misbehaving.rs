@@ -13,8 +13,10 @@ use tokio::sync::mpsc;
 use super::network::{FORMER, HOPS, MEMBERS, World, node_of};
 use super::{DEADLINE, PATIENCE, following, next, queue, received, until_subscribed};
 use crate::messenger::refresh::Newer;
+use crate::messenger::sending::UNBELIEVED_ROUNDS;
 use crate::messenger::{Continue, Error, Followed, Messenger, Progress};
 use crate::network::directory::Directory;
+use crate::network::lookups::LookupError;
 use crate::network::paths::Purpose;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -179,6 +181,21 @@ async fn a_sending_to_a_swarm_that_is_not_to_be_found_ends_with_the_reason_and_g
     assert!(matches!(error, Err(Error::Moved { .. })), "{error:?}");
     assert_eq!((rounds, world.mailbox.len()), (1, 0));
     world.list.lying.store(false, Ordering::Relaxed);
+    messenger.send(&id, |_| ()).await.unwrap();
+    assert_eq!(world.mailbox.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_never_agree_on_a_height_end_a_sending_after_some_rounds() {
+    let world = World::new(25);
+    let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
+    world.list.disagreeing.store(true, Ordering::Relaxed);
+    let id = queue(&mut messenger, "at no height");
+    let mut rounds = 0;
+    let error = messenger.send(&id, |step| rounds += usize::from(matches!(step, Progress::Path { .. }))).await;
+    assert!(matches!(error, Err(Error::Unbelieved(LookupError::Alone))), "{error:?}");
+    assert_eq!((rounds, world.mailbox.len()), (UNBELIEVED_ROUNDS, 0));
+    world.list.disagreeing.store(false, Ordering::Relaxed);
     messenger.send(&id, |_| ()).await.unwrap();
     assert_eq!(world.mailbox.len(), 1);
 }

@@ -138,6 +138,8 @@ pub(super) struct ListDesk {
     /// Buckets asked for, in order.
     pub(super) buckets: Mutex<Vec<u8>>,
     pub(super) lying: AtomicBool,
+    /// Whether each node is at another height, far from all others.
+    pub(super) disagreeing: AtomicBool,
 }
 
 impl ListDesk {

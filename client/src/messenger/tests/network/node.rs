@@ -69,6 +69,12 @@ impl Node {
         FORMER[self.mailbox.keeping.load(Ordering::Relaxed)..].contains(&self.seed)
     }
 
+    /// The final height it tells.
+    fn height(&self) -> Height {
+        let disagrees = self.list.disagreeing.load(Ordering::Relaxed);
+        if disagrees { Height(1_000_000 * u64::from(self.seed)) } else { HEIGHT }
+    }
+
     /// What it lets wait if it drips.
     fn drop_of(&self, request: &SwarmRequest) -> Option<SwarmResponse> {
         match request {
@@ -123,7 +129,7 @@ impl Node {
             }
             SwarmRequest::Store { record, .. } => self.store(record),
             SwarmRequest::List(ListRequest::Info) => SwarmResponse::List(ListResponse::Info(Info {
-                final_height: HEIGHT,
+                final_height: self.height(),
                 time: WallClock::system().now(),
                 version: Line::new("test"),
                 state: None,
