@@ -216,8 +216,10 @@ impl Messenger {
             let first = told.answers.into_iter().filter_map(|(place, (tunnel, records))| {
                 Some((Reading::new(readers.get(place)?.0.node, tunnel), records))
             });
-            for (node, read) in self.take_pages(first, &mut received.messages).await? {
-                match read {
+            let read = self.take_pages(first, &mut received.messages).await?;
+            proven &= !read.silent;
+            for (node, outcome) in read.members {
+                match outcome {
                     Outcome::Everything { syncing } => {
                         received.answered += 1;
                         complete |= !syncing;
@@ -226,16 +228,15 @@ impl Messenger {
                     Outcome::Failed(failure) => {
                         unread += 1;
                         tracing::debug!(node = node.short(), %failure, "a member told only a part");
-                        if matches!(failure, MemberFailure::Tunnel(tunnel::Error::TimedOut)) {
-                            self.paths.slow(node);
-                        }
                         last = Some(failure.to_string());
                     }
                     Outcome::Late => {
                         unread += 1;
                         tracing::debug!(node = node.short(), "a member is slow with its pages");
                         last = Some("not everything in time".to_owned());
-                        self.paths.slow(node);
+                        if !read.silent {
+                            self.paths.slow(node);
+                        }
                     }
                 }
             }
@@ -320,7 +321,7 @@ impl Messenger {
         Asking { chain: self.chain, address: self.address(), clock: self.clock.clone() }
     }
 
-    fn polls(&self) -> Result<Polls, Error> {
+    pub(super) fn polls(&self) -> Result<Polls, Error> {
         let stored = self.account.store.setting(POLLS)?;
         // Lost times only make the next poll ask everybody.
         Ok(stored.and_then(|bytes| Polls::decode(&bytes).ok()).unwrap_or_default())

@@ -92,6 +92,22 @@ async fn a_poll_in_which_all_are_late_with_what_is_known_is_an_answer_and_its_pa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_fall_silent_together_between_their_pages_are_not_marked_but_another_path_is_taken() {
+    let world = World::new(26);
+    let mut messenger = polled(&world, Duration::from_secs(1)).await;
+    MEMBERS.iter().for_each(|seed| world.set_dripping(*seed));
+    world.mailbox.drip_ms.store(60_000, Ordering::Relaxed);
+    let silent = messenger.path(Purpose::Receive).await.unwrap();
+    messenger.receive().await.unwrap();
+    assert!(!messenger.paths.is_held(&silent));
+    let (nodes, address) = (messenger.directory.nodes().clone(), messenger.address());
+    let cursors = messenger.account().store.cursors(&address).unwrap();
+    let told: Vec<_> = cursors.into_iter().filter(|(_, cursor)| cursor.seq > 0).map(|(node, _)| node).collect();
+    let marked = messenger.paths.shunned(&nodes);
+    assert!(told.len() > 1 && told.iter().all(|node| !marked.contains(node)), "{told:?}, {marked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_witness_that_drips_the_list_the_next_one_goes_on_with_what_is_missing() {
     let world = World::new(13);
     // Nine buckets at one every 600 ms are more than one witness may take.

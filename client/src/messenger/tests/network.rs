@@ -48,8 +48,6 @@ pub(super) const FORMER: [u8; 3] = [7, 8, 9];
 const SWARM: SwarmId = SwarmId(7);
 const HEIGHT: Height = Height(5);
 const WRONG_SWARM: Error = Error::WrongSwarm { swarm: SWARM, height: HEIGHT };
-/// Between two answers of a node that drips.
-const DRIP: Duration = Duration::from_millis(600);
 
 pub(super) fn node_of(seed: u8) -> NodeId {
     key(seed).node_id()
@@ -89,6 +87,8 @@ pub(super) struct Mailbox {
     grown: watch::Sender<usize>,
     /// Records that are told at once.
     pub(super) page: AtomicUsize,
+    /// Milliseconds between two answers of a node that drips.
+    pub(super) drip_ms: AtomicU64,
     /// Questions for mail, and subscriptions.
     pub(super) retrieves: AtomicUsize,
     pub(super) subscriptions: AtomicUsize,
@@ -197,6 +197,7 @@ impl World {
             records: Mutex::default(),
             grown: watch::channel(0).0,
             page: AtomicUsize::new(usize::MAX),
+            drip_ms: AtomicU64::new(600),
             retrieves: AtomicUsize::new(0),
             subscriptions: AtomicUsize::new(0),
             subscribed: Mutex::default(),
@@ -364,7 +365,7 @@ impl World {
         }
     }
 
-    /// From now on the node has more for every reader, and for the list one bucket an answer, each after [`DRIP`].
+    /// From now on the node has more for every reader, and for the list one bucket an answer, each after a while.
     pub(super) fn set_dripping(&self, seed: u8) {
         self.dripping[&seed].store(true, Ordering::Relaxed);
     }

@@ -100,8 +100,9 @@ impl Node {
         if self.dripping.load(Ordering::Relaxed)
             && let Some(answer) = self.drop_of(&request)
         {
+            let drip = Duration::from_millis(self.mailbox.drip_ms.load(Ordering::Relaxed));
             self.drops.spawn(async move {
-                tokio::time::sleep(DRIP).await;
+                tokio::time::sleep(drip).await;
                 (tunnel, answer)
             });
             return;
