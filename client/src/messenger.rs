@@ -18,6 +18,7 @@ mod sending;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
