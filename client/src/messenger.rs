@@ -18,6 +18,7 @@ mod sending;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use sotto_behaviours::network::WallClock;
 use sotto_behaviours::onion::client::Path;
 use sotto_proto::address::Address;
 use sotto_proto::chain::GenesisFile;
-use sotto_proto::id::{ChainId, SwarmId};
+use sotto_proto::id::{ChainId, Height, SwarmId};
 use zeroize::Zeroizing;
 
 pub use self::following::{Continue, Followed};
@@ -70,12 +71,26 @@ pub enum Error {
     /// A node's answer is of no use.
     #[error(transparent)]
     Lookup(#[from] LookupError),
+    /// What members say of the newest block is not borne out, whichever are asked. The message stays in the outbox.
+    #[error("the nodes that keep the recipient's mail do not agree on the newest block; the last one: {0}")]
+    Unbelieved(LookupError),
     /// Nobody keeps mail for the address.
     #[error("the network has no swarm yet")]
     NoOwner,
     /// The message is not stored; it stays in the outbox.
     #[error("not stored: {0}")]
     NotStored(#[from] storing::StoreError),
+    /// Others keep mail for the recipient by now, and the node list that says who is not to be had. The message stays
+    /// in the outbox.
+    #[error("not stored: swarm {swarm} owns the address as of block {height}, and its list cannot be had: {reason}")]
+    Moved {
+        /// The owner, as a member of the swarm before sees it.
+        swarm: SwarmId,
+        /// The final height it sees that at.
+        height: Height,
+        /// Why there is no newer list.
+        reason: Box<Self>,
+    },
     /// The message can never be stored.
     #[error("this message cannot be sent: {0}")]
     Unsendable(String),

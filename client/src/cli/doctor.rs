@@ -127,7 +127,7 @@ async fn network(context: &Context, unlocked: super::context::Unlocked, findings
         }
         Ok(received) => findings.note(
             "mail",
-            format!("{} of {} nodes asked answered; there may be more", received.answered, received.asked),
+            format!("{} of {} nodes asked told all they have; there may be more", received.answered, received.asked),
         ),
         Err(error) => problem(findings, "mail", &error),
     }

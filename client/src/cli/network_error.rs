@@ -28,12 +28,20 @@ pub(super) fn cli_error(error: &Error) -> CliError {
             (Exit::Network, "no_path", "is this machine connected, and the network up? see: sotto doctor")
         }
         Error::Lookup(_) | Error::NoAnswer { .. } => (Exit::Network, "no_answer", "try again in a moment"),
+        Error::Unbelieved(_) => (
+            Exit::Network,
+            "no_answer",
+            "it waits in the outbox: try again in a minute; if it stays so, check this machine's date: sotto doctor",
+        ),
         Error::NoOwner => (Exit::Network, "no_swarm", "the network has too few nodes yet: sotto network show"),
         Error::NotStored(StoreError::Work { .. }) => {
             (Exit::RateLimited, "work", "the recipient's mailbox is nearly full; try again later")
         }
         Error::NotStored(StoreError::Time) => (Exit::Failed, "clock", "check the date of this machine"),
         Error::NotStored(_) => (Exit::Network, "not_stored", "try again in a moment"),
+        Error::Moved { .. } => {
+            (Exit::Network, "list", "it waits in the outbox: try again; if it stays so: sotto doctor")
+        }
         Error::Unsendable(_) => (Exit::Failed, "unsendable", "make it shorter, or send it in parts"),
         Error::NoMessage(_) => (Exit::NotFound, "not_found", "see: sotto status"),
         Error::Random(_) => (Exit::Internal, "random", "the operating system gives no random numbers"),

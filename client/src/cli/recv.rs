@@ -66,7 +66,8 @@ impl Recv {
                 format!("up to date: {answered} of {asked} nodes asked answered")
             } else {
                 format!(
-                    "{answered} of {asked} nodes asked answered; the others are asked again with the next: sotto recv"
+                    "{answered} of {asked} nodes asked told all they have; the others are asked again with the next: \
+                     sotto recv"
                 )
             });
             Ok(Exit::Done)

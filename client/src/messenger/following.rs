@@ -8,6 +8,8 @@
 //! What is told is read from the store, behind what was told before: however a path ends, whatever is given up halfway,
 //! nothing that was taken in stays untold, and nothing is told twice.
 
+mod silence;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use self::silence::Silence;
 use super::receiving::{MemberFailure, records_of};
 use super::{Error, Messenger};
 use crate::network::clock::SharedClock;
@@ -103,6 +106,7 @@ struct Subscriptions {
     running: JoinSet<Result<(), MemberFailure>>,
     members: BTreeMap<tokio::task::Id, NodeId>,
     pages: mpsc::Sender<(NodeId, Records)>,
+    silence: Silence,
 }
 
 impl Messenger {
@@ -149,7 +153,8 @@ impl Messenger {
         let keepers = self.own_members()?.to_vec();
         let path = self.path(Purpose::Receive).await?;
         let (pages, mut arriving) = mpsc::channel(WAITING_PAGES);
-        let mut subscriptions = Subscriptions { running: JoinSet::new(), members: BTreeMap::new(), pages };
+        let mut subscriptions =
+            Subscriptions { running: JoinSet::new(), members: BTreeMap::new(), pages, silence: Silence::default() };
         self.subscribe(&path, &mut subscriptions)?;
         let members = subscriptions.members.len();
         if members > 0 && follower.tell(Followed::Subscribed { members }, &mut self.account.store) == Continue::No {
@@ -163,11 +168,17 @@ impl Messenger {
         loop {
             tokio::select! {
                 Some((node, records)) = arriving.recv() => {
+                    self.came_back(&mut subscriptions);
                     self.take_in(node, records)?;
                 }
                 Some(ended) = subscriptions.running.join_next_with_id() => {
                     let failure = self.subscription_ended(ended, &path, &mut subscriptions)?;
                     if path.end().is_some() {
+                        return Ok(Continue::Yes);
+                    }
+                    if subscriptions.silence.is_of_path() {
+                        tracing::debug!("the path of the subscriptions is silent");
+                        self.paths.give_up(&path);
                         return Ok(Continue::Yes);
                     }
                     if subscriptions.members.len() < SUBSCRIPTIONS {
@@ -200,8 +211,8 @@ impl Messenger {
                     poll_at = Instant::now() + POLL_INTERVAL;
                     self.receive().await?;
                     self.send_pending(usize::MAX).await?;
-                    // Others keep the mail, and none of them may be a hop of the path.
-                    if self.own_members()? != keepers {
+                    // Others keep the mail, and none of them may be a hop of the path; or the poll found the path silent.
+                    if self.own_members()? != keepers || !self.paths.is_held(&path) {
                         return Ok(Continue::Yes);
                     }
                 }
@@ -232,12 +243,20 @@ impl Messenger {
         Ok(())
     }
 
-    /// A random member without a subscription, one that was slow lately only if there is no other.
+    /// Something came back through the path of the subscriptions: whoever was silent meanwhile is marked.
+    fn came_back(&mut self, subscriptions: &mut Subscriptions) {
+        for member in subscriptions.silence.end() {
+            self.paths.slow(member);
+        }
+    }
+
+    /// A random member without a subscription, one that was slow or silent lately only if there is no other.
     fn unsubscribed(&mut self, subscriptions: &Subscriptions) -> Result<Option<HopInfo>, Error> {
         let is_free = |node: &NodeId| !subscriptions.members.values().any(|other| other == node);
         let mut free: Vec<_> = self.own_members()?.iter().copied().filter(is_free).collect();
         crate::network::shuffle(&mut self.rng, &mut free);
-        let first = self.slow_last(free).into_iter().next();
+        let silent = subscriptions.silence.members();
+        let first = self.slow_last(free).into_iter().min_by_key(|node| silent.contains(node));
         Ok(first.and_then(|node| hop(self.directory.nodes(), &node)))
     }
 
@@ -248,7 +267,8 @@ impl Messenger {
     }
 
     /// Whoever ends a subscription while its path stands, for whatever reason, is subscribed at again only if there is
-    /// nobody else. One that was quiet for long goes on at the same member.
+    /// nobody else; one that does not answer is marked only if others do. One that was quiet for long goes on at the same
+    /// member.
     fn subscription_ended(
         &mut self,
         ended: Result<(tokio::task::Id, Result<(), MemberFailure>), tokio::task::JoinError>,
@@ -272,8 +292,17 @@ impl Messenger {
         };
         tracing::debug!(%failure, "a subscription ended");
         let Some(member) = member else { return Ok(Some(failure)) };
-        if !is_of_path(&failure) {
-            self.paths.slow(member);
+        match failure {
+            MemberFailure::Tunnel(tunnel::Error::TimedOut) => {
+                let expected = self.paths.shunned(self.directory.nodes()).contains(&member);
+                subscriptions.silence.add(member, expected);
+            }
+            _ if is_of_path(&failure) => {}
+            _ => {
+                self.came_back(subscriptions);
+                self.asking().hear(member, &failure, self.clock.own().monotonic);
+                self.paths.slow(member);
+            }
         }
         if matches!(failure, MemberFailure::Refused(request::Error::CursorUnknown)) {
             // Its database is another one: it is read from the beginning.

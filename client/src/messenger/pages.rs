@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use sotto_behaviours::tunnel::client::Tunnel;
+use sotto_behaviours::tunnel::client::{self as tunnel, Tunnel};
 use sotto_proto::id::NodeId;
 use sotto_proto::request::{Cursor, Records, Retrieve, SwarmRequest};
 use tokio::time::{Instant, timeout_at};
@@ -63,9 +63,16 @@ pub(super) enum Outcome {
     Late,
 }
 
+/// How all of them were read.
+pub(super) struct Read {
+    /// Each, in no order.
+    pub(super) members: Vec<(NodeId, Outcome)>,
+    /// Several are late, and no page came: it is the path that fell silent, not they.
+    pub(super) silent: bool,
+}
+
 impl Messenger {
-    /// Takes in the first pages, and those behind them as they come. Says how each member was read; `messages` are the
-    /// new ones of all of them.
+    /// Takes in the first pages, and those behind them as they come. `messages` are the new ones of all of them.
     ///
     /// # Errors
     /// [`Error`] of the store.
@@ -73,10 +80,11 @@ impl Messenger {
         &mut self,
         first: impl IntoIterator<Item = (Reading, Records)>,
         messages: &mut Vec<InboxMessage>,
-    ) -> Result<Vec<(NodeId, Outcome)>, Error> {
+    ) -> Result<Read, Error> {
         let until = Instant::now() + self.patience * PATIENCE_TIMES;
         let mut arrived: VecDeque<_> = first.into_iter().collect();
-        let (mut asked, mut pending, mut read) = (BTreeSet::new(), FuturesUnordered::new(), Vec::new());
+        let (mut asked, mut pending) = (BTreeSet::new(), FuturesUnordered::new());
+        let (mut members, mut came) = (Vec::new(), false);
         loop {
             while let Some((mut reading, records)) = arrived.pop_front() {
                 let (node, more, syncing) = (reading.node, records.more, records.syncing);
@@ -84,7 +92,7 @@ impl Messenger {
                 reading.pages += 1;
                 messages.extend(self.take_in(node, records)?);
                 if !more {
-                    read.push((node, Outcome::Everything { syncing }));
+                    members.push((node, Outcome::Everything { syncing }));
                     continue;
                 }
                 let question = self.asking().sign::<Retrieve>(self.account.account(), node, Some(reading.cursor));
@@ -94,13 +102,16 @@ impl Messenger {
             let Ok(next) = timeout_at(until, pending.next()).await else { break };
             let Some((reading, answer)) = next else { break };
             asked.remove(&reading.node);
+            came |= !matches!(answer, Err(MemberFailure::Tunnel(_)));
             match answer {
                 Ok(records) if reading.is_sensible(&records) => arrived.push_back((reading, records)),
-                Ok(_) => read.push((reading.node, Outcome::Failed(MemberFailure::Nonsense))),
-                Err(failure) => read.push((reading.node, Outcome::Failed(failure))),
+                Ok(_) => members.push((reading.node, Outcome::Failed(MemberFailure::Nonsense))),
+                Err(MemberFailure::Tunnel(tunnel::Error::TimedOut)) => members.push((reading.node, Outcome::Late)),
+                Err(failure) => members.push((reading.node, Outcome::Failed(failure))),
             }
         }
-        read.extend(asked.into_iter().map(|node| (node, Outcome::Late)));
-        Ok(read)
+        members.extend(asked.into_iter().map(|node| (node, Outcome::Late)));
+        let late = members.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Late)).count();
+        Ok(Read { members, silent: !came && late > 1 })
     }
 }

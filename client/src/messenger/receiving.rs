@@ -10,15 +10,16 @@ use sotto_proto::account::Account;
 use sotto_proto::address::Address;
 use sotto_proto::envelope::Record;
 use sotto_proto::id::{ChainId, Height, NodeId};
-use sotto_proto::limits::{MEMBER_TIMESTAMP_FUTURE_SECONDS, RETRIEVE_BYTES, TTL_SECONDS};
+use sotto_proto::limits::{MEMBER_TIMESTAMP_FUTURE_SECONDS, REQUEST_TIME_SECONDS, RETRIEVE_BYTES, TTL_SECONDS};
 use sotto_proto::request::{
     self, Cursor, Purpose as Signed, Read, Records, Retrieve, SignedRead, SwarmRequest, SwarmResponse,
 };
-use sotto_proto::time::{UnixMillis, UnixSeconds};
+use sotto_proto::time::{Monotonic, UnixMillis, UnixSeconds};
 use tokio::time::Instant;
 
 use super::kill_point::KillPoint;
 use super::pages::{Outcome, Reading};
+use super::refresh::Newer;
 use super::{Error, Messenger};
 use crate::crypto::{self, Opened};
 use crate::network::clock::SharedClock;
@@ -38,9 +39,10 @@ const AT_ONCE: usize = 4;
 pub struct Received {
     /// New messages, in order of their arrival here.
     pub messages: Vec<InboxMessage>,
-    /// Whether there is nothing more to be had: enough members answered, and one of them has everything.
+    /// Whether there is nothing more to be had: enough members answered, one of them has everything, and whoever has
+    /// more than it told in time was made up for by another.
     pub caught_up: bool,
-    /// Members that answered.
+    /// Members that told everything they have.
     pub answered: usize,
     /// Members that were asked.
     pub asked: usize,
@@ -49,6 +51,8 @@ pub struct Received {
 /// What one poll came to.
 struct Polled {
     received: Received,
+    /// Members that told anything, were it only what is known.
+    told: usize,
     /// The largest final height at which a member sees another swarm keep the mail.
     moved: Option<Height>,
     /// Why the last one that told nothing did not.
@@ -90,6 +94,21 @@ impl Asking {
         let read = Read { node, address: self.address, time, cursor, max_bytes: RETRIEVE_BYTES };
         SignedRead::sign(read, account.signing_key(), &self.chain)
     }
+
+    /// A member that refuses our time says its own, which counts as that of any node: once three have said theirs, all
+    /// later questions are signed with what the most of them say.
+    pub(super) fn hear(&self, node: NodeId, failure: &MemberFailure, asked: Monotonic) {
+        if let MemberFailure::Refused(request::Error::ClockSkew { now }) = failure {
+            // It says whole seconds.
+            self.clock.heard(node, UnixMillis(now.0.saturating_mul(1000).saturating_add(500)), asked);
+        }
+    }
+
+    /// Whether a member refused a time that has been mended since.
+    fn is_mended(&self, failure: &MemberFailure) -> bool {
+        let MemberFailure::Refused(request::Error::ClockSkew { now }) = failure else { return false };
+        self.clock.now().seconds().0.abs_diff(now.0) <= REQUEST_TIME_SECONDS
+    }
 }
 
 impl Messenger {
@@ -97,19 +116,19 @@ impl Messenger {
     /// it by now, the list is renewed and those of that swarm are asked, once.
     ///
     /// # Errors
-    /// [`Error`] if none of them answers.
+    /// [`Error`] if none of them tells anything.
     pub async fn receive(&mut self) -> Result<Received, Error> {
         self.refresh_if_needed().await?;
         self.account.store.forget_seen(self.clock.now().seconds())?;
         let before = self.own_members()?.to_vec();
-        let Polled { mut received, moved, last } = self.poll().await?;
+        let Polled { mut received, told, moved, last } = self.poll().await?;
         let is_newer = match moved {
-            Some(height) => self.refresh_for(height).await?,
+            Some(height) => matches!(self.refresh_for(height).await?, Newer::Adopted),
             None => false,
         };
         if is_newer && self.own_members()? != before {
             match self.poll().await {
-                Ok(again) if again.received.answered > 0 || !again.received.messages.is_empty() => {
+                Ok(again) if again.told > 0 => {
                     received.messages.extend(again.received.messages);
                     return Ok(Received { messages: received.messages, ..again.received });
                 }
@@ -122,7 +141,7 @@ impl Messenger {
                 }
             }
         }
-        if received.answered == 0 && received.messages.is_empty() {
+        if told == 0 {
             let last = last.unwrap_or_else(|| "the swarm has no members".into());
             return Err(Error::NoAnswer { asked: received.asked, last });
         }
@@ -144,11 +163,15 @@ impl Messenger {
         let members = self.own_members()?.to_vec();
         let poll = polls.next(&members, now, &mut self.rng);
         let mut received = Received { messages: Vec::new(), caught_up: false, answered: 0, asked: 0 };
-        let (mut complete, mut last, mut moved) = (false, None, None);
+        let (mut heard, mut complete, mut last, mut moved) = (0, false, None, None);
+        // Members that were not read to the end, and whether others may still be asked in their place.
+        let (mut unread, mut again) = (0, true);
+        // Whether anything came back through the path, and whether those who refuse our time may still be asked again.
+        let (mut proven, mut anew) = (false, true);
         let (all, mut due) = (poll.members.len(), poll.members.len());
         let spare = self.slow_last(poll.spare);
         let mut readers = self.readers(poll.members.into_iter().chain(spare))?;
-        let deadline = Instant::now() + self.patience;
+        let mut deadline = Instant::now() + self.patience;
         while due > 0 || received.answered < PER_POLL {
             let plan = Plan {
                 candidates: readers.len(),
@@ -162,18 +185,23 @@ impl Messenger {
             let (nodes, paths) = (self.directory.nodes(), &mut self.paths);
             let second = async { paths.another(nodes, Purpose::Receive, &avoid, &path).await.ok() };
             let ways = Ways::new(path.clone(), second);
+            if proven {
+                ways.heard(&path);
+            }
             let told = hedge::ask(plan, |place| open(&ways, place >= due, &readers, place, &asking, account)).await;
-            let better = ways.better();
+            let (better, blames) = (ways.better(), ways.blames(told.late.len()));
+            proven = better.is_some() || ways.is_heard();
             drop(ways);
             if told.asked == 0 {
                 break;
             }
             received.asked += told.asked;
+            heard += told.answers.len();
             due = due.saturating_sub(told.asked);
             for node in told.late.iter().filter_map(|place| readers.get(*place)).map(|(to, _)| to.node) {
                 tracing::debug!(node = node.short(), "a member is slow");
                 last = Some("no answer in time".to_owned());
-                if better.is_none() {
+                if blames {
                     self.paths.slow(node);
                 }
             }
@@ -181,43 +209,61 @@ impl Messenger {
                 self.paths.silent(&path, &better);
                 path = better;
             }
+            let mended = told.failures.iter().filter(|(_, failure)| asking.is_mended(failure));
+            let refused: Vec<_> = mended.filter_map(|(place, _)| readers.get(*place).copied()).collect();
             moved = told.failures.iter().filter_map(|(_, failure)| failure.elsewhere()).max().max(moved);
             last = told.failures.last().map(|(_, failure)| failure.to_string()).or(last);
             let first = told.answers.into_iter().filter_map(|(place, (tunnel, records))| {
                 Some((Reading::new(readers.get(place)?.0.node, tunnel), records))
             });
-            for (node, read) in self.take_pages(first, &mut received.messages).await? {
-                match read {
+            let read = self.take_pages(first, &mut received.messages).await?;
+            proven &= !read.silent;
+            for (node, outcome) in read.members {
+                match outcome {
                     Outcome::Everything { syncing } => {
                         received.answered += 1;
                         complete |= !syncing;
                         polls.answered(node, now);
                     }
                     Outcome::Failed(failure) => {
+                        unread += 1;
                         tracing::debug!(node = node.short(), %failure, "a member told only a part");
-                        if matches!(failure, MemberFailure::Tunnel(tunnel::Error::TimedOut)) {
-                            self.paths.slow(node);
-                        }
                         last = Some(failure.to_string());
                     }
                     Outcome::Late => {
+                        unread += 1;
                         tracing::debug!(node = node.short(), "a member is slow with its pages");
                         last = Some("not everything in time".to_owned());
-                        self.paths.slow(node);
+                        if !read.silent {
+                            self.paths.slow(node);
+                        }
                     }
                 }
             }
             readers.drain(..told.asked);
+            // Whoever refused our time before others had mended it is asked once more.
+            if !refused.is_empty() && std::mem::take(&mut anew) {
+                received.asked -= refused.len();
+                readers.extend(refused);
+                if poll.wants_all {
+                    due = readers.len();
+                }
+            }
+            // Their pages may have taken all the time there was: once, others get as much.
+            if unread > 0 && received.answered < PER_POLL && std::mem::take(&mut again) {
+                deadline = deadline.max(Instant::now() + self.patience);
+            }
         }
         self.account.store.set_setting(POLLS, &polls.encode())?;
         self.keep_scores()?;
-        if received.answered == 0 && received.messages.is_empty() && moved.is_none() {
+        if heard == 0 && moved.is_none() {
             // It may be the path that is silent.
             self.paths.give_up(&path);
         }
         let enough = if poll.wants_all { all } else { 1 };
-        received.caught_up = complete && received.answered >= enough;
-        Ok(Polled { received, moved, last })
+        let made_up_for = unread == 0 || received.answered >= PER_POLL;
+        received.caught_up = complete && made_up_for && received.answered >= enough;
+        Ok(Polled { received, told: heard, moved, last })
     }
 
     /// How nodes are asked, and how far each was read.
@@ -275,7 +321,7 @@ impl Messenger {
         Asking { chain: self.chain, address: self.address(), clock: self.clock.clone() }
     }
 
-    fn polls(&self) -> Result<Polls, Error> {
+    pub(super) fn polls(&self) -> Result<Polls, Error> {
         let stored = self.account.store.setting(POLLS)?;
         // Lost times only make the next poll ask everybody.
         Ok(stored.and_then(|bytes| Polls::decode(&bytes).ok()).unwrap_or_default())
@@ -293,8 +339,9 @@ fn believable(expiry: UnixSeconds, now: UnixMillis) -> UnixSeconds {
     expiry.min(UnixSeconds(latest))
 }
 
-/// Opens a tunnel with the first question in it; asks again without a cursor if the member does not know it. Where it
-/// refuses our time it is not asked with its own: what it then tells would be judged by a clock that is wrong.
+/// Opens a tunnel with the first question in it; asks again without a cursor if the member does not know it, and if it
+/// refuses our time, with the network's, should it be known by that. It is not asked with its own: what it then tells
+/// would be judged by a clock that is wrong.
 async fn open(
     ways: &Ways<impl Future<Output = Option<Path>>>,
     late: bool,
@@ -303,12 +350,22 @@ async fn open(
     asking: &Asking,
     account: &Account,
 ) -> Result<(Tunnel, Records), MemberFailure> {
-    let (to, cursor) = *readers.get(place).ok_or(MemberFailure::Nonsense)?;
+    let (to, mut cursor) = *readers.get(place).ok_or(MemberFailure::Nonsense)?;
     let question = |cursor| SwarmRequest::Retrieve(asking.sign::<Retrieve>(account, to.node, cursor));
+    let mut asked = asking.clock.own().monotonic;
     let (mut tunnel, answer) = ways.connect(to, late, question(cursor)).await?;
     let mut told = records_of(answer.ok_or(MemberFailure::Nonsense)?);
-    if matches!(told, Err(MemberFailure::Refused(request::Error::CursorUnknown))) {
-        told = records_of(tunnel.request(question(None)).await?);
+    // Each of the two may be wrong once.
+    for _ in 0..2 {
+        let Err(failure) = &told else { break };
+        asking.hear(to.node, failure, asked);
+        match failure {
+            MemberFailure::Refused(request::Error::CursorUnknown) if cursor.is_some() => cursor = None,
+            failure if asking.is_mended(failure) => {}
+            _ => break,
+        }
+        asked = asking.clock.own().monotonic;
+        told = records_of(tunnel.request(question(cursor)).await?);
     }
     Ok((tunnel, told?))
 }

@@ -43,6 +43,17 @@ const LIST_PATIENCE_TIMES: u32 = 2;
 /// Nodes that may tell what cannot be true, or be behind, before a list is given up for now.
 const LEFT_OUT: usize = 3;
 
+/// What came of asking for a newer list.
+#[derive(Debug)]
+pub(super) enum Newer {
+    /// It is the one known now.
+    Adopted,
+    /// There is none.
+    Nowhere,
+    /// It is not to be had.
+    Failed(Error),
+}
+
 /// Three answers of so many candidates.
 const fn three_of(candidates: usize, patience: Duration) -> Plan {
     Plan { candidates, due: WITNESSES, needed: WITNESSES, least: WITNESSES, at_once: WITNESSES, patience }
@@ -138,23 +149,24 @@ impl Messenger {
         self.adopt(Directory::new(list.header, list.nodes, fetched, true)?)
     }
 
-    /// Asks for a newer list if a member speaks of a final `height` above that of the list known, and says whether there
-    /// is one now. That there is none is no failure: the member may have made the height up.
+    /// Asks for a newer list if a member speaks of a final `height` above that of the list known. That there is none is
+    /// no failure: the member may have made the height up.
     ///
     /// # Errors
     /// [`Error`] of the store, and a producer that contradicts itself.
-    pub(super) async fn refresh_for(&mut self, height: Height) -> Result<bool, Error> {
+    pub(super) async fn refresh_for(&mut self, height: Height) -> Result<Newer, Error> {
         let known = self.directory.header().header.height;
         if height <= known {
-            return Ok(false);
+            return Ok(Newer::Nowhere);
         }
         match self.refresh().await {
-            Ok(()) => Ok(self.directory.header().header.height > known),
+            Ok(()) if self.directory.header().header.height > known => Ok(Newer::Adopted),
+            Ok(()) => Ok(Newer::Nowhere),
             Err(Error::Store(error)) => Err(error.into()),
             Err(Error::Update(UpdateError::Equivocation(evidence))) => Err(UpdateError::Equivocation(evidence).into()),
             Err(error) => {
                 tracing::debug!(%error, "the list stays as it is");
-                Ok(false)
+                Ok(Newer::Failed(error))
             }
         }
     }
@@ -253,14 +265,14 @@ impl Messenger {
             async move { ways.look_up(to.ok_or(LookupError::Nonsense)?, place >= plan.due, clock).await }
         })
         .await;
-        let better = ways.better();
+        let (better, blames) = (ways.better(), ways.blames(told.late.len()));
         drop(ways);
         for (_, error) in &told.failures {
             tracing::debug!(%error, "a node was no witness");
         }
         for to in told.late.iter().filter_map(|place| hops.get(*place)) {
             tracing::debug!(node = to.node.short(), "a witness is slow");
-            if better.is_none() {
+            if blames {
                 self.paths.slow(to.node);
             }
         }

@@ -16,13 +16,15 @@ use sotto_proto::content::MessageId;
 use sotto_proto::envelope::{Envelope, Record};
 use sotto_proto::id::{ChainId, NodeId, RecordId, SwarmId};
 use sotto_proto::limits::TIMESTAMP_PAST_SECONDS;
-use sotto_proto::pow::{Difficulty, Nonce, Search, Work};
+use sotto_proto::pow::{Difficulty, Nonce, Work};
 use sotto_proto::request::{SwarmRequest, SwarmResponse};
 use sotto_proto::sign::Ed25519;
 use sotto_proto::time::UnixMillis;
 
 use super::kill_point::KillPoint;
+use super::refresh::Newer;
 use super::terms::{NoTerms, Terms};
+use super::work::prove;
 use super::{Error, Messenger};
 use crate::crypto::{self, SealContext};
 use crate::network::choice::Avoid;
@@ -34,10 +36,10 @@ use crate::store::{OutboxMessage, OutboxState, StoredReceipt};
 
 /// Rounds of sealing and storing: more work once or twice, a newer list once, another path once.
 const ROUNDS: usize = 6;
+/// Rounds in which members may tell heights that are not borne out: each asks others first, nine of ten by then.
+pub(super) const UNBELIEVED_ROUNDS: usize = 3;
 /// How long three members may take.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
-/// Between two words about work that takes long.
-const TELL: Duration = Duration::from_millis(250);
 /// A worked envelope this close to the end of its time is made anew.
 const TIME_LEFT: u64 = 60;
 /// When a message that could not be stored is tried again, doubled with each attempt, up to an hour.
@@ -58,7 +60,7 @@ pub enum Progress {
         /// How many trials it takes on average.
         expected: u64,
     },
-    /// It goes on; told every [`TELL`].
+    /// It goes on; told every quarter of a second.
     Working {
         /// Trials so far.
         attempts: u64,
@@ -155,7 +157,7 @@ impl Messenger {
         self.refresh_if_needed().await?;
         let mut difficulty = self.genesis.genesis.params.min_difficulty;
         let mut took = Duration::ZERO;
-        let mut last = None;
+        let (mut last, mut unbelieved) = (None, 0);
         for _ in 0..ROUNDS {
             let swarm = self.directory.owner(&message.recipient).ok_or(Error::NoOwner)?;
             let avoid = self.avoid([swarm])?;
@@ -182,8 +184,12 @@ impl Messenger {
                             return Err(error);
                         }
                         Err(NoTerms::Unbelieved(error)) => {
+                            unbelieved += 1;
+                            if unbelieved == UNBELIEVED_ROUNDS {
+                                return Err(Error::Unbelieved(error));
+                            }
                             tracing::debug!(%error, "others are asked for the height");
-                            last = Some(error);
+                            last = Some(Error::Unbelieved(error));
                             continue;
                         }
                     };
@@ -219,8 +225,12 @@ impl Messenger {
                         storing::StoreError::Work { difficulty: wanted } => {
                             difficulty = difficulty.max(u64::from(*wanted))
                         }
-                        storing::StoreError::Swarm { height, .. } => {
-                            self.refresh_for(*height).await?;
+                        storing::StoreError::Swarm { swarm, height } => {
+                            // Without that list the same members would be asked again, and say the same.
+                            if let Newer::Failed(reason) = self.refresh_for(*height).await? {
+                                let (swarm, height, reason) = (*swarm, *height, Box::new(reason));
+                                return Err(Error::Moved { swarm, height, reason });
+                            }
                         }
                         storing::StoreError::Time | storing::StoreError::Nobody => {}
                         storing::StoreError::TooFew { .. } => self.paths.give_up(&path),
@@ -385,33 +395,4 @@ async fn ask(
     let connected = ways.connect(to, late, request).await;
     let (tunnel, answer) = connected.map_err(|error| MemberError::Unreachable(error.to_string()))?;
     Ok((tunnel, answer.ok_or(MemberError::Nonsense("not an answer to a store"))?))
-}
-
-/// Searches on all cores, beside the runtime, and tells how many trials there were. Dropped, the search ends.
-async fn prove(
-    work: Work,
-    difficulty: Difficulty,
-    start: Nonce,
-    mut tell: impl FnMut(u64),
-) -> Result<(Nonce, Duration), Error> {
-    struct Cancel(std::sync::Arc<Search>);
-    impl Drop for Cancel {
-        fn drop(&mut self) {
-            self.0.cancel();
-        }
-    }
-    let search = Cancel(std::sync::Arc::new(Search::new()));
-    let shared = std::sync::Arc::clone(&search.0);
-    let began = Instant::now();
-    let mut found = tokio::task::spawn_blocking(move || work.prove(difficulty, start, &shared));
-    let found = loop {
-        tokio::select! {
-            found = &mut found => break found,
-            () = tokio::time::sleep(TELL) => tell(search.0.attempts()),
-        }
-    };
-    let nonce = found
-        .map_err(|error| Error::Unsendable(format!("the search for the proof of work ended: {error}")))?
-        .map_err(|error| Error::Unsendable(error.to_string()))?;
-    Ok((nonce, began.elapsed()))
 }

@@ -50,7 +50,7 @@ pub(super) enum NoTerms {
     /// Nobody answers.
     Silent(Error),
     /// What members say is not borne out, or they do not have the block that follows from it. Others may say better.
-    Unbelieved(Error),
+    Unbelieved(LookupError),
 }
 
 /// Heights that a member may tell without another one saying the same.
@@ -149,7 +149,7 @@ impl Messenger {
             }
             // One of them at least is off: the next ones to be asked are others.
             lookups.iter().for_each(|lookup| self.paths.slow(lookup.node()));
-            return Err(NoTerms::Unbelieved(LookupError::Alone.into()));
+            return Err(NoTerms::Unbelieved(LookupError::Alone));
         };
         let anchor = pow::anchor(last_final, self.genesis.genesis.params.epoch_blocks);
         let hash = self.anchor_hash(anchor, &mut lookups).await.map_err(NoTerms::Unbelieved)?;
@@ -177,14 +177,14 @@ impl Messenger {
     }
 
     /// The hash of the block that work is anchored at: the same for a whole epoch, so it is asked for once.
-    async fn anchor_hash(&mut self, anchor: Height, lookups: &mut [Lookup]) -> Result<BlockHash, Error> {
+    async fn anchor_hash(&mut self, anchor: Height, lookups: &mut [Lookup]) -> Result<BlockHash, LookupError> {
         if anchor == Height::ZERO {
             return Ok(self.chain.into());
         }
         if let Some(known) = self.anchor.filter(|known| known.height == anchor) {
             return Ok(known.hash);
         }
-        let mut last = None;
+        let mut last = LookupError::Nonsense;
         // All at once: one that has become silent meanwhile is not waited for.
         let mut pending: FuturesUnordered<_> =
             lookups.iter_mut().map(|lookup| async move { (lookup.node(), lookup.header(anchor).await) }).collect();
@@ -194,10 +194,10 @@ impl Messenger {
                     return Ok(header.hash(&self.chain));
                 }
                 Ok(_) => tracing::debug!(node = node.short(), "a forged header"),
-                Err(error) => last = Some(error),
+                Err(error) => last = error,
             }
         }
-        Err(last.map_or(Error::NoOwner, Error::Lookup))
+        Err(last)
     }
 }
 

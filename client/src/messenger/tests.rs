@@ -39,6 +39,19 @@ async fn received(messenger: &mut Messenger) -> Vec<String> {
     received.messages.iter().map(|message| text(&message.letter).to_owned()).collect()
 }
 
+/// Queues a message of the account to itself.
+fn queue(messenger: &mut Messenger, text: &str) -> MessageId {
+    let (recipient, created) = (messenger.address(), messenger.clock().now());
+    let mut id = [0; 16];
+    messenger.rng.fill_bytes(&mut id);
+    let id = MessageId::new(id);
+    let body = Body::Text(Text::new(text.to_owned()).unwrap());
+    let content = Content { id, sent: created, body };
+    let new = NewMessage { recipient, content, ttl: Ttl::new(86_400).unwrap(), created };
+    messenger.account_mut().store.enqueue(&new).unwrap();
+    id
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_members_cost_a_moment_and_mail_comes_once() {
     let mut world = World::new(1);
@@ -293,15 +306,7 @@ async fn with_a_full_disk_nothing_is_lost_and_nothing_comes_twice() {
 async fn a_message_that_meets_a_full_disk_is_sent_once_there_is_room() {
     let world = World::new(7);
     let mut messenger = world.messenger([1, 2, 3], PATIENCE).await;
-    let recipient = messenger.address();
-    let mut id = [0; 16];
-    messenger.rng.fill_bytes(&mut id);
-    let id = MessageId::new(id);
-    let body = Body::Text(Text::new("wait ".repeat(3000)).unwrap());
-    let content = Content { id, sent: messenger.clock().now(), body };
-    let created = messenger.clock().now();
-    let new = NewMessage { recipient, content, ttl: Ttl::new(86_400).unwrap(), created };
-    messenger.account_mut().store.enqueue(&new).unwrap();
+    let id = queue(&mut messenger, &"wait ".repeat(3000));
     messenger.account_mut().store.set_full(true);
     let error = messenger.send(&id, |_| ()).await.unwrap_err();
     assert!(matches!(&error, Error::Store(error) if error.kind() == StoreErrorKind::Full), "{error:?}");

@@ -64,13 +64,13 @@ pub enum UpdateError {
     #[error("the chain's authority signed two blocks of one height: the node list is not renewed any more")]
     Stopped,
     /// A node is behind what is known already, or too far behind the others.
-    #[error("{node} is at height {found}, {known} is known", node = .node.short())]
+    #[error("{node} is behind: its newest block is {found}, and there is {known}", node = .node.short())]
     Older {
         /// Who.
         node: NodeId,
         /// What it is at.
         found: Height,
-        /// What is known.
+        /// That of the list known, or what another node is at.
         known: Height,
     },
     /// The header's time is not believable, or this machine's clock is wrong.
@@ -165,8 +165,10 @@ pub fn agreed_height(finals: &[(NodeId, Height)], known: Height) -> Result<Heigh
     let [(node, found), (_, second), _, ..] = sorted[..] else {
         return Err(UpdateError::TooFew { answered: finals.len() });
     };
-    let known = known.max(second.minus(BEHIND));
-    if found < known { Err(UpdateError::Older { node, found, known }) } else { Ok(found) }
+    if found < known.max(second.minus(BEHIND)) {
+        return Err(UpdateError::Older { node, found, known: known.max(second) });
+    }
+    Ok(found)
 }
 
 /// What headers are checked against.
@@ -309,7 +311,7 @@ mod tests {
     #[test]
     fn the_least_height_counts_and_never_goes_back() {
         assert_eq!(agreed_height(&told([22, 20, 21]), Height(20)), Ok(Height(20)));
-        let older = UpdateError::Older { node: node(1), found: Height(19), known: Height(20) };
+        let older = UpdateError::Older { node: node(1), found: Height(19), known: Height(21) };
         assert_eq!(older.left_out(), Some(node(1)), "others are asked");
         assert_eq!(older.liar(), None, "it is no evidence");
         assert_eq!(agreed_height(&told([22, 19, 21]), Height(20)), Err(older));
@@ -317,7 +319,8 @@ mod tests {
 
     #[test]
     fn a_node_far_behind_the_others_is_left_out_and_one_far_ahead_changes_nothing() {
-        let older = UpdateError::Older { node: node(2), found: Height(91), known: Height(92) };
+        let older = UpdateError::Older { node: node(2), found: Height(91), known: Height(100) };
+        assert!(older.to_string().ends_with("its newest block is 91, and there is 100"), "{older}");
         assert_eq!(agreed_height(&told([100, 101, 91]), Height(20)), Err(older));
         assert_eq!(agreed_height(&told([100, 101, 92]), Height(20)), Ok(Height(92)));
         assert_eq!(agreed_height(&told([100, u64::MAX, 101]), Height(20)), Ok(Height(100)));

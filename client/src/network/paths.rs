@@ -135,6 +135,12 @@ impl Paths {
         self.held.iter().filter(|(_, path)| path.end().is_none()).map(|(purpose, path)| (*purpose, path))
     }
 
+    /// Whether a path is up and has not been let go of.
+    #[must_use]
+    pub fn is_held(&self, path: &Path) -> bool {
+        self.held().any(|(_, held)| held.is(path))
+    }
+
     /// Lets go of all paths of a purpose: the next one is a new one.
     pub fn rotate(&mut self, purpose: Purpose) {
         self.take_spares();

@@ -48,7 +48,7 @@ impl<F: Future<Output = Option<Path>>> Ways<F> {
 
     /// The way of the next question. `late`: it is asked because those before it have not been answered.
     pub async fn next(&self, late: bool) -> Path {
-        let is_silent = late && !self.heard.load(Ordering::Relaxed);
+        let is_silent = late && !self.is_heard();
         if !is_silent && self.first.end().is_none() {
             return self.first.clone();
         }
@@ -96,10 +96,23 @@ impl<F: Future<Output = Option<Path>>> Ways<F> {
         heard.store(true, Ordering::Relaxed);
     }
 
+    /// Whether anything came back through the first path.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Whether those who were `late` are to blame for it: something came back, but not from them. Where nothing did, one
+    /// alone may be at fault; several are not, but what is between.
+    #[must_use]
+    pub fn blames(&self, late: usize) -> bool {
+        self.is_heard() || (late < 2 && !self.heard_second.load(Ordering::Relaxed))
+    }
+
     /// The path that is to be used from now on in place of the first, which was silent while this one was not.
     #[must_use]
     pub fn better(&self) -> Option<Path> {
-        if self.heard.load(Ordering::Relaxed) || !self.heard_second.load(Ordering::Relaxed) {
+        if self.is_heard() || !self.heard_second.load(Ordering::Relaxed) {
             return None;
         }
         self.second.peek().cloned().flatten()

@@ -48,8 +48,6 @@ pub(super) const FORMER: [u8; 3] = [7, 8, 9];
 const SWARM: SwarmId = SwarmId(7);
 const HEIGHT: Height = Height(5);
 const WRONG_SWARM: Error = Error::WrongSwarm { swarm: SWARM, height: HEIGHT };
-/// Between two answers of a node that drips.
-const DRIP: Duration = Duration::from_millis(600);
 
 pub(super) fn node_of(seed: u8) -> NodeId {
     key(seed).node_id()
@@ -87,6 +85,10 @@ pub(super) fn passphrase() -> Passphrase {
 pub(super) struct Mailbox {
     records: Mutex<Vec<Vec<u8>>>,
     grown: watch::Sender<usize>,
+    /// Records that are told at once.
+    pub(super) page: AtomicUsize,
+    /// Milliseconds between two answers of a node that drips.
+    pub(super) drip_ms: AtomicU64,
     /// Questions for mail, and subscriptions.
     pub(super) retrieves: AtomicUsize,
     pub(super) subscriptions: AtomicUsize,
@@ -102,10 +104,12 @@ impl Mailbox {
     fn after(&self, seq: u64) -> Records {
         let records = self.records.lock().unwrap();
         let skip = usize::try_from(seq).unwrap();
-        let numbered = (1..).zip(records.iter()).skip(skip);
+        let page = self.page.load(Ordering::Relaxed);
+        let more = records.len() - skip.min(records.len()) > page;
+        let numbered = (1..).zip(records.iter()).skip(skip).take(page);
         let records: Vec<_> = numbered.map(|(seq, record)| StoredRecord { seq, record: record.clone() }).collect();
         let next_seq = records.last().map_or(seq, |record| record.seq);
-        Records { epoch: 1, records, next_seq, more: false, syncing: false }
+        Records { epoch: 1, records, next_seq, more, syncing: false }
     }
 
     pub(super) fn put(&self, record: Vec<u8>) {
@@ -134,6 +138,8 @@ pub(super) struct ListDesk {
     /// Buckets asked for, in order.
     pub(super) buckets: Mutex<Vec<u8>>,
     pub(super) lying: AtomicBool,
+    /// Whether each node is at another height, far from all others.
+    pub(super) disagreeing: AtomicBool,
 }
 
 impl ListDesk {
@@ -190,6 +196,8 @@ impl World {
         let mailbox = Mailbox {
             records: Mutex::default(),
             grown: watch::channel(0).0,
+            page: AtomicUsize::new(usize::MAX),
+            drip_ms: AtomicU64::new(600),
             retrieves: AtomicUsize::new(0),
             subscriptions: AtomicUsize::new(0),
             subscribed: Mutex::default(),
@@ -357,7 +365,7 @@ impl World {
         }
     }
 
-    /// From now on the node has more for every reader, and for the list one bucket an answer, each after [`DRIP`].
+    /// From now on the node has more for every reader, and for the list one bucket an answer, each after a while.
     pub(super) fn set_dripping(&self, seed: u8) {
         self.dripping[&seed].store(true, Ordering::Relaxed);
     }

@@ -1,5 +1,7 @@
 //! What a node of the network answers.
 
+use sotto_proto::limits::REQUEST_TIME_SECONDS;
+
 use super::*;
 
 /// A node that keeps nothing but the common mailbox.
@@ -67,6 +69,12 @@ impl Node {
         FORMER[self.mailbox.keeping.load(Ordering::Relaxed)..].contains(&self.seed)
     }
 
+    /// The final height it tells.
+    fn height(&self) -> Height {
+        let disagrees = self.list.disagreeing.load(Ordering::Relaxed);
+        if disagrees { Height(1_000_000 * u64::from(self.seed)) } else { HEIGHT }
+    }
+
     /// What it lets wait if it drips.
     fn drop_of(&self, request: &SwarmRequest) -> Option<SwarmResponse> {
         match request {
@@ -85,17 +93,22 @@ impl Node {
     }
 
     fn answer(&mut self, network: &Network, tunnel: TunnelId, request: SwarmRequest) {
+        if let Some(skew) = skew_of(&request) {
+            network.tunnel_answer(tunnel, SwarmResponse::Error(skew), false);
+            return;
+        }
         if self.dripping.load(Ordering::Relaxed)
             && let Some(answer) = self.drop_of(&request)
         {
+            let drip = Duration::from_millis(self.mailbox.drip_ms.load(Ordering::Relaxed));
             self.drops.spawn(async move {
-                tokio::time::sleep(DRIP).await;
+                tokio::time::sleep(drip).await;
                 (tunnel, answer)
             });
             return;
         }
         let answer = match request {
-            SwarmRequest::Retrieve(_) | SwarmRequest::Subscribe(_) if self.is_former() => {
+            SwarmRequest::Retrieve(_) | SwarmRequest::Subscribe(_) | SwarmRequest::Store { .. } if self.is_former() => {
                 SwarmResponse::Error(WRONG_SWARM)
             }
             SwarmRequest::Retrieve(read) if self.dripping.load(Ordering::Relaxed) => {
@@ -117,7 +130,7 @@ impl Node {
             }
             SwarmRequest::Store { record, .. } => self.store(record),
             SwarmRequest::List(ListRequest::Info) => SwarmResponse::List(ListResponse::Info(Info {
-                final_height: HEIGHT,
+                final_height: self.height(),
                 time: WallClock::system().now(),
                 version: Line::new("test"),
                 state: None,
@@ -144,4 +157,15 @@ impl Node {
         self.mailbox.put(bytes);
         SwarmResponse::Stored { receipt, signature: receipt.sign(&key(self.seed), &self.chain) }
     }
+}
+
+/// What is said to questions whose time is too far from the node's.
+fn skew_of(request: &SwarmRequest) -> Option<Error> {
+    let time = match request {
+        SwarmRequest::Retrieve(read) => read.read().time,
+        SwarmRequest::Subscribe(read) => read.read().time,
+        _ => return None,
+    };
+    let now = WallClock::system().now().seconds();
+    (time.0.abs_diff(now.0) > REQUEST_TIME_SECONDS).then_some(Error::ClockSkew { now })
 }
