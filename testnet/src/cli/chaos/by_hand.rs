@@ -169,6 +169,8 @@ pub(super) async fn clear(plan: &Plan, console: &Console) -> Result<(), Failure>
     let processes: Processes = control::ask(&plan.dir, &Request::Processes).await?;
     let leftovers = chaos::leftovers(plan, &processes);
     chaos::clear_leftovers(&Stage::new(plan), &leftovers).await?;
+    // Those of nodes that were started again since they were limited.
+    chaos::remove_groups(plan)?;
     chaos::clear_chain(plan).await?;
     let bad = mended?;
     let count = |wanted: fn(&Leftover) -> bool| leftovers.iter().filter(|leftover| wanted(leftover)).count();
