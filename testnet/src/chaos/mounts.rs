@@ -21,9 +21,12 @@ use std::time::{Duration, Instant};
 use super::copies;
 use super::mountinfo::{is_mounted, mounts};
 use crate::failure::{Context as _, Exit, Failure};
+use crate::procfs;
 
 /// What a node gets beyond its data, before the rest is taken: it has to start.
 const SPARE_BYTES: u64 = 16 << 20;
+/// Memory that is left to everybody else when all small file systems are full.
+const LEFT_BYTES: u64 = 512 << 20;
 /// The file that takes all that is left.
 const BALLAST: &str = "ballast";
 /// It is never longer, whatever the file system says.
@@ -58,13 +61,44 @@ pub(super) fn are_possible() -> bool {
     fs::remove_dir(&probe).is_ok() && unmounted.is_ok()
 }
 
+/// Whether there is memory for small file systems with the data in these directories.
+///
+/// # Errors
+/// [`Exit::Conflict`] if there is not, with what is wanted and what there is.
+pub(super) fn check_memory(datadirs: &[PathBuf]) -> Result<(), Failure> {
+    let mut wanted = LEFT_BYTES;
+    for datadir in datadirs {
+        wanted = wanted.saturating_add(size(datadir)?);
+    }
+    let available = procfs::available_bytes()
+        .ok_or_else(|| Failure::new(Exit::Failed, "/proc/meminfo does not tell how much memory is available"))?;
+    enough(available, wanted)
+}
+
+fn enough(available: u64, wanted: u64) -> Result<(), Failure> {
+    if available >= wanted {
+        return Ok(());
+    }
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let (wanted, available, left) = (mib(wanted), available >> 20, mib(LEFT_BYTES));
+    let message = format!(
+        "full disks lie in memory: {wanted} MiB are needed, {left} of them for everybody else, and {available} are available"
+    );
+    Err(Failure::new(Exit::Conflict, message).hint("name fewer nodes, or end other programs"))
+}
+
+/// How large the small file system for these data is, in bytes.
+fn size(datadir: &Path) -> Result<u64, Failure> {
+    Ok(copies::bytes(datadir).context("measure", datadir.display())?.saturating_add(SPARE_BYTES))
+}
+
 /// Moves the data of a node that does not run onto a small file system.
 ///
 /// # Errors
 /// [`Failure`] if it cannot be mounted or has no place; [`give_back`] makes all as it was.
 pub(super) fn shrink(datadir: &Path) -> Result<(), Failure> {
     let small = beside(datadir, ENDING);
-    let size = copies::bytes(datadir).context("measure", datadir.display())?.saturating_add(SPARE_BYTES);
+    let size = size(datadir)?;
     let owner = fs::metadata(datadir).context("look at", datadir.display())?;
     fs::create_dir(&small).context("create", small.display())?;
     let options = format!("size={size},mode=0700,uid={},gid={}", owner.uid(), owner.gid());
@@ -263,6 +297,20 @@ mod tests {
         free(&datadir).unwrap();
         free(&datadir).unwrap();
         is_whole(&datadir, "records");
+    }
+
+    #[test]
+    fn data_that_would_take_all_memory_are_refused() {
+        let (dir, datadir) = node();
+        let least = LEFT_BYTES + size(&datadir).unwrap();
+        assert_eq!(enough(least, least), Ok(()));
+        let failure = enough(least - 1, least).unwrap_err();
+        assert_eq!(failure.exit, Exit::Conflict);
+        assert!(failure.message.contains("529 MiB are needed") && failure.hint.is_some(), "{failure:?}");
+        // More than any machine has, and nothing on disk.
+        File::create(datadir.join("db/large.sst")).unwrap().set_len(1 << 43).unwrap();
+        assert_eq!(check_memory(&[datadir]).unwrap_err().exit, Exit::Conflict);
+        assert_eq!(check_memory(&[dir.path().join("nobody")]).unwrap_err().exit, Exit::Failed);
     }
 
     #[test]
