@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::commands::nft;
+use super::commands::{nft, nft_would};
 use super::fault::Fault;
 use super::rates;
 use crate::failure::Failure;
@@ -70,17 +70,22 @@ impl Links {
         for node in nodes {
             amounts.entry(*node).or_default().push(amount);
         }
-        self.set(fault, nodes).await
+        let amounts = amounts.clone();
+        self.set(fault, &amounts, nodes).await
     }
 
-    /// Ends one such fault; those that are under another one keep that. May be tried again when it failed.
+    /// Ends one such fault; those that are under another one keep that. May be tried again when it failed or was given up.
     ///
     /// # Errors
-    /// [`Failure`] if the kernel refuses.
+    /// [`Failure`] if the kernel refuses. The nodes count as being under it then.
     pub async fn mend(&mut self, fault: Fault, amount: u16, nodes: &BTreeSet<u16>) -> Result<(), Failure> {
-        let whole = forget(self.amounts(fault), amount, nodes);
-        self.set(fault, &nodes.difference(&whole).copied().collect()).await?;
-        if fault == Fault::Slow { rates::lift(&self.plan, &whole).await } else { lift(&self.plan, &whole).await }
+        let mut left = self.amounts(fault).clone();
+        let whole = forget(&mut left, amount, nodes);
+        self.set(fault, &left, &nodes.difference(&whole).copied().collect()).await?;
+        if fault == Fault::Slow { rates::lift(&self.plan, &whole).await } else { lift(&self.plan, &whole).await }?;
+        // Only now: this may have been given up before it was done.
+        *self.amounts(fault) = left;
+        Ok(())
     }
 
     const fn amounts(&mut self, fault: Fault) -> &mut Amounts {
@@ -88,14 +93,20 @@ impl Links {
     }
 
     /// Tells the kernel the worst of what these nodes are under.
-    async fn set(&self, fault: Fault, nodes: &BTreeSet<u16>) -> Result<(), Failure> {
+    async fn set(&self, fault: Fault, amounts: &Amounts, nodes: &BTreeSet<u16>) -> Result<(), Failure> {
+        let of = |node: &u16| Some((*node, amounts.get(node)?));
         if fault == Fault::Slow {
-            let worst = nodes.iter().filter_map(|node| Some((*node, *self.slow.get(node)?.iter().min()?)));
+            let worst = nodes.iter().filter_map(of).filter_map(|(node, all)| Some((node, *all.iter().min()?)));
             return rates::set(&self.plan, &worst.collect()).await;
         }
-        let worst = nodes.iter().filter_map(|node| Some((*node, *self.lossy.get(node)?.iter().max()?)));
+        let worst = nodes.iter().filter_map(of).filter_map(|(node, all)| Some((node, *all.iter().max()?)));
         let percent: BTreeMap<u16, u16> = worst.collect();
         if percent.is_empty() { Ok(()) } else { nft(&setting(&self.plan, &percent)).await.map(drop) }
+    }
+
+    /// Whether links can be lossy here, and whole again: tried where nobody's packets are.
+    pub(super) async fn can_be_lossy(plan: &Plan) -> bool {
+        nft_would(&(setting(plan, &[(0, 20)].into()) + &lifting(plan, std::iter::once(0)))).await
     }
 
     /// Makes all links of a testnet good again, whoever made them bad. Returns which were, as far as that can be known

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::commands::tc;
+use super::commands::{tc, tc_would};
 use crate::failure::{Exit, Failure};
 use crate::plan::Plan;
 
@@ -36,9 +36,10 @@ enum Root {
     Foreign(String),
 }
 
-/// Whether rates can be set here, if nobody else has rules.
-pub(super) async fn are_possible() -> bool {
-    rustix::process::geteuid().is_root() && tc("qdisc show dev lo\n").await.is_ok()
+/// Whether rates can be set and taken away here, if nobody else has rules: tried where nobody's packets are.
+pub(super) async fn are_possible(plan: &Plan) -> bool {
+    let set = setting(plan, &[(0, 64)].into(), (&Root::Free, &BTreeSet::new()));
+    rustix::process::geteuid().is_root() && tc_would(&(set + &lifting(plan, std::iter::once(0)))).await
 }
 
 /// Whether nodes can be made slow here.
