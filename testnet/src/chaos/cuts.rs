@@ -119,14 +119,17 @@ impl Cuts {
         nft(&format!("add table ip {table}\ndelete table ip {table}\n")).await.map(drop)
     }
 
-    /// How many directed links of a testnet are cut, whoever cut them; `None` if that cannot be known here.
-    pub async fn count(plan: &Plan) -> Option<usize> {
-        let tables = nft("list tables").await.ok()?;
+    /// How many directed links of a testnet are cut, whoever cut them.
+    ///
+    /// # Errors
+    /// [`Failure`] if the packet filter does not tell.
+    pub async fn count(plan: &Plan) -> Result<usize, Failure> {
+        let tables = nft("list tables").await?;
         if !tables.lines().any(|line| line.trim() == format!("table ip {}", table(plan))) {
-            return Some(0);
+            return Ok(0);
         }
-        let set = nft(&format!("list set ip {} cut", table(plan))).await.ok()?;
-        Some(set.matches(" . 127.").count())
+        let set = nft(&format!("list set ip {} cut", table(plan))).await?;
+        Ok(set.matches(" . 127.").count())
     }
 }
 

@@ -205,7 +205,10 @@ pub(super) fn shrunk(dir: &Path) -> Vec<PathBuf> {
     let left = entries.filter(|path| path.to_string_lossy().ends_with(ENDING));
     let names = ours.map(|mount| mount.point).chain(left).filter_map(|path| {
         let name = path.file_name()?.to_str()?;
-        Some(name.strip_suffix(ENDING).unwrap_or(name).to_owned())
+        let name = name.strip_suffix(ENDING).unwrap_or(name);
+        // Somebody may keep other things here, before it is known whether this is a testnet.
+        let is_node = name.strip_prefix("node").is_some_and(|number| number.parse::<u16>().is_ok());
+        is_node.then(|| name.to_owned())
     });
     let names: BTreeSet<String> = names.collect();
     names.into_iter().map(|name| dir.join(name)).collect()
@@ -216,13 +219,30 @@ pub(super) fn shrunk(dir: &Path) -> Vec<PathBuf> {
 /// # Errors
 /// [`Failure`] of the first that cannot be moved.
 pub fn give_all_back(dir: &Path) -> Result<(), Failure> {
+    shrunk(dir).iter().try_for_each(|datadir| give_back(datadir).map_err(again_as_root))
+}
+
+/// Unmounts all small file systems of a testnet that does not run. The data on them are gone: all data are about to be
+/// removed.
+///
+/// # Errors
+/// [`Failure`] of the first that cannot be unmounted.
+pub fn discard_all(dir: &Path) -> Result<(), Failure> {
     for datadir in shrunk(dir) {
-        give_back(&datadir).map_err(|failure| match failure.hint {
-            None => failure.hint("again as root: its data are on a file system in memory"),
-            Some(_) => failure,
-        })?;
+        for point in [&datadir, &beside(&datadir, ENDING)] {
+            while is_mounted(point) {
+                unmount(point).map_err(again_as_root)?;
+            }
+        }
     }
     Ok(())
+}
+
+fn again_as_root(failure: Failure) -> Failure {
+    match failure.hint {
+        None => failure.hint("again as root: its data are on a file system in memory"),
+        Some(_) => failure,
+    }
 }
 
 fn unmount(point: &Path) -> Result<(), Failure> {
@@ -289,6 +309,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_node_s_is_nobody_s() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["photos.small", "photos.old", "node.small", "nodes.small"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        assert_eq!(shrunk(dir.path()), Vec::<PathBuf>::new());
+        give_all_back(dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
+    }
+
+    #[test]
     fn what_is_on_the_real_disk_is_never_filled() {
         let (_dir, datadir) = node();
         assert_eq!(fill(&datadir).unwrap_err().exit, Exit::Conflict);
@@ -332,5 +363,10 @@ mod tests {
         give_all_back(dir.path()).unwrap();
         assert!(!is_mounted(&datadir));
         is_whole(&datadir, "newer");
+        // Before all is removed, nothing is copied.
+        shrink(&datadir).unwrap();
+        discard_all(dir.path()).unwrap();
+        assert!(!is_mounted(&datadir) && !is_mounted(&beside(&datadir, ENDING)));
+        assert_eq!(fs::read_dir(beside(&datadir, ENDING)).unwrap().count(), 0);
     }
 }

@@ -91,10 +91,9 @@ pub(super) async fn lift(plan: &Plan, nodes: &BTreeSet<u16>) -> Result<(), Failu
 /// # Errors
 /// [`Failure`] if the traffic control refuses.
 pub(super) async fn clear(plan: &Plan) -> Result<(), Failure> {
-    match look(plan).await {
-        Ok((Root::Ours, _)) => tc(&format!("qdisc del dev lo root handle {}\n", handle(plan))).await.map(drop),
-        // Without `tc` nobody can have made them slow.
-        Ok((Root::Free | Root::Foreign(_), _)) | Err(_) => Ok(()),
+    match look(plan).await?.0 {
+        Root::Ours => tc(&format!("qdisc del dev lo root handle {}\n", handle(plan))).await.map(drop),
+        Root::Free | Root::Foreign(_) => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use sotto_behaviours::network::WallClock;
 
 use crate::bench::seeded;
-use crate::chaos::{self, BadLinks, Cuts, Fault, Leftover, Links, Planned, Scenario, Stage};
+use crate::chaos::{self, Fault, Leftover, LinkRules, Links, Planned, Scenario, Stage};
 use crate::cli::Globals;
 use crate::cli::console::Console;
 use crate::cli::location::Location;
@@ -161,30 +161,30 @@ pub(super) async fn apply(plan: &Plan, arguments: ApplyArguments, console: &Cons
 /// Ends all faults.
 pub(super) async fn clear(plan: &Plan, console: &Console) -> Result<(), Failure> {
     // Links first: what is wrong with them outlives the testnet. A kernel that refuses is told of when the rest is done.
-    let cut = Cuts::count(plan).await.unwrap_or_default();
-    if cut > 0 {
-        Cuts::clear(plan).await?;
-    }
-    let mended = Links::clear(plan).await;
+    let cleared = LinkRules::clear(plan).await;
     let processes: Processes = control::ask(&plan.dir, &Request::Processes).await?;
     let leftovers = chaos::leftovers(plan, &processes);
     chaos::clear_leftovers(&Stage::new(plan), &leftovers).await?;
     // Those of nodes that were started again since they were limited.
     chaos::remove_groups(plan)?;
     chaos::clear_chain(plan).await?;
-    let bad = mended?;
+    let rules = cleared?;
     let count = |wanted: fn(&Leftover) -> bool| leftovers.iter().filter(|leftover| wanted(leftover)).count();
     let resumed = count(|leftover| leftover.fault == Fault::Pause);
     let started = count(|leftover| leftover.fault == Fault::Kill);
     let others = leftovers.len() - resumed - started;
-    let text = format!(
-        "{resumed} went on, {started} started, {others} other faults ended, {cut} links joined, links of {} nodes mended; \
-         blocks as usual",
-        bad.nodes()
-    );
     let document = json!({ "v": 1, "type": "testnet.chaos_cleared", "resumed": resumed, "started": started,
-        "others": others, "links_joined": cut, "links_mended": bad });
-    console.print(&text, &document)
+        "others": others, "links_joined": rules.cut, "links_mended": { "lossy": rules.lossy, "slow": rules.slow } });
+    console.print(&cleared_text([resumed, started, others], &rules), &document)
+}
+
+/// What was ended; what could not be looked at is not told as nothing.
+fn cleared_text([resumed, started, others]: [usize; 3], rules: &LinkRules) -> String {
+    let mut parts = vec![format!("{resumed} went on, {started} started, {others} other faults ended")];
+    parts.extend(rules.cut.map(|links| format!("{links} links joined")));
+    parts.extend(rules.bad_nodes().map(|nodes| format!("links of {nodes} nodes mended")));
+    let lines = std::iter::once(format!("{}; blocks as usual", parts.join(", "))).chain(rules.unknown());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Says which scenarios there are, and which faults.
@@ -208,36 +208,27 @@ pub(super) async fn list(globals: &Globals, console: &Console) -> Result<(), Fai
         (Some(plan), Some(processes)) => chaos::leftovers(plan, processes),
         _ => Vec::new(),
     };
-    let cut = match &plan {
-        Some(plan) => Cuts::count(plan).await,
-        None => Some(0),
-    };
-    let bad = match &plan {
-        Some(plan) => Links::bad(plan).await,
-        None => Some(BadLinks::default()),
+    let rules = match &plan {
+        Some(plan) => LinkRules::look(plan).await,
+        None => LinkRules::none(),
     };
     lines.push("faults".to_owned());
-    lines.extend(leftovers.iter().map(|leftover| format!("  {}: {}", leftover.target, leftover.what)));
-    match &bad {
-        Some(bad) => {
-            lines.extend(bad.lossy.iter().map(|node| format!("  {}: lossy links", Target::Node(*node))));
-            lines.extend(bad.slow.iter().map(|node| format!("  {}: slow links", Target::Node(*node))));
-        }
-        None => lines.push("  bad links: not known without root, nft and tc".to_owned()),
+    let mut faults: Vec<_> =
+        leftovers.iter().map(|leftover| format!("{}: {}", leftover.target, leftover.what)).collect();
+    for (nodes, how) in [(&rules.lossy, "lossy"), (&rules.slow, "slow")] {
+        faults.extend(nodes.iter().flatten().map(|node| format!("{}: {how} links", Target::Node(*node))));
     }
-    match cut {
-        Some(0) if leftovers.is_empty() && bad.as_ref().is_some_and(|bad| bad.nodes() == 0) => {
-            lines.push("  none".to_owned());
-        }
-        Some(0) => {}
-        Some(links) => lines.push(format!("  {links} links are cut")),
-        None => lines.push("  cut links: not known without root and nft".to_owned()),
+    faults.extend(rules.cut.filter(|links| *links > 0).map(|links| format!("{links} links are cut")));
+    faults.extend(rules.unknown());
+    if faults.is_empty() {
+        faults.push("none".to_owned());
     }
+    lines.extend(faults.into_iter().map(|fault| format!("  {fault}")));
     let fault =
         |leftover: &Leftover| json!({ "target": leftover.target, "kind": leftover.fault, "state": leftover.what });
     let faults: Vec<_> = leftovers.iter().map(fault).collect();
     let document = json!({ "v": 1, "type": "testnet.chaos", "scenarios": scenarios, "missing": missing,
-        "faults": faults, "links_cut": cut, "links_bad": bad });
+        "faults": faults, "links_cut": rules.cut, "links_bad": { "lossy": rules.lossy, "slow": rules.slow } });
     console.print(&lines.join("\n"), &document)
 }
 
@@ -283,5 +274,17 @@ mod tests {
             let fault = serde_json::to_value(Fault::from(*applied)).unwrap();
             assert_eq!(fault, name.get_name(), "the same in scenarios and by hand");
         }
+    }
+
+    #[test]
+    fn what_was_ended_is_counted_and_what_could_not_be_looked_at_is_named() {
+        let rules = LinkRules { cut: Some(4), ..LinkRules::none() };
+        let text =
+            "1 went on, 2 started, 3 other faults ended, 4 links joined, links of 0 nodes mended; blocks as usual";
+        assert_eq!(cleared_text([1, 2, 3], &rules), text);
+        let text = cleared_text([0, 0, 0], &LinkRules { slow: Some([7].into()), ..LinkRules::default() });
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "0 went on, 0 started, 0 other faults ended, links of 1 nodes mended; blocks as usual");
+        assert!(lines.len() == 3 && lines[1].starts_with("cut links could not be looked at: again as root"), "{text}");
     }
 }
