@@ -170,12 +170,17 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
+    use super::super::needs::Need;
     use super::*;
     use crate::plan::Settings;
 
+    fn plan(port_base: u16) -> Plan {
+        let settings = Settings::new("dev", 42, 20, Duration::from_secs(1), port_base).unwrap();
+        Plan::new(settings, PathBuf::from("data"))
+    }
+
     fn cuts() -> Cuts {
-        let settings = Settings::new("dev", 42, 20, Duration::from_secs(1), 27_000).unwrap();
-        Cuts::new(&Plan::new(settings, PathBuf::from("data")))
+        Cuts::new(&plan(27_000))
     }
 
     #[test]
@@ -206,5 +211,32 @@ mod tests {
         assert_eq!(cuts.cut.keys().copied().collect::<BTreeSet<_>>(), links);
         cuts.join(&links).await.unwrap_err();
         assert_eq!(cuts.cut.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn links_are_joined_also_when_a_cut_or_a_join_was_given_up() {
+        if !Need::PacketFilter.is_met().await {
+            return Need::PacketFilter.skip();
+        }
+        let plan = plan(2048);
+        let count = async || Cuts::count(&plan).await.unwrap();
+        let (first, second) = ([(0, 1), (1, 0)].into(), BTreeSet::from([(0, 1), (2, 0)]));
+        let mut cuts = Cuts::new(&plan);
+        cuts.cut(&first).await.unwrap();
+        assert_eq!(count().await, 2);
+        // Booked, and given up before the kernel was told.
+        second.iter().for_each(|link| *cuts.cut.entry(*link).or_default() += 1);
+        cuts.join(&second).await.unwrap();
+        assert_eq!((count().await, cuts.cut.len()), (2, 2));
+        // The kernel was told, and nothing was struck off.
+        let before = cuts.cut.clone();
+        cuts.join(&first).await.unwrap();
+        cuts.cut = before;
+        cuts.join(&first).await.unwrap();
+        assert!(count().await == 0 && cuts.cut.is_empty());
+        // Somebody else's are found and ended, too.
+        cuts.cut(&first).await.unwrap();
+        Cuts::clear(&plan).await.unwrap();
+        assert_eq!(count().await, 0);
     }
 }

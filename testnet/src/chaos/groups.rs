@@ -261,6 +261,7 @@ pub fn remove_groups(plan: &Plan) -> Result<(), Failure> {
 mod tests {
     use std::process::Command;
 
+    use super::super::needs::Need;
     use super::*;
     use crate::plan::Settings;
 
@@ -335,7 +336,7 @@ mod tests {
     #[test]
     fn a_process_is_limited_listed_and_free_again() {
         if !Groups::are_possible() {
-            return;
+            return Need::Groups.skip();
         }
         let (plan, own) = (plan(2048), std::process::id());
         let groups = Groups::of(&plan);

@@ -50,6 +50,22 @@ impl Need {
         }
     }
 
+    /// For a test that cannot be run without: counts it as skipped, in the file that `SOTTO_SKIPPED` names if there is
+    /// one (see `testnet/test.sh`). In continuous integration, where `CI` is set, nothing is skipped.
+    #[cfg(test)]
+    #[track_caller]
+    pub(super) fn skip(self) {
+        let caller = std::panic::Location::caller();
+        let line = format!("{}:{} needs {self} ({})", caller.file(), caller.line(), self.hint());
+        let is_required = std::env::var("CI").is_ok_and(|ci| !matches!(ci.as_str(), "" | "0" | "false"));
+        assert!(!is_required, "skipped although CI is set: {line}");
+        println!("skipped: {line}");
+        if let Some(path) = std::env::var_os("SOTTO_SKIPPED") {
+            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+            std::io::Write::write_all(&mut file, format!("{line}\n").as_bytes()).unwrap();
+        }
+    }
+
     /// How it comes to be there.
     const fn hint(self) -> &'static str {
         match self {

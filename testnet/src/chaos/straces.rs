@@ -113,6 +113,7 @@ fn is_traced(pid: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::needs::Need;
     use super::*;
 
     #[test]
@@ -131,7 +132,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_is_traced_is_found_and_let_go() {
         if !are_possible().await {
-            return;
+            return Need::Strace.skip();
         }
         let mut sleeping = Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
         let pid = sleeping.id().unwrap();
