@@ -7,7 +7,7 @@ use super::goals::goals;
 use super::member::{HandOver, Restart};
 use super::options::Options;
 use super::split::Split;
-use crate::bench::{Machine, Testnet};
+use crate::bench::{Head, Testnet};
 use crate::failure::{Exit, Failure};
 
 /// Version of the document.
@@ -18,18 +18,9 @@ pub const TYPE: &str = "testnet.recovery";
 /// The document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Version of this document.
-    pub v: u8,
-    /// Kind of this document.
-    pub r#type: String,
-    /// When it began.
-    pub started: String,
-    /// Version of the software.
-    pub version: String,
-    /// The commit, if it could be told.
-    pub commit: Option<String>,
-    /// What it ran on.
-    pub machine: Machine,
+    /// What every report begins with.
+    #[serde(flatten)]
+    pub head: Head,
     /// What was measured, as it was at the beginning.
     pub testnet: Testnet,
     /// What was asked for.
@@ -116,18 +107,15 @@ pub(super) mod tests {
     use super::super::options::tests::usual;
     use super::super::users::Reads;
     use super::*;
+    use crate::bench::Machine;
 
     /// A measurement in which all went well.
     pub(in super::super) fn example() -> Report {
         let reads = Reads { worked: 2000, p50_ms: 20.0, p99_ms: 90.0, ..Reads::default() };
+        let machine = Machine { cpu: "Some <CPU> & more".to_owned(), cores: 2, ..Machine::default() };
         let filled = Filled { stored: 10_000, failed: 0, bytes: 37_000_000, took_s: 50.1 };
         Report {
-            v: VERSION,
-            r#type: TYPE.to_owned(),
-            started: "2026-01-01T00:00:00Z".to_owned(),
-            version: "0".to_owned(),
-            commit: None,
-            machine: Machine { cpu: "Some <CPU> & more".to_owned(), cores: 2, ..Machine::default() },
+            head: Head { machine, ..Head::example(TYPE, VERSION) },
             testnet: Testnet { name: "dev".to_owned(), seed: 42, nodes: 24, swarms: 3, block_time_ms: 1000 },
             options: usual(),
             notes: notes(),

@@ -3,24 +3,19 @@
 use super::fill::Filled;
 use super::goals::goals;
 use super::report::Report;
-use crate::bench::{grouped, mib, origin, shown};
+use crate::bench::{grouped, mib, shown};
 
 impl Report {
     /// The report for people.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut lines = vec![self.origin()];
+        let mut lines = vec![self.head.origin(self.options.seed)];
         lines.extend(self.parts());
         for goal in goals(self) {
             let mark = if goal.is_met { "✓" } else { "!" };
             lines.push(format!("{mark} {}: {} ({})", goal.what, goal.found, goal.asked));
         }
         lines.join("\n")
-    }
-
-    /// What ran where, in one line.
-    pub(super) fn origin(&self) -> String {
-        origin(self.commit.as_deref(), &self.version, self.options.seed, &self.machine)
     }
 
     /// A sentence for each part.
