@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 use sotto_behaviours::network::WallClock;
 
@@ -24,9 +24,9 @@ const UNTIL_CLEARED: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// Options of `chaos apply`.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct ApplyArguments {
-    /// What
+    /// What; for the chain see "sotto-testnet chain"
     #[arg(value_enum)]
-    fault: Applied,
+    fault: Fault,
     /// A node's number, several as 3,5 or 10-14, or "all"
     #[arg(value_name = "NODES")]
     nodes: Selection,
@@ -44,73 +44,10 @@ pub(in crate::cli) struct ApplyArguments {
     mode: Option<Mode>,
 }
 
-/// What can be applied by hand; for the chain see `sotto-testnet chain`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Applied {
-    /// Kill them without warning
-    Kill,
-    /// Stop them: they keep their connections and answer nobody
-    Pause,
-    /// Cut them off from all others; needs root and nft
-    Cut,
-    /// Nothing goes from them to all others; needs root and nft
-    CutOneWay,
-    /// A part of all packets to and from them is lost; needs root and nft
-    Lossy,
-    /// Packets to and from them wait for their turn; needs root and tc
-    Slow,
-    /// Kill them and flip some bits in their databases
-    FlipBits,
-    /// Kill them and cut a file of each database short
-    Truncate,
-    /// Keep copies of their databases, which "clear" puts back
-    OldCopy,
-    /// Leave no space for their data; needs root
-    DiskFull,
-    /// Have their syncs fail; needs root and strace
-    FsyncError,
-    /// Start them again with their clocks off; needs libfaketime
-    Clock,
-    /// Start them again with 96 MiB of memory each; needs root
-    Memory,
-    /// Leave them 2 to 5 % of a processor each; needs root
-    Cpu,
-    /// Let them open 256 files each
-    FewFiles,
-    /// Take them out of the network; they come back when their stake is free
-    Leave,
-    /// Start them again as nodes that misbehave
-    Misbehave,
-}
-
-impl From<Applied> for Fault {
-    fn from(applied: Applied) -> Self {
-        match applied {
-            Applied::Kill => Self::Kill,
-            Applied::Pause => Self::Pause,
-            Applied::Cut => Self::Cut,
-            Applied::CutOneWay => Self::CutOneWay,
-            Applied::Lossy => Self::Lossy,
-            Applied::Slow => Self::Slow,
-            Applied::FlipBits => Self::FlipBits,
-            Applied::Truncate => Self::Truncate,
-            Applied::OldCopy => Self::OldCopy,
-            Applied::DiskFull => Self::DiskFull,
-            Applied::FsyncError => Self::FsyncError,
-            Applied::Clock => Self::Clock,
-            Applied::Memory => Self::Memory,
-            Applied::Cpu => Self::Cpu,
-            Applied::FewFiles => Self::FewFiles,
-            Applied::Leave => Self::Leave,
-            Applied::Misbehave => Self::Misbehave,
-        }
-    }
-}
-
 impl ApplyArguments {
     /// The fault with its amounts.
     fn planned(&self) -> Result<Planned, Failure> {
-        let fault = Fault::from(self.fault);
+        let fault = self.fault;
         let amount = |given: Option<u16>, of, default| given.or((fault == of).then_some(default));
         let planned = Planned {
             percent: amount(self.percent, Fault::Lossy, 20).map(|percent| [percent; 2]),
@@ -234,7 +171,7 @@ pub(super) async fn list(globals: &Globals, console: &Console) -> Result<(), Fai
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{Parser, ValueEnum as _};
 
     use super::*;
     use crate::cli::{Cli, Verb as Any, chaos::Verb};
@@ -248,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_fault_of_nodes_has_its_amounts_and_no_others() {
-        assert_eq!(parsed("cut-one-way 3-5").unwrap().fault, Applied::CutOneWay);
+        assert_eq!(parsed("cut-one-way 3-5").unwrap().fault, Fault::CutOneWay);
         let clock = parsed("clock 3 --ahead-seconds -60").unwrap().planned().unwrap();
         assert_eq!((clock.kind, clock.ahead_seconds), (Fault::Clock, Some([-60, -60])));
         let slow = parsed("slow 3").unwrap().planned().unwrap();
@@ -269,10 +206,13 @@ mod tests {
         for wrong in ["kill 3 --ahead-seconds 5", "slow 3 --percent 5", "clock 3 --ahead-seconds 5 --mode lie"] {
             assert_eq!(parsed(wrong).unwrap().planned().unwrap_err().exit, Exit::Usage, "{wrong}");
         }
-        for applied in Applied::value_variants() {
-            let name = applied.to_possible_value().unwrap();
-            let fault = serde_json::to_value(Fault::from(*applied)).unwrap();
-            assert_eq!(fault, name.get_name(), "the same in scenarios and by hand");
+        for wrong in ["wipe", "join", "chain-stall", "chain-kill"] {
+            assert!(parsed(&format!("{wrong} 3")).is_err(), "{wrong}");
+        }
+        for fault in Fault::value_variants() {
+            let name = fault.to_possible_value().unwrap();
+            assert_eq!(serde_json::to_value(fault).unwrap(), name.get_name(), "the same in scenarios and by hand");
+            assert!(fault.is_of_nodes() && name.get_help().is_some());
         }
     }
 
