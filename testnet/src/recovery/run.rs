@@ -105,6 +105,9 @@ impl<'a> Measurement<'a> {
         } else {
             None
         };
+        let network = Arc::new(Network::fetch(&self.plan).await?);
+        let lost = Box::pin(self.filler.lost(&network, self.options.seed)).await?;
+        self.steps.step("check", format!("{lost} of the records that were stored are gone"));
         let (filled_meanwhile, restart) = restarted.unzip();
         Ok(Report {
             head: Head::here(TYPE, VERSION, self.began),
@@ -117,6 +120,7 @@ impl<'a> Measurement<'a> {
             filled_meanwhile,
             restart,
             split,
+            lost,
         })
     }
 

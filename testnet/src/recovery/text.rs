@@ -65,6 +65,8 @@ impl Report {
             ));
             lines.extend(during.failures.iter().map(|(reason, count)| format!("! {count} × {reason}")));
         }
+        let mark = if self.lost == 0 { "" } else { "! " };
+        lines.push(format!("{mark}{} stored records are gone in the end", grouped(self.lost)));
         lines
     }
 }
@@ -86,6 +88,7 @@ mod tests {
             "10,000 records stored in swarm 0x7fffffffffffffff in 50 s (35.3 MiB)",
             "node07 began with nothing: a member after 2.5 s, with 10,000 records of 35.3 MiB",
             "node05 was down with 10,000 records",
+            "0 stored records are gone in the end",
             "7 nodes came, 3 swarms became 4 after 9.0 s: 6,600 of the records moved",
             "✓ a new member has everything: 6.25 s (≤ 30 s)",
             "✓ reads meanwhile that worked, of 2000: 100.00 % (≥ 99.9 %)",
