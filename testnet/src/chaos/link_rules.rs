@@ -48,7 +48,8 @@ impl LinkRules {
         let cleared = joined.and(whole).and(fast);
         cleared.map(|()| rules).map_err(|failure| {
             let message = format!("links are not as they were: {}", failure.message);
-            Failure { message, ..failure }.hint("as root: sotto-testnet chaos clear")
+            Failure { message, ..failure }
+                .hint("as root: sotto-testnet chaos clear    # or, when it does not run: sotto-testnet down")
         })
     }
 

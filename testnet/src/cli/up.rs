@@ -78,7 +78,10 @@ pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Cons
     fs::create_dir_all(&location.dir).context("create", location.dir.display())?;
     let lock = Lock::take(&location.dir).map_err(|error| in_use(&error))?;
     // Faults of a testnet that was killed.
-    clear_before(&location, console).await?;
+    if let Err(failure) = clear_before(&location, console).await {
+        // Whoever may not end them can have a testnet all the same.
+        console.note(&failure.to_string());
+    }
     if arguments.fresh || arguments.exit {
         chaos::discard_all(&location.dir)?;
         remove_data(&location.dir)?;

@@ -76,16 +76,14 @@ pub(in crate::cli) async fn down(globals: &Globals, console: &Console) -> Result
     if Lock::holder(&plan.dir).is_none() {
         // Faults of a testnet that was killed.
         chaos::give_all_back(&plan.dir)?;
-        clear_kernel(&plan, console).await?;
-        return console.print(&format!("not running: {}", shown(&plan.dir)), &document(false));
+        let cleared = clear_kernel(&plan, console).await;
+        return console.print(&format!("not running: {}", shown(&plan.dir)), &document(false)).and(cleared);
     }
     end(&plan, globals.timeout.unwrap_or(DOWN_DEADLINE)).await?;
     // Its supervisor has done that if it may; whoever calls may be somebody else.
-    clear_kernel(&plan, console).await?;
-    console.print(
-        &format!("stopped: {} (its data stay; sotto-testnet clean removes them)", shown(&plan.dir)),
-        &document(true),
-    )
+    let cleared = clear_kernel(&plan, console).await;
+    let text = format!("stopped: {} (its data stay; sotto-testnet clean removes them)", shown(&plan.dir));
+    console.print(&text, &document(true)).and(cleared)
 }
 
 /// Asks the supervisor to end and waits until it has let go of the directory.
