@@ -29,6 +29,7 @@ mod draws;
 mod figures;
 mod followers;
 mod found;
+mod head;
 mod html;
 mod idle_clients;
 mod latency;
@@ -51,7 +52,6 @@ pub(crate) use self::devices::{Devices, Running, failed as messenger_failed, mes
 pub(crate) use self::draws::{seeded, shuffle};
 pub(crate) use self::figures::{grouped, mib, shown};
 pub(crate) use self::followers::number;
-pub(crate) use self::found::time_of;
 #[cfg(test)]
 pub(crate) use self::html::assert_well_formed;
 pub(crate) use self::html::{page, remarks, table};
@@ -60,12 +60,12 @@ pub(crate) use self::network::{Network, People, Person, person_in};
 pub(crate) use self::read_back::{read_mailbox, read_member};
 pub(crate) use self::schedule::Planned;
 pub(crate) use self::stamping::{MessageIds, Stamped, Stamper};
-pub(crate) use self::text::origin;
 
 pub use self::catch_up::CatchUp;
 pub use self::compare::{Compared, Comparison, Side, Verdict};
 pub use self::costs::{Costs, LinkCosts, ProcessCosts, Role, RoleCosts};
 pub use self::digests::{ReadBack, SwarmCheck};
+pub use self::head::Head;
 pub use self::idle_clients::{IdleClients, run_part as run_idle_clients};
 pub use self::latency::Latency;
 pub use self::machine::{Machine, commit};

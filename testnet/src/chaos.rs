@@ -22,6 +22,7 @@
 //! | `cuts` | links that are cut, by the kernel's packet filter |
 //! | `links` | nodes that lose packets, by the same, or are slow |
 //! | `rates` | how slow, by the kernel's traffic control |
+//! | `link_rules` | what the kernel was told of links, whoever told it |
 //! | `commands` | how the kernel is told |
 //! | `load` | users at work |
 //! | `history` | what they did, and what they were told |
@@ -39,6 +40,7 @@ mod groups;
 mod heal;
 mod history;
 mod leftovers;
+mod link_rules;
 mod links;
 mod load;
 mod model;
@@ -59,9 +61,10 @@ pub use self::fault::{Fault, Who};
 pub use self::groups::remove_groups;
 pub use self::history::{Entry, Event, read as read_history};
 pub use self::leftovers::{Leftover, clear_leftovers, leftovers};
-pub use self::links::{BadLinks, Links};
+pub use self::link_rules::{LinkRules, clear_ended};
+pub use self::links::Links;
 pub use self::model::{Verdict, judge};
-pub use self::mounts::{give_all_back, give_back_hidden};
+pub use self::mounts::{discard_all, give_all_back, give_back_hidden};
 pub use self::needs::{Need, check_possible, missing};
 pub use self::report::{Latency, Report};
 pub use self::run::{DIR, Options, run};

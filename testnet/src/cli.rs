@@ -218,7 +218,7 @@ async fn run(cli: Cli, console: &Console) -> Result<(), Failure> {
         Verb::Ls => inspect::list(globals, console).await,
         Verb::Logs(arguments) => inspect::logs(globals, &arguments, console).await,
         Verb::Env(arguments) => inspect::env(globals, &arguments, console),
-        Verb::Clean(arguments) => clean::run(globals, &arguments, console),
+        Verb::Clean(arguments) => clean::run(globals, &arguments, console).await,
         Verb::Node(verb) => node::run(globals, verb, console).await,
         Verb::User(verb) => user::run(globals, verb, console).await,
         Verb::Send(arguments) => user::send(globals, &arguments, console).await,

@@ -9,7 +9,7 @@ const TICKS_PER_SECOND: u64 = 100;
 /// Resident memory of a process in bytes; `None` when it is gone.
 #[must_use]
 pub fn resident_bytes(pid: u32) -> Option<u64> {
-    parse_resident(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+    parse_kilobytes(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
 }
 
 /// Processor time a process has used, user and system, all threads; `None` when it is gone.
@@ -23,6 +23,12 @@ pub fn processor_time(pid: u32) -> Option<Duration> {
 #[must_use]
 pub fn loopback_bytes() -> Option<u64> {
     fs::read_to_string("/sys/class/net/lo/statistics/rx_bytes").ok()?.trim().parse().ok()
+}
+
+/// Memory that programs can still have without swapping, in bytes; `None` where the kernel does not tell.
+#[must_use]
+pub fn available_bytes() -> Option<u64> {
+    parse_kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
 }
 
 /// Whether a process with this pid exists and is not a zombie.
@@ -68,8 +74,9 @@ impl MachineTime {
     }
 }
 
-fn parse_resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// Reads a line such as `VmRSS:      2048 kB`; returns bytes.
+fn parse_kilobytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }
@@ -102,6 +109,8 @@ mod tests {
         let pid = std::process::id();
         assert!(resident_bytes(pid).unwrap() > 100_000);
         assert!(processor_time(pid).is_some());
+        assert!(available_bytes().unwrap() > 1 << 20);
+        assert_eq!(parse_kilobytes("MemFree: 7 kB\nMemAvailable:  2048 kB\n", "MemAvailable:"), Some(2 << 20));
         assert!(is_alive(pid));
     }
 

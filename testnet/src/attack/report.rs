@@ -6,7 +6,7 @@ use super::honest::Felt;
 use super::options::Options;
 use super::tally::Counts;
 use super::victim::Process;
-use crate::bench::{Machine, Testnet};
+use crate::bench::{Head, Testnet};
 use crate::failure::{Exit, Failure};
 
 /// Version of the document.
@@ -17,18 +17,9 @@ pub const TYPE: &str = "testnet.attack";
 /// The document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Version of this document.
-    pub v: u8,
-    /// Kind of this document.
-    pub r#type: String,
-    /// When it began.
-    pub started: String,
-    /// Version of the software.
-    pub version: String,
-    /// The commit, if it could be told.
-    pub commit: Option<String>,
-    /// What it ran on.
-    pub machine: Machine,
+    /// What every report begins with.
+    #[serde(flatten)]
+    pub head: Head,
     /// What was attacked.
     pub testnet: Testnet,
     /// Which of its nodes.
@@ -137,12 +128,7 @@ pub(super) mod tests {
             missed: Vec::new(),
         };
         Report {
-            v: VERSION,
-            r#type: TYPE.to_owned(),
-            started: "2026-07-14T12:00:00Z".to_owned(),
-            version: "0.1.0".to_owned(),
-            commit: None,
-            machine: Machine::default(),
+            head: Head::example(TYPE, VERSION),
             testnet: Testnet { name: "dev".to_owned(), seed: 42, nodes: 24, swarms: 3, block_time_ms: 1000 },
             victim: "node23".to_owned(),
             options: usual(),

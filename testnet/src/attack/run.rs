@@ -13,7 +13,7 @@ use super::timeline::{Batch, Slot, batches};
 use super::verdict::missed;
 use super::victim::{Process, State, Watch};
 use super::{Attack, Attackers, Done, Victim};
-use crate::bench::{Machine, Network, Testnet, commit, time_of};
+use crate::bench::{Head, Network, Testnet};
 use crate::control::{self, Processes, Request};
 use crate::failure::{Exit, Failure};
 use crate::plan::Plan;
@@ -51,12 +51,7 @@ pub async fn run(plan: &Plan, options: &Options, steps: &Steps, attackers: &Atta
         }
     }
     Ok(Report {
-        v: VERSION,
-        r#type: TYPE.to_owned(),
-        started: time_of(began),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: commit(),
-        machine: Machine::here(),
+        head: Head::here(TYPE, VERSION, began),
         testnet: Testnet::of(&plan, &run.network),
         victim: plan.node(run.victim.index).label,
         options: options.clone(),

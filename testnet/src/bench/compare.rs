@@ -156,13 +156,14 @@ impl Comparison {
 }
 
 fn side(file: &str, report: &Report) -> Side {
-    let code = report.commit.clone().unwrap_or_else(|| format!("version {}", report.version));
-    Side { file: file.to_owned(), started: report.started.clone(), code }
+    let head = &report.head;
+    let code = head.commit.clone().unwrap_or_else(|| head.release());
+    Side { file: file.to_owned(), started: head.started.clone(), code }
 }
 
 fn warnings(a: &Report, b: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
-    let machine = |report: &Report| format!("{} × {}", report.machine.cores, report.machine.cpu);
+    let machine = |report: &Report| format!("{} × {}", report.head.machine.cores, report.head.machine.cpu);
     if machine(a) != machine(b) {
         warnings.push(format!("different machines: {} and {}", machine(a), machine(b)));
     }
@@ -226,7 +227,7 @@ mod tests {
     #[test]
     fn other_machines_and_loads_are_said() {
         let (a, mut b) = (example(), example());
-        b.machine.cores = 64;
+        b.head.machine.cores = 64;
         b.options.rate = 1000;
         assert_eq!(Comparison::new(("a", &a), ("b", &b)).warnings.len(), 2);
     }

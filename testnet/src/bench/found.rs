@@ -1,7 +1,7 @@
 //! What a run measured, and the report that is made from it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use sotto_proto::time::UnixMillis;
 
@@ -9,10 +9,10 @@ use super::catch_up::CatchUp;
 use super::costs::{self, Costs, Sample, Stretch, Watched};
 use super::digests::SwarmCheck;
 use super::followers::Arrivals;
+use super::head::Head;
 use super::idle_clients::IdleClients;
 use super::latency::Latency;
 use super::load::{self, Outcome};
-use super::machine::{Machine, commit};
 use super::network::Network;
 use super::options::Options;
 use super::probe::Probed;
@@ -67,12 +67,7 @@ impl Found {
         let costs =
             costs::costs(ran.watched, &Stretch(&idle.0, &idle.1), &Stretch(&loaded.before, &loaded.after), stored);
         Report {
-            v: VERSION,
-            r#type: TYPE.to_owned(),
-            started: time_of(ran.began),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: commit(),
-            machine: Machine::here(),
+            head: Head::here(TYPE, VERSION, ran.began),
             testnet: Testnet::of(ran.plan, ran.network),
             options: ran.options.clone(),
             notes: notes(&costs),
@@ -172,20 +167,4 @@ fn notes(costs: &Costs) -> Vec<String> {
         ));
     }
     notes
-}
-
-/// A time as people and programs read it.
-pub(crate) fn time_of(time: UnixMillis) -> String {
-    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(time.0)).unwrap_or(SystemTime::UNIX_EPOCH);
-    humantime::format_rfc3339_seconds(time).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_programs_read_them() {
-        assert_eq!(time_of(UnixMillis(1_790_000_000_123)), "2026-09-21T14:13:20Z");
-    }
 }

@@ -21,7 +21,7 @@ impl Report {
     pub fn to_html(&self) -> String {
         let title = format!(
             "Sotto bench: {} messages a second on {} nodes, {}",
-            self.options.rate, self.testnet.nodes, self.started
+            self.options.rate, self.testnet.nodes, self.head.started
         );
         let sections = [
             ("Latency", plots::latency(self) + &latencies(self)),
@@ -30,7 +30,7 @@ impl Report {
             ("Replication", replication(self)),
             ("What was asked for, and how to read it", about(self)),
         ];
-        page(&title, &self.origin(), &first_figures(self), &sections)
+        page(&title, &self.head.origin(self.options.seed), &first_figures(self), &sections)
     }
 }
 
@@ -239,9 +239,9 @@ mod tests {
     fn whatever_is_in_the_report_is_text_on_the_page() {
         let mut report = example();
         let evil = "</title><b onload=\"x\">&'";
-        report.commit = Some(evil.to_owned());
+        report.head.commit = Some(evil.to_owned());
         report.testnet.name = evil.to_owned();
-        report.started = evil.to_owned();
+        report.head.started = evil.to_owned();
         report.notes.push(evil.to_owned());
         report.load.failures.insert(evil.to_owned(), 1);
         report.swarms[0].swarm = evil.to_owned();

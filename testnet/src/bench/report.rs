@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::catch_up::CatchUp;
 use super::costs::{Costs, Role};
 use super::digests::SwarmCheck;
+use super::head::Head;
 use super::idle_clients::IdleClients;
 use super::latency::Latency;
-use super::machine::Machine;
 use super::network::Network;
 use super::options::Options;
 use crate::failure::{Context as _, Exit, Failure};
@@ -25,18 +25,9 @@ pub const TYPE: &str = "testnet.bench";
 /// The document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Version of this document.
-    pub v: u8,
-    /// Kind of this document.
-    pub r#type: String,
-    /// When it began.
-    pub started: String,
-    /// Version of the software.
-    pub version: String,
-    /// The commit, if it could be told.
-    pub commit: Option<String>,
-    /// What it ran on.
-    pub machine: Machine,
+    /// What every report begins with.
+    #[serde(flatten)]
+    pub head: Head,
     /// What was measured.
     pub testnet: Testnet,
     /// What was asked for.
@@ -245,16 +236,16 @@ impl Report {
     fn parse(json: &str) -> Result<Self, String> {
         /// What every document of ours says of itself.
         #[derive(Deserialize)]
-        struct Head {
+        struct Kind {
             v: u64,
             r#type: String,
         }
-        let head: Head = serde_json::from_str(json).map_err(|error| format!("not a document of ours: {error}"))?;
-        if head.r#type != TYPE {
-            return Err(format!("a document of type {:?}, not {TYPE:?}", head.r#type));
+        let kind: Kind = serde_json::from_str(json).map_err(|error| format!("not a document of ours: {error}"))?;
+        if kind.r#type != TYPE {
+            return Err(format!("a document of type {:?}, not {TYPE:?}", kind.r#type));
         }
-        if head.v != u64::from(VERSION) {
-            return Err(format!("version {} of the document, this program reads version {VERSION}", head.v));
+        if kind.v != u64::from(VERSION) {
+            return Err(format!("version {} of the document, this program reads version {VERSION}", kind.v));
         }
         serde_json::from_str(json).map_err(|error| error.to_string())
     }

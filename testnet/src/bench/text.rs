@@ -4,7 +4,6 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::costs::RoleCosts;
 use super::figures::{grouped, mib, shown};
-use super::machine::Machine;
 use super::report::Report;
 
 impl Report {
@@ -18,26 +17,13 @@ impl Report {
         lines.push(replicated(self));
         lines.join("\n")
     }
-
-    /// What ran where, in one line.
-    pub(super) fn origin(&self) -> String {
-        origin(self.commit.as_deref(), &self.version, self.options.seed, &self.machine)
-    }
-}
-
-/// Which code ran with which seed on which machine, in one line.
-pub(crate) fn origin(commit: Option<&str>, version: &str, seed: u64, machine: &Machine) -> String {
-    let code = commit.map_or_else(|| format!("version {version}"), |commit| format!("commit {commit}"));
-    let gib = mib(machine.memory_bytes) / 1024.0;
-    let Machine { cpu, cores, system, kernel, .. } = machine;
-    format!("{code} · seed {seed} · {cores} × {cpu} · {gib:.0} GiB · {system} · {kernel}")
 }
 
 fn load(report: &Report) -> String {
     let (load, options) = (&report.load, &report.options);
     let mut text = format!(
         "{}\n{} of {} messages stored, {} a second ({} asked for) · {} with a third receipt",
-        report.origin(),
+        report.head.origin(options.seed),
         grouped(load.stored),
         grouped(load.due),
         shown(load.stored_per_s),

@@ -25,6 +25,16 @@ pub(super) async fn tc(commands: &str) -> Result<String, Failure> {
     tell("tc", &["-batch", "-"], commands, ("the traffic control", missing)).await
 }
 
+/// Whether the packet filter does all this. It is tried in a network of its own, which goes with whoever tries it.
+pub(super) async fn nft_would(commands: &str) -> bool {
+    tell("unshare", &["--net", "nft", "-f", "-"], commands, ("the packet filter", "")).await.is_ok()
+}
+
+/// The same of the traffic control.
+pub(super) async fn tc_would(commands: &str) -> bool {
+    tell("unshare", &["--net", "tc", "-batch", "-"], commands, ("the traffic control", "")).await.is_ok()
+}
+
 async fn tell(program: &str, arguments: &[&str], input: &str, (who, missing): (&str, &str)) -> Result<String, Failure> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);

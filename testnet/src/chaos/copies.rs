@@ -54,7 +54,7 @@ pub(super) fn remove(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Bytes that a copy of `directory` takes.
+/// Bytes that a copy of `directory` takes. What goes away meanwhile takes none: its owner may be at work.
 ///
 /// # Errors
 /// Those of the file system.
@@ -62,8 +62,13 @@ pub(super) fn bytes(directory: &Path) -> io::Result<u64> {
     let mut total = PAGE;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let metadata = entry.metadata()?;
-        total += if metadata.is_dir() { bytes(&entry.path())? } else { metadata.len().next_multiple_of(PAGE) };
+        let taken = entry.metadata().and_then(|metadata| {
+            if metadata.is_dir() { bytes(&entry.path()) } else { Ok(metadata.len().next_multiple_of(PAGE)) }
+        });
+        match taken {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            taken => total += taken?,
+        }
     }
     Ok(total)
 }

@@ -4,63 +4,71 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::needs::Need;
 use crate::bench::shuffle;
 
-/// What happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What happens. On the command line and in scenarios it has one name; `value(skip)` is what cannot be begun by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
-    /// Killed without warning, and started again afterwards.
+    /// Killed without warning, and started again at its end
     Kill,
-    /// Stopped: it keeps its connections and answers nobody.
+    /// Stopped: it keeps its connections and answers nobody
     Pause,
-    /// Killed, and started again without its database: all it kept is gone.
+    /// Killed, and started again without its database: all it kept is gone
+    #[value(skip)]
     Wipe,
-    /// Killed, some bits of its database flipped, and started again afterwards.
+    /// Killed, some bits of its database flipped, and started again at its end
     FlipBits,
-    /// Killed, a file of its database cut short, and started again afterwards.
+    /// Killed, a file of its database cut short, and started again at its end
     Truncate,
-    /// Goes on for a while, and then has its database as it was at the beginning: restored from an old backup.
+    /// Goes on for a while, and has its database as it was at the beginning then: restored from an old backup
     OldCopy,
-    /// Has its data on a small file system on which nothing is left. Needs root.
+    /// Has its data on a small file system in memory on which nothing is left; needs root
     DiskFull,
-    /// Its syncs fail. Needs root and `strace`.
+    /// Its syncs fail; needs root and strace
     FsyncError,
-    /// Started again with its clock off. Needs `libfaketime`.
+    /// Started again with its clock off; needs libfaketime
     Clock,
-    /// Started again with little memory. Needs root and control groups.
+    /// Started again with 96 MiB of memory; needs root and control groups
     Memory,
-    /// Has little of a processor. Needs root and control groups.
+    /// Has 2 to 5 % of a processor; needs root and control groups
     Cpu,
-    /// May open few files.
+    /// May open 256 files
     FewFiles,
-    /// Leaves the network by the chain. It goes on running, and does not come back while its stake is locked.
+    /// Leaves the network by the chain; it goes on running, and does not come back while its stake is locked
     Leave,
-    /// Started again as a program that does not do what it should.
+    /// Started again as a program that does not do what it should
     Misbehave,
-    /// Nothing goes between these nodes and all others. Needs root and `nft`.
+    /// Nothing goes between these nodes and all others; needs root and nft
     Cut,
-    /// Nothing goes from these nodes to all others. Needs root and `nft`.
+    /// Nothing goes from these nodes to all others; needs root and nft
     CutOneWay,
-    /// A part of all packets to and from these nodes is lost. Needs root and `nft`.
+    /// A part of all packets to and from these nodes is lost; needs root and nft
     Lossy,
-    /// Packets to and from these nodes wait for their turn. Needs root and `tc`.
+    /// Packets to and from these nodes wait for their turn; needs root and tc
     Slow,
-    /// New nodes come, and stay.
+    /// New nodes come, and stay
+    #[value(skip)]
     Join,
-    /// No blocks.
+    /// No blocks
+    #[value(skip)]
     ChainStall,
-    /// A block every three block times.
+    /// A block every three block times
+    #[value(skip)]
     ChainSlow,
-    /// The newest two blocks are replaced.
+    /// The newest two blocks are replaced
+    #[value(skip)]
     ChainReorg,
-    /// Two branches, each shown to half of the nodes.
+    /// Two branches, each shown to half of the nodes
+    #[value(skip)]
     ChainTwoHeads,
-    /// The block producer is killed, and started again afterwards.
+    /// The block producer is killed, and started again at its end
+    #[value(skip)]
     ChainKill,
 }
 

@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::Access;
+
 use super::mountinfo::{self, Mount};
 use crate::failure::{Context as _, Exit, Failure};
 use crate::plan::Plan;
@@ -103,6 +105,20 @@ impl Hierarchy {
         })
     }
 
+    /// Whether groups can be made in it.
+    fn takes_groups(&self) -> bool {
+        rustix::fs::access(&self.point, Access::WRITE_OK).is_ok() && (self.version == Version::One || self.hands_down())
+    }
+
+    /// Whether groups of version 2 have the controller, or can be given it: by a group without processes of its own, and
+    /// by the root of all, which alone has no type.
+    fn hands_down(&self) -> bool {
+        let text = |file| fs::read_to_string(self.point.join(file)).unwrap_or_default();
+        text("cgroup.subtree_control").split_ascii_whitespace().any(|name| name == self.controller.name())
+            || !self.point.join("cgroup.type").exists()
+            || text("cgroup.procs").is_empty()
+    }
+
     fn make(&self, name: &str) -> io::Result<PathBuf> {
         if self.version == Version::Two {
             fs::write(self.point.join("cgroup.subtree_control"), format!("+{}", self.controller.name()))?;
@@ -164,14 +180,12 @@ impl Groups {
         Self { prefix: format!("sotto_testnet_{}", plan.settings.port_base), hierarchies: hierarchies.collect() }
     }
 
-    /// Whether processes can be limited here.
+    /// Whether processes can be limited here. Only a look: nothing is written before somebody is limited.
     pub(super) fn are_possible() -> bool {
-        let (mounts, probe) = (mountinfo::mounts(), format!("sotto_testnet_probe_{}", std::process::id()));
+        let mounts = mountinfo::mounts();
+        let mut hierarchies = Controller::ALL.into_iter().map(|controller| Hierarchy::of(controller, &mounts));
         rustix::process::geteuid().is_root()
-            && Controller::ALL.into_iter().all(|controller| {
-                let made = Hierarchy::of(controller, &mounts).and_then(|hierarchy| hierarchy.make(&probe).ok());
-                made.is_some_and(|group| fs::remove_dir(group).is_ok())
-            })
+            && hierarchies.all(|hierarchy| hierarchy.is_some_and(|hierarchy| hierarchy.takes_groups()))
     }
 
     /// Limits the process of a node.
@@ -204,17 +218,25 @@ impl Groups {
         hierarchy.remove(&group, supervisor).context("remove", group.display())
     }
 
-    /// Nodes that are limited, whoever did it.
-    pub(super) fn limited(&self) -> Vec<(u16, Controller)> {
-        let mut limited = Vec::new();
+    /// Whether this process of a node is limited, whoever did it. That there is a group says nothing: who is started again
+    /// is not in it.
+    pub(super) fn is_limited(&self, controller: Controller, node: u16, pid: u32) -> bool {
+        let group = self.hierarchy(controller).map(|hierarchy| hierarchy.point.join(self.name(controller, node)));
+        let listed = group.and_then(|group| fs::read_to_string(group.join("cgroup.procs")).ok()).unwrap_or_default();
+        listed.lines().any(|line| line.parse() == Ok(pid))
+    }
+
+    /// The groups that were made for nodes, whoever did it.
+    fn made(&self) -> Vec<(u16, Controller)> {
+        let mut made = Vec::new();
         for hierarchy in &self.hierarchies {
             let start = format!("{}_{}_", self.prefix, hierarchy.controller.name());
             let entries = fs::read_dir(&hierarchy.point).into_iter().flatten().flatten();
             let nodes = entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix(&start)?.parse().ok());
-            limited.extend(nodes.map(|node| (node, hierarchy.controller)));
+            made.extend(nodes.map(|node| (node, hierarchy.controller)));
         }
-        limited.sort_by_key(|(node, controller)| (*node, controller.name()));
-        limited
+        made.sort_by_key(|(node, controller)| (*node, controller.name()));
+        made
     }
 
     fn hierarchy(&self, controller: Controller) -> Option<&Hierarchy> {
@@ -226,19 +248,20 @@ impl Groups {
     }
 }
 
-/// Removes the groups of a testnet that does not run.
+/// Removes the groups that no process of a testnet is in any more: it does not run, or its nodes were started again.
 ///
 /// # Errors
 /// [`Failure`] of the first that cannot be removed.
 pub fn remove_groups(plan: &Plan) -> Result<(), Failure> {
     let groups = Groups::of(plan);
-    groups.limited().into_iter().try_for_each(|(node, controller)| groups.lift(controller, node, std::process::id()))
+    groups.made().into_iter().try_for_each(|(node, controller)| groups.lift(controller, node, std::process::id()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::process::Command;
 
+    use super::super::needs::Need;
     use super::*;
     use crate::plan::Settings;
 
@@ -291,29 +314,53 @@ mod tests {
     }
 
     #[test]
+    fn whether_groups_can_be_made_is_looked_at_and_nothing_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, point) = (PathBuf::from("/"), dir.path().to_owned());
+        let hierarchy = Hierarchy { controller: Controller::Memory, version: Version::Two, root, point };
+        let write = |file: &str, text: &str| fs::write(dir.path().join(file), text).unwrap();
+        write("cgroup.subtree_control", "cpu\n");
+        write("cgroup.procs", "1\n17\n");
+        assert!(hierarchy.takes_groups(), "the root of all");
+        write("cgroup.type", "domain\n");
+        assert!(!hierarchy.takes_groups(), "it has processes of its own");
+        write("cgroup.subtree_control", "cpu memory\n");
+        assert!(hierarchy.takes_groups(), "groups have the controller already");
+        write("cgroup.subtree_control", "");
+        write("cgroup.procs", "");
+        assert!(hierarchy.takes_groups());
+        assert_eq!(fs::read_to_string(dir.path().join("cgroup.subtree_control")).unwrap(), "");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[test]
     fn a_process_is_limited_listed_and_free_again() {
         if !Groups::are_possible() {
-            return;
+            return Need::Groups.skip();
         }
         let (plan, own) = (plan(2048), std::process::id());
         let groups = Groups::of(&plan);
         let mut sleeping = Command::new("sleep").arg("60").spawn().unwrap();
         let groups_of = |pid| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
         for limit in [Limit::Cpu { percent: 5 }, Limit::Memory] {
+            let controller = limit.controller();
             groups.limit(limit, 3, sleeping.id()).unwrap();
-            let name = groups.name(limit.controller(), 3);
+            let name = groups.name(controller, 3);
             assert!(groups_of(sleeping.id()).contains(&name), "{name}");
-            assert_eq!(groups.limited(), [(3, limit.controller())]);
-            groups.lift(limit.controller(), 3, own).unwrap();
-            assert!(groups.limited().is_empty());
+            assert_eq!(groups.made(), [(3, controller)]);
+            assert!(groups.is_limited(controller, 3, sleeping.id()));
+            assert!(!groups.is_limited(controller, 3, own), "started again, it is not in the group");
+            assert!(!groups.is_limited(controller, 4, sleeping.id()));
+            groups.lift(controller, 3, own).unwrap();
+            assert!(groups.made().is_empty() && !groups.is_limited(controller, 3, sleeping.id()));
             assert_eq!(groups_of(sleeping.id()), groups_of(own));
         }
         // Those of a process that has ended.
         groups.limit(Limit::Memory, 4, sleeping.id()).unwrap();
         sleeping.kill().unwrap();
         sleeping.wait().unwrap();
-        assert!(Groups::of(&self::plan(4096)).limited().is_empty(), "another testnet's are its own");
+        assert!(Groups::of(&self::plan(4096)).made().is_empty(), "another testnet's are its own");
         remove_groups(&plan).unwrap();
-        assert!(groups.limited().is_empty());
+        assert!(groups.made().is_empty());
     }
 }

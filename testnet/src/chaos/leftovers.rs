@@ -27,14 +27,14 @@ pub struct Leftover {
 #[must_use]
 pub fn leftovers(plan: &Plan, processes: &Processes) -> Vec<Leftover> {
     let pids: Vec<u32> = processes.children.iter().map(|child| child.pid).collect();
-    let (traced, limited) = (straces::attached(&pids), Groups::of(plan).limited());
+    let (traced, groups) = (straces::attached(&pids), Groups::of(plan));
     let shrunk = mounts::shrunk(&plan.dir);
     let mut found = Vec::new();
     for child in &processes.children {
         let mut faults = of_process(child);
         if let Target::Node(node) = child.target {
             let datadir = plan.node(node).datadir;
-            let is_limited = |wanted| limited.contains(&(node, wanted));
+            let is_limited = |controller| groups.is_limited(controller, node, child.pid);
             let others = [
                 (shrunk.contains(&datadir), Fault::DiskFull),
                 (Database::of(&datadir).has_copy(), Fault::OldCopy),

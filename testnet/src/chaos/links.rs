@@ -7,9 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use serde::Serialize;
-
-use super::commands::nft;
+use super::commands::{nft, nft_would};
 use super::fault::Fault;
 use super::rates;
 use crate::failure::Failure;
@@ -26,23 +24,6 @@ pub struct Links {
     lossy: Amounts,
     /// kbit/s.
     slow: Amounts,
-}
-
-/// The nodes whose links are bad, whoever made them so.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct BadLinks {
-    /// Those that lose packets.
-    pub lossy: BTreeSet<u16>,
-    /// Those that are slow.
-    pub slow: BTreeSet<u16>,
-}
-
-impl BadLinks {
-    /// All of them; a node that is both counts once.
-    #[must_use]
-    pub fn nodes(&self) -> usize {
-        self.lossy.union(&self.slow).count()
-    }
 }
 
 impl Links {
@@ -70,17 +51,22 @@ impl Links {
         for node in nodes {
             amounts.entry(*node).or_default().push(amount);
         }
-        self.set(fault, nodes).await
+        let amounts = amounts.clone();
+        self.set(fault, &amounts, nodes).await
     }
 
-    /// Ends one such fault; those that are under another one keep that. May be tried again when it failed.
+    /// Ends one such fault; those that are under another one keep that. May be tried again when it failed or was given up.
     ///
     /// # Errors
-    /// [`Failure`] if the kernel refuses.
+    /// [`Failure`] if the kernel refuses. The nodes count as being under it then.
     pub async fn mend(&mut self, fault: Fault, amount: u16, nodes: &BTreeSet<u16>) -> Result<(), Failure> {
-        let whole = forget(self.amounts(fault), amount, nodes);
-        self.set(fault, &nodes.difference(&whole).copied().collect()).await?;
-        if fault == Fault::Slow { rates::lift(&self.plan, &whole).await } else { lift(&self.plan, &whole).await }
+        let mut left = self.amounts(fault).clone();
+        let whole = forget(&mut left, amount, nodes);
+        self.set(fault, &left, &nodes.difference(&whole).copied().collect()).await?;
+        if fault == Fault::Slow { rates::lift(&self.plan, &whole).await } else { lift(&self.plan, &whole).await }?;
+        // Only now: this may have been given up before it was done.
+        *self.amounts(fault) = left;
+        Ok(())
     }
 
     const fn amounts(&mut self, fault: Fault) -> &mut Amounts {
@@ -88,34 +74,20 @@ impl Links {
     }
 
     /// Tells the kernel the worst of what these nodes are under.
-    async fn set(&self, fault: Fault, nodes: &BTreeSet<u16>) -> Result<(), Failure> {
+    async fn set(&self, fault: Fault, amounts: &Amounts, nodes: &BTreeSet<u16>) -> Result<(), Failure> {
+        let of = |node: &u16| Some((*node, amounts.get(node)?));
         if fault == Fault::Slow {
-            let worst = nodes.iter().filter_map(|node| Some((*node, *self.slow.get(node)?.iter().min()?)));
+            let worst = nodes.iter().filter_map(of).filter_map(|(node, all)| Some((node, *all.iter().min()?)));
             return rates::set(&self.plan, &worst.collect()).await;
         }
-        let worst = nodes.iter().filter_map(|node| Some((*node, *self.lossy.get(node)?.iter().max()?)));
+        let worst = nodes.iter().filter_map(of).filter_map(|(node, all)| Some((node, *all.iter().max()?)));
         let percent: BTreeMap<u16, u16> = worst.collect();
         if percent.is_empty() { Ok(()) } else { nft(&setting(&self.plan, &percent)).await.map(drop) }
     }
 
-    /// Makes all links of a testnet good again, whoever made them bad. Returns which were, as far as that can be known
-    /// here.
-    ///
-    /// # Errors
-    /// [`Failure`] if the kernel refuses.
-    pub async fn clear(plan: &Plan) -> Result<BadLinks, Failure> {
-        // Without root or `nft` nobody can have made them lossy. Asked one by one: there may be only one of the two.
-        let bad = BadLinks {
-            lossy: lossy(plan).await.unwrap_or_default(),
-            slow: rates::slow(plan).await.unwrap_or_default(),
-        };
-        let losses = if bad.lossy.is_empty() { Ok(()) } else { clear(plan).await };
-        rates::clear(plan).await.and(losses).map(|()| bad)
-    }
-
-    /// The nodes of a testnet whose links are bad; `None` if that cannot be known here.
-    pub async fn bad(plan: &Plan) -> Option<BadLinks> {
-        Some(BadLinks { lossy: lossy(plan).await.ok()?, slow: rates::slow(plan).await.ok()? })
+    /// Whether links can be lossy here, and whole again: tried where nobody's packets are.
+    pub(super) async fn can_be_lossy(plan: &Plan) -> bool {
+        nft_would(&(setting(plan, &[(0, 20)].into()) + &lifting(plan, std::iter::once(0)))).await
     }
 }
 
@@ -190,14 +162,21 @@ async fn lift(plan: &Plan, nodes: &BTreeSet<u16>) -> Result<(), Failure> {
     nft(&lifting(plan, lossy.intersection(nodes).copied())).await.map(drop)
 }
 
-async fn clear(plan: &Plan) -> Result<(), Failure> {
+/// Lets no node of a testnet lose packets any more, whoever made it so.
+///
+/// # Errors
+/// [`Failure`] if the packet filter refuses.
+pub(super) async fn clear(plan: &Plan) -> Result<(), Failure> {
     let table = table(plan);
     // Made first, so that there is one.
     nft(&format!("add table ip {table}\ndelete table ip {table}\n")).await.map(drop)
 }
 
 /// The nodes that lose packets, whoever made them so.
-async fn lossy(plan: &Plan) -> Result<BTreeSet<u16>, Failure> {
+///
+/// # Errors
+/// [`Failure`] if the packet filter does not tell.
+pub(super) async fn lossy(plan: &Plan) -> Result<BTreeSet<u16>, Failure> {
     let table = table(plan);
     let tables = nft("list tables").await?;
     if !tables.lines().any(|line| line.trim() == format!("table ip {table}")) {
@@ -281,11 +260,5 @@ table ip sotto_testnet_27000_loss {
         assert_eq!(forget(&mut amounts, 30, &[4].into()), [4].into());
         assert_eq!(forget(&mut amounts, 10, &[3].into()), [3].into());
         assert!(amounts.is_empty());
-    }
-
-    #[test]
-    fn a_node_that_is_lossy_and_slow_counts_once() {
-        let bad = BadLinks { lossy: [1, 2].into(), slow: [2, 3].into() };
-        assert_eq!(bad.nodes(), 3);
     }
 }

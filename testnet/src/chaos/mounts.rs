@@ -21,9 +21,12 @@ use std::time::{Duration, Instant};
 use super::copies;
 use super::mountinfo::{is_mounted, mounts};
 use crate::failure::{Context as _, Exit, Failure};
+use crate::procfs;
 
 /// What a node gets beyond its data, before the rest is taken: it has to start.
 const SPARE_BYTES: u64 = 16 << 20;
+/// Memory that is left to everybody else when all small file systems are full.
+const LEFT_BYTES: u64 = 512 << 20;
 /// The file that takes all that is left.
 const BALLAST: &str = "ballast";
 /// It is never longer, whatever the file system says.
@@ -58,13 +61,44 @@ pub(super) fn are_possible() -> bool {
     fs::remove_dir(&probe).is_ok() && unmounted.is_ok()
 }
 
+/// Whether there is memory for small file systems with the data in these directories.
+///
+/// # Errors
+/// [`Exit::Conflict`] if there is not, with what is wanted and what there is.
+pub(super) fn check_memory(datadirs: &[PathBuf]) -> Result<(), Failure> {
+    let mut wanted = LEFT_BYTES;
+    for datadir in datadirs {
+        wanted = wanted.saturating_add(size(datadir)?);
+    }
+    let available = procfs::available_bytes()
+        .ok_or_else(|| Failure::new(Exit::Failed, "/proc/meminfo does not tell how much memory is available"))?;
+    enough(available, wanted)
+}
+
+fn enough(available: u64, wanted: u64) -> Result<(), Failure> {
+    if available >= wanted {
+        return Ok(());
+    }
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let (wanted, available, left) = (mib(wanted), available >> 20, mib(LEFT_BYTES));
+    let message = format!(
+        "full disks lie in memory: {wanted} MiB are needed, {left} of them for everybody else, and {available} are available"
+    );
+    Err(Failure::new(Exit::Conflict, message).hint("name fewer nodes, or end other programs"))
+}
+
+/// How large the small file system for these data is, in bytes.
+fn size(datadir: &Path) -> Result<u64, Failure> {
+    Ok(copies::bytes(datadir).context("measure", datadir.display())?.saturating_add(SPARE_BYTES))
+}
+
 /// Moves the data of a node that does not run onto a small file system.
 ///
 /// # Errors
 /// [`Failure`] if it cannot be mounted or has no place; [`give_back`] makes all as it was.
 pub(super) fn shrink(datadir: &Path) -> Result<(), Failure> {
     let small = beside(datadir, ENDING);
-    let size = copies::bytes(datadir).context("measure", datadir.display())?.saturating_add(SPARE_BYTES);
+    let size = size(datadir)?;
     let owner = fs::metadata(datadir).context("look at", datadir.display())?;
     fs::create_dir(&small).context("create", small.display())?;
     let options = format!("size={size},mode=0700,uid={},gid={}", owner.uid(), owner.gid());
@@ -171,7 +205,10 @@ pub(super) fn shrunk(dir: &Path) -> Vec<PathBuf> {
     let left = entries.filter(|path| path.to_string_lossy().ends_with(ENDING));
     let names = ours.map(|mount| mount.point).chain(left).filter_map(|path| {
         let name = path.file_name()?.to_str()?;
-        Some(name.strip_suffix(ENDING).unwrap_or(name).to_owned())
+        let name = name.strip_suffix(ENDING).unwrap_or(name);
+        // Somebody may keep other things here, before it is known whether this is a testnet.
+        let is_node = name.strip_prefix("node").is_some_and(|number| number.parse::<u16>().is_ok());
+        is_node.then(|| name.to_owned())
     });
     let names: BTreeSet<String> = names.collect();
     names.into_iter().map(|name| dir.join(name)).collect()
@@ -182,13 +219,30 @@ pub(super) fn shrunk(dir: &Path) -> Vec<PathBuf> {
 /// # Errors
 /// [`Failure`] of the first that cannot be moved.
 pub fn give_all_back(dir: &Path) -> Result<(), Failure> {
+    shrunk(dir).iter().try_for_each(|datadir| give_back(datadir).map_err(again_as_root))
+}
+
+/// Unmounts all small file systems of a testnet that does not run. The data on them are gone: all data are about to be
+/// removed.
+///
+/// # Errors
+/// [`Failure`] of the first that cannot be unmounted.
+pub fn discard_all(dir: &Path) -> Result<(), Failure> {
     for datadir in shrunk(dir) {
-        give_back(&datadir).map_err(|failure| match failure.hint {
-            None => failure.hint("again as root: its data are on a file system in memory"),
-            Some(_) => failure,
-        })?;
+        for point in [&datadir, &beside(&datadir, ENDING)] {
+            while is_mounted(point) {
+                unmount(point).map_err(again_as_root)?;
+            }
+        }
     }
     Ok(())
+}
+
+fn again_as_root(failure: Failure) -> Failure {
+    match failure.hint {
+        None => failure.hint("again as root: its data are on a file system in memory"),
+        Some(_) => failure,
+    }
 }
 
 fn unmount(point: &Path) -> Result<(), Failure> {
@@ -212,6 +266,7 @@ fn run(program: &str, arguments: &[&Path]) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::needs::Need;
     use super::*;
 
     fn node() -> (tempfile::TempDir, PathBuf) {
@@ -255,6 +310,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_node_s_is_nobody_s() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["photos.small", "photos.old", "node.small", "nodes.small"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        assert_eq!(shrunk(dir.path()), Vec::<PathBuf>::new());
+        give_all_back(dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
+    }
+
+    #[test]
     fn what_is_on_the_real_disk_is_never_filled() {
         let (_dir, datadir) = node();
         assert_eq!(fill(&datadir).unwrap_err().exit, Exit::Conflict);
@@ -266,10 +332,24 @@ mod tests {
     }
 
     #[test]
+    fn data_that_would_take_all_memory_are_refused() {
+        let (dir, datadir) = node();
+        let least = LEFT_BYTES + size(&datadir).unwrap();
+        assert_eq!(enough(least, least), Ok(()));
+        let failure = enough(least - 1, least).unwrap_err();
+        assert_eq!(failure.exit, Exit::Conflict);
+        assert!(failure.message.contains("529 MiB are needed") && failure.hint.is_some(), "{failure:?}");
+        // More than any machine has, and nothing on disk.
+        File::create(datadir.join("db/large.sst")).unwrap().set_len(1 << 43).unwrap();
+        assert_eq!(check_memory(&[datadir]).unwrap_err().exit, Exit::Conflict);
+        assert_eq!(check_memory(&[dir.path().join("nobody")]).unwrap_err().exit, Exit::Failed);
+    }
+
+    #[test]
     fn a_disk_is_full_and_nothing_is_lost_on_the_way_there_and_back() {
         let (dir, datadir) = node();
         if !are_possible() {
-            return;
+            return Need::Mounts.skip();
         }
         shrink(&datadir).unwrap();
         assert!(is_mounted(&datadir));
@@ -284,5 +364,10 @@ mod tests {
         give_all_back(dir.path()).unwrap();
         assert!(!is_mounted(&datadir));
         is_whole(&datadir, "newer");
+        // Before all is removed, nothing is copied.
+        shrink(&datadir).unwrap();
+        discard_all(dir.path()).unwrap();
+        assert!(!is_mounted(&datadir) && !is_mounted(&beside(&datadir, ENDING)));
+        assert_eq!(fs::read_dir(beside(&datadir, ENDING)).unwrap().count(), 0);
     }
 }

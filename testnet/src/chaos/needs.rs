@@ -2,15 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::cuts::Cuts;
 use super::fault::Fault;
 use super::groups::Groups;
+use super::links::Links;
 use super::scenario::Scenario;
 use super::{mounts, rates, straces};
 use crate::binaries::Binaries;
 use crate::failure::{Exit, Failure};
 use crate::guise;
+use crate::plan::{Plan, Settings};
 
 /// What a fault needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,11 +36,12 @@ pub enum Need {
 }
 
 impl Need {
-    /// Whether it is there.
+    /// Whether it is there. What the kernel has to do is tried where it is nobody's.
     pub async fn is_met(self) -> bool {
+        let Some(plan) = nowhere() else { return false };
         match self {
-            Self::PacketFilter => Cuts::are_possible().await,
-            Self::TrafficControl => rates::are_possible().await,
+            Self::PacketFilter => Cuts::are_possible(&plan).await && Links::can_be_lossy(&plan).await,
+            Self::TrafficControl => rates::are_possible(&plan).await,
             Self::Mounts => mounts::are_possible(),
             Self::Strace => straces::are_possible().await,
             Self::Groups => Groups::are_possible(),
@@ -45,13 +50,29 @@ impl Need {
         }
     }
 
+    /// For a test that cannot be run without: counts it as skipped, in the file that `SOTTO_SKIPPED` names if there is
+    /// one (see `testnet/test.sh`). In continuous integration, where `CI` is set, nothing is skipped.
+    #[cfg(test)]
+    #[track_caller]
+    pub(super) fn skip(self) {
+        let caller = std::panic::Location::caller();
+        let line = format!("{}:{} needs {self} ({})", caller.file(), caller.line(), self.hint());
+        let is_required = std::env::var("CI").is_ok_and(|ci| !matches!(ci.as_str(), "" | "0" | "false"));
+        assert!(!is_required, "skipped although CI is set: {line}");
+        println!("skipped: {line}");
+        if let Some(path) = std::env::var_os("SOTTO_SKIPPED") {
+            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+            std::io::Write::write_all(&mut file, format!("{line}\n").as_bytes()).unwrap();
+        }
+    }
+
     /// How it comes to be there.
     const fn hint(self) -> &'static str {
         match self {
             Self::PacketFilter => "as root: apt-get install nftables",
-            Self::TrafficControl => "as root: apt-get install iproute2",
+            Self::TrafficControl => "as root, on a kernel that has HTB (modprobe sch_htb): apt-get install iproute2",
             Self::Mounts => "as root, outside of containers",
-            Self::Strace => "as root: apt-get install strace",
+            Self::Strace => "as root that may trace processes: apt-get install strace",
             Self::Groups => "as root, outside of containers",
             Self::FakeTime => "apt-get install faketime",
             Self::Misbehaving => "cargo build --release --bins",
@@ -71,6 +92,12 @@ impl fmt::Display for Need {
             Self::Misbehaving => "sotto-misbehaving",
         })
     }
+}
+
+/// A testnet that is never made, to try things with its addresses.
+fn nowhere() -> Option<Plan> {
+    let settings = Settings::new("probe", 0, 20, Duration::from_secs(1), 27_000).ok()?;
+    Some(Plan::new(settings, PathBuf::new()))
 }
 
 /// The first thing that a scenario needs and that is not here.

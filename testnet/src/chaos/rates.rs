@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::commands::tc;
+use super::commands::{tc, tc_would};
 use crate::failure::{Exit, Failure};
 use crate::plan::Plan;
 
@@ -36,9 +36,10 @@ enum Root {
     Foreign(String),
 }
 
-/// Whether rates can be set here, if nobody else has rules.
-pub(super) async fn are_possible() -> bool {
-    rustix::process::geteuid().is_root() && tc("qdisc show dev lo\n").await.is_ok()
+/// Whether rates can be set and taken away here, if nobody else has rules: tried where nobody's packets are.
+pub(super) async fn are_possible(plan: &Plan) -> bool {
+    let set = setting(plan, &[(0, 64)].into(), (&Root::Free, &BTreeSet::new()));
+    rustix::process::geteuid().is_root() && tc_would(&(set + &lifting(plan, std::iter::once(0)))).await
 }
 
 /// Whether nodes can be made slow here.
@@ -90,10 +91,9 @@ pub(super) async fn lift(plan: &Plan, nodes: &BTreeSet<u16>) -> Result<(), Failu
 /// # Errors
 /// [`Failure`] if the traffic control refuses.
 pub(super) async fn clear(plan: &Plan) -> Result<(), Failure> {
-    match look(plan).await {
-        Ok((Root::Ours, _)) => tc(&format!("qdisc del dev lo root handle {}\n", handle(plan))).await.map(drop),
-        // Without `tc` nobody can have made them slow.
-        Ok((Root::Free | Root::Foreign(_), _)) | Err(_) => Ok(()),
+    match look(plan).await?.0 {
+        Root::Ours => tc(&format!("qdisc del dev lo root handle {}\n", handle(plan))).await.map(drop),
+        Root::Free | Root::Foreign(_) => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::Verdict;
 use super::scenario::Scenario;
-use crate::bench::{Latency as Times, Machine, mib};
+use crate::bench::{Head, Latency as Times, mib};
 use crate::failure::{Exit, Failure};
 
 /// Version of this document.
@@ -50,18 +50,9 @@ impl Latency {
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Version of this document.
-    pub v: u8,
-    /// Kind of this document.
-    pub r#type: String,
-    /// When it began.
-    pub started: String,
-    /// Of the programs.
-    pub version: String,
-    /// What they were built from.
-    pub commit: Option<String>,
-    /// What they ran on.
-    pub machine: Machine,
+    /// What every report begins with.
+    #[serde(flatten)]
+    pub head: Head,
     /// Nodes at the end.
     pub nodes: u16,
     /// What was to happen.
@@ -205,12 +196,7 @@ mod tests {
 
     fn report() -> Report {
         Report {
-            v: VERSION,
-            r#type: TYPE.to_owned(),
-            started: "2026-01-01T00:00:00Z".to_owned(),
-            version: "0".to_owned(),
-            commit: None,
-            machine: Machine::default(),
+            head: Head::example(TYPE, VERSION),
             nodes: 24,
             scenario: Scenario {
                 name: "mine".to_owned(),

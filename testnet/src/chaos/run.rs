@@ -19,7 +19,7 @@ use super::report::{Latency, Report, TYPE, VERSION};
 use super::scenario::Scenario;
 use super::stage::Stage;
 use super::watch::{Watch, deaths};
-use crate::bench::{Devices, Machine, MessageIds, Network, Person, commit, person_in, seeded, time_of};
+use crate::bench::{Devices, Head, MessageIds, Network, Person, commit, person_in, seeded};
 use crate::control::{self, Processes, Request};
 use crate::failure::{Context as _, Failure};
 use crate::plan::Plan;
@@ -173,12 +173,7 @@ impl<'a> Run<'a> {
         let text = format!("{} stored, {} lost, {} missing", verdict.acked, verdict.lost, verdict.missing);
         self.steps.step("judged", text);
         Ok(Report {
-            v: VERSION,
-            r#type: TYPE.to_owned(),
-            started: time_of(self.began),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: commit(),
-            machine: Machine::here(),
+            head: Head::here(TYPE, VERSION, self.began),
             nodes: processes.nodes,
             scenario: self.scenario.clone(),
             seed: self.options.seed,

@@ -99,9 +99,9 @@ impl Stage {
             if self.producer_is_down {
                 return Ok(None);
             }
-            if let Some(undo) = self.apply_to_chain(planned.kind).await? {
-                self.undone.push((until, undo));
-            }
+            // Kept first: whoever gives up half-way leaves a chain that is not as usual.
+            self.undone.extend(Undo::of_chain(planned.kind).map(|undo| (until, undo)));
+            self.apply_to_chain(planned.kind).await?;
             return Ok(Some(planned.kind.to_string()));
         }
         self.look().await?;
@@ -141,8 +141,9 @@ impl Stage {
         }
         if fault.is_of_links() {
             let links = self.cuts.around(&nodes, fault == Fault::CutOneWay);
+            // The same here.
+            self.undone.push((until, Undo::Join(links.clone())));
             self.cuts.cut(&links).await?;
-            self.undone.push((until, Undo::Join(links)));
             return Ok(Some(text));
         }
         if fault.is_of_processes() {

@@ -136,8 +136,7 @@ async fn made(globals: &Globals, plan: &Plan, options: &Options) -> Result<Repor
 /// Writes the report below `out`, named by the time when it began.
 fn write(report: &Report, out: &Path) -> Result<PathBuf, Failure> {
     fs::create_dir_all(out).context("create", out.display())?;
-    let name: String = report.started.chars().filter(char::is_ascii_alphanumeric).collect();
-    let path = out.join(format!("attack-{name}.json"));
+    let path = out.join(format!("attack-{}.json", report.head.stamp()));
     let json = report.to_json()? + "\n";
     files::write_atomically(&path, json.as_bytes()).context("write", path.display())?;
     Ok(path)

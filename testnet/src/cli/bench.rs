@@ -13,7 +13,7 @@ use super::Globals;
 use super::console::Console;
 use super::location::{Location, shown};
 use super::up::{finish, show};
-use crate::bench::{self, Comparison, Options, Report};
+use crate::bench::{self, Comparison, Head, Options, Report};
 use crate::failure::{Context, Exit, Failure};
 use crate::files;
 use crate::plan::Plan;
@@ -127,7 +127,7 @@ pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Cons
         seed: arguments.seed,
     };
     let report = measure(globals, &plan, &options).await?;
-    let files = write("bench", &report.started, [report.to_json()? + "\n", report.to_html()], &out)?;
+    let files = write("bench", &report.head, [report.to_json()? + "\n", report.to_html()], &out)?;
     console.print(&format!("{}\n{files}", report.to_text()), &report)?;
     report.verdict()
 }
@@ -148,9 +148,9 @@ async fn measure(globals: &Globals, plan: &Plan, options: &Options) -> Result<Re
 
 /// Writes a report of this kind, as JSON and as a page, below `out`, named by the time when it began. Returns where, for
 /// people.
-fn write(kind: &str, started: &str, [json, page]: [String; 2], out: &Path) -> Result<String, Failure> {
+fn write(kind: &str, head: &Head, [json, page]: [String; 2], out: &Path) -> Result<String, Failure> {
     fs::create_dir_all(out).context("create", out.display())?;
-    let name: String = started.chars().filter(char::is_ascii_alphanumeric).collect();
+    let name = head.stamp();
     let write = |ending: &str, text: &str| {
         let path = out.join(format!("{kind}-{name}.{ending}"));
         files::write_atomically(&path, text.as_bytes()).context("write", path.display()).map(|()| shown(&path))

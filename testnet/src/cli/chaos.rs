@@ -167,8 +167,7 @@ async fn one(
 }
 
 fn write(report: &Report, out: &Path) -> Result<PathBuf, Failure> {
-    let name: String = report.started.chars().filter(char::is_ascii_alphanumeric).collect();
-    let path = out.join(format!("chaos-{}-{name}.json", report.scenario.name));
+    let path = out.join(format!("chaos-{}-{}.json", report.scenario.name, report.head.stamp()));
     let json = serde_json::to_string_pretty(report).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
     files::write_atomically(&path, (json + "\n").as_bytes()).context("write", path.display())?;
     Ok(path)

@@ -1,7 +1,7 @@
 //! `sotto-testnet clean`: removes data, never of a running testnet, never what no testnet made.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Globals;
 use super::console::Console;
 use super::location::{DATA, Location, shown};
+use super::up::clear_before;
 use crate::chaos;
 use crate::failure::{Context, Exit, Failure};
 use crate::files;
@@ -27,14 +28,14 @@ pub(super) struct Arguments {
 }
 
 /// Removes the data of one testnet or of all; those that run are left alone and named.
-pub(super) fn run(globals: &Globals, arguments: &Arguments, console: &Console) -> Result<(), Failure> {
+pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Console) -> Result<(), Failure> {
     let dirs = if arguments.all { every_testnet()? } else { vec![Location::new(globals)?.plan()?.dir] };
     let (running, removable): (Vec<_>, Vec<_>) = dirs.into_iter().partition(|dir| Lock::holder(dir).is_some());
     let names: Vec<String> = removable.iter().map(|dir| shown(dir)).collect();
     if !removable.is_empty() && !arguments.dry_run {
         console.confirm(&format!("Remove {}?", names.join(", ")))?;
         for dir in &removable {
-            remove(dir)?;
+            remove(dir, console).await?;
         }
     }
     let verb = if arguments.dry_run { "would remove" } else { "removed" };
@@ -62,9 +63,11 @@ fn every_testnet() -> Result<Vec<PathBuf>, Failure> {
     Ok(dirs)
 }
 
-fn remove(dir: &PathBuf) -> Result<(), Failure> {
+async fn remove(dir: &Path, console: &Console) -> Result<(), Failure> {
     let lock = Lock::take(dir).map_err(|error| Failure::new(Exit::InUse, error.to_string()))?;
-    chaos::give_all_back(dir)?;
+    // Before its settings go: they say what is its own.
+    clear_before(&Location { dir: dir.to_owned(), name: String::new() }, console).await?;
+    chaos::discard_all(dir)?;
     remove_data(dir)?;
     let log = dir.join(files::SUPERVISOR_LOG);
     if log.exists() {

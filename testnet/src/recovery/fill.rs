@@ -1,19 +1,21 @@
 //! Storing many records in one swarm, as clients do: sealed and worked for in advance, then through paths, with receipts
 //! of two members. Nothing writes into a node's database: what is measured later is what nodes made of real traffic.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use sotto_client::network::paths::hop;
 use sotto_proto::account::test_seed;
-use sotto_proto::id::SwarmId;
-use sotto_proto::time::UnixMillis;
+use sotto_proto::id::{RecordId, SwarmId};
+use sotto_proto::time::{UnixMillis, UnixSeconds};
 
 use super::options::Options;
 use crate::bench::{
-    LightClient, MessageIds, Network, Outcome, People, Person, Planned, Stamped, Stamper, Tally, person_in, seeded,
-    send,
+    LightClient, MessageIds, Network, Outcome, People, Person, Planned, Stamped, Stamper, Tally, person_in,
+    read_member, seeded, send,
 };
 use crate::failure::{Exit, Failure};
 use crate::supervisor::Report as Steps;
@@ -43,6 +45,9 @@ pub struct Filled {
     pub took_s: f64,
 }
 
+/// Records of a mailbox, and when they expire.
+type Stored = BTreeMap<RecordId, UnixSeconds>;
+
 /// Clients that store in one swarm.
 pub(super) struct Filler {
     network: Arc<Network>,
@@ -53,8 +58,8 @@ pub(super) struct Filler {
     clients: Vec<LightClient>,
     /// Asks what work is anchored at.
     helper: LightClient,
-    /// Records sent so far, of each recipient.
-    sent: Vec<u64>,
+    /// Records with two receipts, of each recipient.
+    stored: Vec<Stored>,
     /// The number of the next record.
     next: usize,
 }
@@ -103,7 +108,7 @@ impl Filler {
             rate: options.rate,
             clients,
             helper: client("helper", 0),
-            sent: vec![0; recipients],
+            stored: vec![Stored::new(); recipients],
             next: 0,
         })
     }
@@ -124,7 +129,14 @@ impl Filler {
             filled.bytes += messages.iter().map(|message| message.record.len() as u64).sum::<u64>();
             let outcomes = self.send(&messages, prepared.start, (label, done), count, steps).await?;
             filled.took_s += prepared.start.elapsed().as_secs_f64();
-            let stored = outcomes.iter().filter(|outcome| outcome.stored.is_some()).count() as u64;
+            let stored = outcomes.iter().filter(|outcome| outcome.stored.is_some());
+            let stored: Vec<_> = stored.filter_map(|outcome| messages.get(outcome.place)).collect();
+            for message in &stored {
+                if let Some(mailbox) = self.stored.get_mut(message.recipient) {
+                    mailbox.insert(message.id, message.expiry);
+                }
+            }
+            let stored = stored.len() as u64;
             filled.stored += stored;
             filled.failed += outcomes.len() as u64 - stored;
         }
@@ -160,7 +172,7 @@ impl Filler {
 
     /// The next records, each for the next mailbox.
     fn planned(&mut self, count: usize) -> Vec<Planned> {
-        let (clients, recipients) = (self.clients.len().max(1), self.sent.len().max(1));
+        let (clients, recipients) = (self.clients.len().max(1), self.stored.len().max(1));
         let first = self.next;
         self.next += count;
         let planned = |place: usize| {
@@ -168,13 +180,7 @@ impl Filler {
             let due = Duration::from_nanos((place as u64).saturating_mul(1_000_000_000) / u64::from(self.rate.max(1)));
             Planned { number, client: number % clients, recipient: number % recipients, due }
         };
-        let planned: Vec<Planned> = (0..count).map(planned).collect();
-        for message in &planned {
-            if let Some(sent) = self.sent.get_mut(message.recipient) {
-                *sent += 1;
-            }
-        }
-        planned
+        (0..count).map(planned).collect()
     }
 
     /// Somebody whose mailbox has records.
@@ -184,10 +190,57 @@ impl Filler {
 
     /// How many of the records are in mailboxes that another swarm than before owns in this network.
     pub(super) fn moved(&self, network: &Network) -> u64 {
-        let both = self.people.recipients.iter().zip(&self.sent);
+        let both = self.people.recipients.iter().zip(&self.stored);
         let moved = both.filter(|(person, _)| network.directory.owner(&person.account.address()) != Some(self.swarm));
-        moved.map(|(_, sent)| *sent).sum()
+        moved.map(|(_, stored)| stored.len() as u64).sum()
     }
+
+    /// How many of the records no member gives out any more of the swarm that owns them in this network. Members are alike
+    /// by then: each mailbox is read at one.
+    ///
+    /// # Errors
+    /// [`Exit::Network`] if all members of a swarm are silent.
+    pub(super) async fn lost(&self, network: &Arc<Network>, seed: u64) -> Result<u64, Failure> {
+        let mut mailboxes: BTreeMap<SwarmId, Vec<(&Person, &Stored)>> = BTreeMap::new();
+        for (person, stored) in self.people.recipients.iter().zip(&self.stored) {
+            let swarm = network.directory.owner(&person.account.address());
+            let swarm = swarm.ok_or_else(|| Failure::new(Exit::Failed, "there is no swarm"))?;
+            mailboxes.entry(swarm).or_default().push((person, stored));
+        }
+        let mut lost = 0;
+        for (index, (swarm, mailboxes)) in mailboxes.into_iter().enumerate() {
+            let draws = ["recovery check paths", "recovery check"].map(|label| seeded(seed, label, index));
+            let mut client = LightClient::new(network, swarm, draws);
+            first_path(&mut client, swarm).await?;
+            let owners: Vec<&Person> = mailboxes.iter().map(|(person, _)| *person).collect();
+            let found = Box::pin(read_at_one(network, &mut client, swarm, &owners)).await?;
+            let now = client.clock.now().seconds();
+            lost += mailboxes.iter().map(|(_, stored)| missing(stored, &found, now)).sum::<u64>();
+        }
+        Ok(lost)
+    }
+}
+
+/// What the first member that answers has for the owners.
+async fn read_at_one(
+    network: &Network,
+    client: &mut LightClient,
+    swarm: SwarmId,
+    owners: &[&Person],
+) -> Result<BTreeSet<RecordId>, Failure> {
+    for member in client.members(swarm) {
+        let to = hop(network.directory.nodes(), &member);
+        if let Some(found) = read_member(network, client, swarm, owners, to).await {
+            return Ok(found);
+        }
+    }
+    Err(Failure::new(Exit::Network, format!("no member of swarm 0x{swarm} lets its mailboxes be read"))
+        .hint("sotto-testnet status    # are all nodes well?"))
+}
+
+/// How many of the stored records are not among those that were found by `now`, though they have not expired.
+fn missing(stored: &Stored, found: &BTreeSet<RecordId>, now: UnixSeconds) -> u64 {
+    stored.iter().filter(|(id, expiry)| **expiry > now && !found.contains(*id)).count() as u64
 }
 
 /// So many mailboxes that none is filled so far that its senders would have to do more work.
@@ -214,6 +267,17 @@ pub(super) async fn first_path(client: &mut LightClient, swarm: SwarmId) -> Resu
 mod tests {
     use super::super::options::tests::usual;
     use super::*;
+
+    #[test]
+    fn one_record_that_is_gone_is_found_among_others_that_came_unless_it_has_expired() {
+        let id = |number: u8| RecordId::new([number; 32]);
+        let stored: Stored = (1..=3).map(|number| (id(number), UnixSeconds(100 + u64::from(number)))).collect();
+        let mut found: BTreeSet<RecordId> = (1..=9).map(id).collect();
+        assert_eq!(missing(&stored, &found, UnixSeconds(50)), 0);
+        found.remove(&id(2));
+        assert_eq!(missing(&stored, &found, UnixSeconds(101)), 1, "eight others make up for nothing");
+        assert_eq!(missing(&stored, &found, UnixSeconds(102)), 0, "it has expired");
+    }
 
     #[test]
     fn no_mailbox_is_filled_beyond_its_part_of_the_quota() {

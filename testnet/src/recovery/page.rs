@@ -9,7 +9,7 @@ impl Report {
     #[must_use]
     pub fn to_html(&self) -> String {
         let (records, nodes) = (self.options.records, self.testnet.nodes);
-        let title = format!("Sotto recovery: {records} records on {nodes} nodes, {}", self.started);
+        let title = format!("Sotto recovery: {records} records on {nodes} nodes, {}", self.head.started);
         let goals = goals(self);
         let first: Vec<_> = goals.iter().map(|goal| (goal.found.clone(), goal.what.clone())).collect();
         let rows = goals.into_iter().map(|goal| {
@@ -22,7 +22,7 @@ impl Report {
             ("Part by part", remarks(&self.parts())),
             ("What was asked for, and how to read it", asked(self) + &remarks(&self.notes)),
         ];
-        page(&title, &self.origin(), &first, &sections)
+        page(&title, &self.head.origin(self.options.seed), &first, &sections)
     }
 }
 

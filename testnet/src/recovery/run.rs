@@ -14,7 +14,7 @@ use super::members::{self, View, until_alike};
 use super::options::Options;
 use super::report::{Report, TYPE, VERSION, notes};
 use super::split;
-use crate::bench::{Devices, LightClient, Machine, Network, Testnet, commit, seeded, time_of};
+use crate::bench::{Devices, Head, LightClient, Network, Testnet, seeded};
 use crate::chaos::{Fault, Stage};
 use crate::control::{self, Processes, Request};
 use crate::failure::{Exit, Failure};
@@ -105,14 +105,12 @@ impl<'a> Measurement<'a> {
         } else {
             None
         };
+        let network = Arc::new(Network::fetch(&self.plan).await?);
+        let lost = Box::pin(self.filler.lost(&network, self.options.seed)).await?;
+        self.steps.step("check", format!("{lost} of the records that were stored are gone"));
         let (filled_meanwhile, restart) = restarted.unzip();
         Ok(Report {
-            v: VERSION,
-            r#type: TYPE.to_owned(),
-            started: time_of(self.began),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: commit(),
-            machine: Machine::here(),
+            head: Head::here(TYPE, VERSION, self.began),
             testnet,
             options: self.options.clone(),
             notes: notes(),
@@ -122,6 +120,7 @@ impl<'a> Measurement<'a> {
             filled_meanwhile,
             restart,
             split,
+            lost,
         })
     }
 

@@ -3,24 +3,19 @@
 use super::fill::Filled;
 use super::goals::goals;
 use super::report::Report;
-use crate::bench::{grouped, mib, origin, shown};
+use crate::bench::{grouped, mib, shown};
 
 impl Report {
     /// The report for people.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut lines = vec![self.origin()];
+        let mut lines = vec![self.head.origin(self.options.seed)];
         lines.extend(self.parts());
         for goal in goals(self) {
             let mark = if goal.is_met { "✓" } else { "!" };
             lines.push(format!("{mark} {}: {} ({})", goal.what, goal.found, goal.asked));
         }
         lines.join("\n")
-    }
-
-    /// What ran where, in one line.
-    pub(super) fn origin(&self) -> String {
-        origin(self.commit.as_deref(), &self.version, self.options.seed, &self.machine)
     }
 
     /// A sentence for each part.
@@ -70,6 +65,8 @@ impl Report {
             ));
             lines.extend(during.failures.iter().map(|(reason, count)| format!("! {count} × {reason}")));
         }
+        let mark = if self.lost == 0 { "" } else { "! " };
+        lines.push(format!("{mark}{} stored records are gone in the end", grouped(self.lost)));
         lines
     }
 }
@@ -91,6 +88,7 @@ mod tests {
             "10,000 records stored in swarm 0x7fffffffffffffff in 50 s (35.3 MiB)",
             "node07 began with nothing: a member after 2.5 s, with 10,000 records of 35.3 MiB",
             "node05 was down with 10,000 records",
+            "0 stored records are gone in the end",
             "7 nodes came, 3 swarms became 4 after 9.0 s: 6,600 of the records moved",
             "✓ a new member has everything: 6.25 s (≤ 30 s)",
             "✓ reads meanwhile that worked, of 2000: 100.00 % (≥ 99.9 %)",

@@ -103,7 +103,7 @@ pub fn remove_data(dir: &Path) -> Result<(), Failure> {
     let entries: Vec<_> =
         fs::read_dir(dir).and_then(Iterator::collect::<io::Result<_>>).context("read", dir.display())?;
     let is_lock = |entry: &fs::DirEntry| entry.file_name() == files::LOCK || entry.file_name() == files::SUPERVISOR_LOG;
-    let data: Vec<fs::DirEntry> = entries.into_iter().filter(|entry| !is_lock(entry)).collect();
+    let mut data: Vec<fs::DirEntry> = entries.into_iter().filter(|entry| !is_lock(entry)).collect();
     if data.is_empty() {
         return Ok(());
     }
@@ -111,6 +111,8 @@ pub fn remove_data(dir: &Path) -> Result<(), Failure> {
         let message = format!("{} holds files that no testnet made", dir.display());
         return Err(Failure::new(ExitCode::Conflict, message).hint("choose another directory with --dir"));
     }
+    // Last what tells that this is a testnet: whoever is interrupted can do it again.
+    data.sort_by_key(|entry| entry.file_name() == files::SETTINGS);
     for entry in data {
         let path = entry.path();
         let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::super::costs::{Costs, LinkCosts, ProcessCosts, RoleCosts};
 use super::super::digests::ReadBack;
+use super::super::machine::Machine;
 use super::super::options::tests::usual;
 use super::*;
 
@@ -9,17 +10,16 @@ use super::*;
 pub(in super::super) fn example() -> Report {
     let latency = |ms: u64| Latency::of((1..=500).map(|n| Duration::from_micros(ms * 10 * n)));
     Report {
-        v: VERSION,
-        r#type: TYPE.to_owned(),
-        started: "2026-11-26T06:00:00Z".to_owned(),
-        version: "0.1.0".to_owned(),
-        commit: Some("0123456789ab".to_owned()),
-        machine: Machine {
-            cpu: "Some <CPU> & more".to_owned(),
-            cores: 2,
-            memory_bytes: 24 << 30,
-            kernel: "6.1.0".to_owned(),
-            system: "Debian \"12\"".to_owned(),
+        head: Head {
+            commit: Some("0123456789ab".to_owned()),
+            machine: Machine {
+                cpu: "Some <CPU> & more".to_owned(),
+                cores: 2,
+                memory_bytes: 24 << 30,
+                kernel: "6.1.0".to_owned(),
+                system: "Debian \"12\"".to_owned(),
+            },
+            ..Head::example(TYPE, VERSION)
         },
         testnet: Testnet { name: "dev".to_owned(), seed: 42, nodes: 50, swarms: 5, block_time_ms: 1000 },
         options: usual(),
@@ -111,7 +111,9 @@ fn a_report_reads_back_as_written() {
     let back = Report::parse(&report.to_json().unwrap()).unwrap();
     assert_eq!(back, report);
     let value: serde_json::Value = serde_json::from_str(&report.to_json().unwrap()).unwrap();
-    assert_eq!(value["type"], "testnet.bench");
+    assert_eq!((&value["type"], &value["v"]), (&"testnet.bench".into(), &1.into()));
+    assert_eq!((&value["commit"], &value["machine"]["cores"]), (&"0123456789ab".into(), &2.into()));
+    assert!(value["head"].is_null(), "its fields are the report's own");
     assert_eq!(value["latency"]["stored"]["count"], 500);
     assert_eq!(value["costs"]["roles"][0]["role"], "node");
 }

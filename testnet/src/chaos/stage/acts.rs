@@ -175,8 +175,10 @@ impl Stage {
     }
 
     async fn fill_disks(&self, nodes: &BTreeSet<u16>) -> Result<(), Failure> {
-        self.act(Action::Kill, nodes).await?;
         let datadirs = self.datadirs(nodes);
+        // While they still run: nobody is ended for nothing.
+        mounts::check_memory(&datadirs)?;
+        self.act(Action::Kill, nodes).await?;
         // Not on a thread of its own: nobody could stop it there, to undo it.
         datadirs.iter().try_for_each(|datadir| mounts::shrink(datadir))?;
         self.act(Action::Restart, nodes).await?;

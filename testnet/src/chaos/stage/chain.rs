@@ -14,32 +14,32 @@ use crate::target::Target;
 /// Blocks that a reorganisation replaces: nodes follow up to three.
 const REORG_DEPTH: u64 = 2;
 
-impl Stage {
-    /// Begins a fault of the chain; returns how it is undone, if it is.
-    pub(super) async fn apply_to_chain(&mut self, fault: Fault) -> Result<Option<Undo>, Failure> {
+impl Undo {
+    /// How a fault of the chain is undone, if it is.
+    pub(super) const fn of_chain(fault: Fault) -> Option<Self> {
         match fault {
-            Fault::ChainReorg => {
-                self.chain(json!({ "kind": "reorg", "depth": REORG_DEPTH, "deep": false })).await?;
-                Ok(None)
-            }
-            Fault::ChainTwoHeads => {
-                self.chain(json!({ "kind": "two_heads", "blocks": 1 })).await?;
-                Ok(None)
-            }
+            Fault::ChainReorg | Fault::ChainTwoHeads => None,
+            Fault::ChainKill => Some(Self::StartProducer),
+            _ => Some(Self::ClearChain),
+        }
+    }
+}
+
+impl Stage {
+    /// Begins a fault of the chain.
+    pub(super) async fn apply_to_chain(&mut self, fault: Fault) -> Result<(), Failure> {
+        match fault {
+            Fault::ChainReorg => self.chain(json!({ "kind": "reorg", "depth": REORG_DEPTH, "deep": false })).await,
+            Fault::ChainTwoHeads => self.chain(json!({ "kind": "two_heads", "blocks": 1 })).await,
             Fault::ChainKill => {
-                self.act_on_producer(Action::Kill).await?;
                 self.producer_is_down = true;
-                Ok(Some(Undo::StartProducer))
+                self.act_on_producer(Action::Kill).await
             }
             Fault::ChainSlow => {
                 let every = self.plan.settings.block_time_ms.saturating_mul(3);
-                self.chain(json!({ "kind": "slow", "every_ms": every })).await?;
-                Ok(Some(Undo::ClearChain))
+                self.chain(json!({ "kind": "slow", "every_ms": every })).await
             }
-            _ => {
-                self.chain(json!({ "kind": "stall" })).await?;
-                Ok(Some(Undo::ClearChain))
-            }
+            _ => self.chain(json!({ "kind": "stall" })).await,
         }
     }
 

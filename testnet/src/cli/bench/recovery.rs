@@ -38,7 +38,7 @@ pub(super) async fn run(
         seed: arguments.seed,
     };
     let report = measure(globals, plan, &options).await?;
-    let files = write("recovery", &report.started, [report.to_json()? + "\n", report.to_html()], out)?;
+    let files = write("recovery", &report.head, [report.to_json()? + "\n", report.to_html()], out)?;
     console.print(&format!("{}\n{files}", report.to_text()), &report)?;
     report.verdict()
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 use sotto_behaviours::network::WallClock;
 
 use crate::bench::seeded;
-use crate::chaos::{self, BadLinks, Cuts, Fault, Leftover, Links, Planned, Scenario, Stage};
+use crate::chaos::{self, Fault, Leftover, LinkRules, Links, Planned, Scenario, Stage};
 use crate::cli::Globals;
 use crate::cli::console::Console;
 use crate::cli::location::Location;
@@ -24,9 +24,9 @@ const UNTIL_CLEARED: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// Options of `chaos apply`.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct ApplyArguments {
-    /// What
+    /// What; for the chain see "sotto-testnet chain"
     #[arg(value_enum)]
-    fault: Applied,
+    fault: Fault,
     /// A node's number, several as 3,5 or 10-14, or "all"
     #[arg(value_name = "NODES")]
     nodes: Selection,
@@ -44,73 +44,10 @@ pub(in crate::cli) struct ApplyArguments {
     mode: Option<Mode>,
 }
 
-/// What can be applied by hand; for the chain see `sotto-testnet chain`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Applied {
-    /// Kill them without warning
-    Kill,
-    /// Stop them: they keep their connections and answer nobody
-    Pause,
-    /// Cut them off from all others; needs root and nft
-    Cut,
-    /// Nothing goes from them to all others; needs root and nft
-    CutOneWay,
-    /// A part of all packets to and from them is lost; needs root and nft
-    Lossy,
-    /// Packets to and from them wait for their turn; needs root and tc
-    Slow,
-    /// Kill them and flip some bits in their databases
-    FlipBits,
-    /// Kill them and cut a file of each database short
-    Truncate,
-    /// Keep copies of their databases, which "clear" puts back
-    OldCopy,
-    /// Leave no space for their data; needs root
-    DiskFull,
-    /// Have their syncs fail; needs root and strace
-    FsyncError,
-    /// Start them again with their clocks off; needs libfaketime
-    Clock,
-    /// Start them again with 96 MiB of memory each; needs root
-    Memory,
-    /// Leave them 2 to 5 % of a processor each; needs root
-    Cpu,
-    /// Let them open 256 files each
-    FewFiles,
-    /// Take them out of the network; they come back when their stake is free
-    Leave,
-    /// Start them again as nodes that misbehave
-    Misbehave,
-}
-
-impl From<Applied> for Fault {
-    fn from(applied: Applied) -> Self {
-        match applied {
-            Applied::Kill => Self::Kill,
-            Applied::Pause => Self::Pause,
-            Applied::Cut => Self::Cut,
-            Applied::CutOneWay => Self::CutOneWay,
-            Applied::Lossy => Self::Lossy,
-            Applied::Slow => Self::Slow,
-            Applied::FlipBits => Self::FlipBits,
-            Applied::Truncate => Self::Truncate,
-            Applied::OldCopy => Self::OldCopy,
-            Applied::DiskFull => Self::DiskFull,
-            Applied::FsyncError => Self::FsyncError,
-            Applied::Clock => Self::Clock,
-            Applied::Memory => Self::Memory,
-            Applied::Cpu => Self::Cpu,
-            Applied::FewFiles => Self::FewFiles,
-            Applied::Leave => Self::Leave,
-            Applied::Misbehave => Self::Misbehave,
-        }
-    }
-}
-
 impl ApplyArguments {
     /// The fault with its amounts.
     fn planned(&self) -> Result<Planned, Failure> {
-        let fault = Fault::from(self.fault);
+        let fault = self.fault;
         let amount = |given: Option<u16>, of, default| given.or((fault == of).then_some(default));
         let planned = Planned {
             percent: amount(self.percent, Fault::Lossy, 20).map(|percent| [percent; 2]),
@@ -161,28 +98,30 @@ pub(super) async fn apply(plan: &Plan, arguments: ApplyArguments, console: &Cons
 /// Ends all faults.
 pub(super) async fn clear(plan: &Plan, console: &Console) -> Result<(), Failure> {
     // Links first: what is wrong with them outlives the testnet. A kernel that refuses is told of when the rest is done.
-    let cut = Cuts::count(plan).await.unwrap_or_default();
-    if cut > 0 {
-        Cuts::clear(plan).await?;
-    }
-    let mended = Links::clear(plan).await;
+    let cleared = LinkRules::clear(plan).await;
     let processes: Processes = control::ask(&plan.dir, &Request::Processes).await?;
     let leftovers = chaos::leftovers(plan, &processes);
     chaos::clear_leftovers(&Stage::new(plan), &leftovers).await?;
+    // Those of nodes that were started again since they were limited.
+    chaos::remove_groups(plan)?;
     chaos::clear_chain(plan).await?;
-    let bad = mended?;
+    let rules = cleared?;
     let count = |wanted: fn(&Leftover) -> bool| leftovers.iter().filter(|leftover| wanted(leftover)).count();
     let resumed = count(|leftover| leftover.fault == Fault::Pause);
     let started = count(|leftover| leftover.fault == Fault::Kill);
     let others = leftovers.len() - resumed - started;
-    let text = format!(
-        "{resumed} went on, {started} started, {others} other faults ended, {cut} links joined, links of {} nodes mended; \
-         blocks as usual",
-        bad.nodes()
-    );
     let document = json!({ "v": 1, "type": "testnet.chaos_cleared", "resumed": resumed, "started": started,
-        "others": others, "links_joined": cut, "links_mended": bad });
-    console.print(&text, &document)
+        "others": others, "links_joined": rules.cut, "links_mended": { "lossy": rules.lossy, "slow": rules.slow } });
+    console.print(&cleared_text([resumed, started, others], &rules), &document)
+}
+
+/// What was ended; what could not be looked at is not told as nothing.
+fn cleared_text([resumed, started, others]: [usize; 3], rules: &LinkRules) -> String {
+    let mut parts = vec![format!("{resumed} went on, {started} started, {others} other faults ended")];
+    parts.extend(rules.cut.map(|links| format!("{links} links joined")));
+    parts.extend(rules.bad_nodes().map(|nodes| format!("links of {nodes} nodes mended")));
+    let lines = std::iter::once(format!("{}; blocks as usual", parts.join(", "))).chain(rules.unknown());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Says which scenarios there are, and which faults.
@@ -206,42 +145,33 @@ pub(super) async fn list(globals: &Globals, console: &Console) -> Result<(), Fai
         (Some(plan), Some(processes)) => chaos::leftovers(plan, processes),
         _ => Vec::new(),
     };
-    let cut = match &plan {
-        Some(plan) => Cuts::count(plan).await,
-        None => Some(0),
-    };
-    let bad = match &plan {
-        Some(plan) => Links::bad(plan).await,
-        None => Some(BadLinks::default()),
+    let rules = match &plan {
+        Some(plan) => LinkRules::look(plan).await,
+        None => LinkRules::none(),
     };
     lines.push("faults".to_owned());
-    lines.extend(leftovers.iter().map(|leftover| format!("  {}: {}", leftover.target, leftover.what)));
-    match &bad {
-        Some(bad) => {
-            lines.extend(bad.lossy.iter().map(|node| format!("  {}: lossy links", Target::Node(*node))));
-            lines.extend(bad.slow.iter().map(|node| format!("  {}: slow links", Target::Node(*node))));
-        }
-        None => lines.push("  bad links: not known without root, nft and tc".to_owned()),
+    let mut faults: Vec<_> =
+        leftovers.iter().map(|leftover| format!("{}: {}", leftover.target, leftover.what)).collect();
+    for (nodes, how) in [(&rules.lossy, "lossy"), (&rules.slow, "slow")] {
+        faults.extend(nodes.iter().flatten().map(|node| format!("{}: {how} links", Target::Node(*node))));
     }
-    match cut {
-        Some(0) if leftovers.is_empty() && bad.as_ref().is_some_and(|bad| bad.nodes() == 0) => {
-            lines.push("  none".to_owned());
-        }
-        Some(0) => {}
-        Some(links) => lines.push(format!("  {links} links are cut")),
-        None => lines.push("  cut links: not known without root and nft".to_owned()),
+    faults.extend(rules.cut.filter(|links| *links > 0).map(|links| format!("{links} links are cut")));
+    faults.extend(rules.unknown());
+    if faults.is_empty() {
+        faults.push("none".to_owned());
     }
+    lines.extend(faults.into_iter().map(|fault| format!("  {fault}")));
     let fault =
         |leftover: &Leftover| json!({ "target": leftover.target, "kind": leftover.fault, "state": leftover.what });
     let faults: Vec<_> = leftovers.iter().map(fault).collect();
     let document = json!({ "v": 1, "type": "testnet.chaos", "scenarios": scenarios, "missing": missing,
-        "faults": faults, "links_cut": cut, "links_bad": bad });
+        "faults": faults, "links_cut": rules.cut, "links_bad": { "lossy": rules.lossy, "slow": rules.slow } });
     console.print(&lines.join("\n"), &document)
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{Parser, ValueEnum as _};
 
     use super::*;
     use crate::cli::{Cli, Verb as Any, chaos::Verb};
@@ -255,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_fault_of_nodes_has_its_amounts_and_no_others() {
-        assert_eq!(parsed("cut-one-way 3-5").unwrap().fault, Applied::CutOneWay);
+        assert_eq!(parsed("cut-one-way 3-5").unwrap().fault, Fault::CutOneWay);
         let clock = parsed("clock 3 --ahead-seconds -60").unwrap().planned().unwrap();
         assert_eq!((clock.kind, clock.ahead_seconds), (Fault::Clock, Some([-60, -60])));
         let slow = parsed("slow 3").unwrap().planned().unwrap();
@@ -276,10 +206,25 @@ mod tests {
         for wrong in ["kill 3 --ahead-seconds 5", "slow 3 --percent 5", "clock 3 --ahead-seconds 5 --mode lie"] {
             assert_eq!(parsed(wrong).unwrap().planned().unwrap_err().exit, Exit::Usage, "{wrong}");
         }
-        for applied in Applied::value_variants() {
-            let name = applied.to_possible_value().unwrap();
-            let fault = serde_json::to_value(Fault::from(*applied)).unwrap();
-            assert_eq!(fault, name.get_name(), "the same in scenarios and by hand");
+        for wrong in ["wipe", "join", "chain-stall", "chain-kill"] {
+            assert!(parsed(&format!("{wrong} 3")).is_err(), "{wrong}");
         }
+        for fault in Fault::value_variants() {
+            let name = fault.to_possible_value().unwrap();
+            assert_eq!(serde_json::to_value(fault).unwrap(), name.get_name(), "the same in scenarios and by hand");
+            assert!(fault.is_of_nodes() && name.get_help().is_some());
+        }
+    }
+
+    #[test]
+    fn what_was_ended_is_counted_and_what_could_not_be_looked_at_is_named() {
+        let rules = LinkRules { cut: Some(4), ..LinkRules::none() };
+        let text =
+            "1 went on, 2 started, 3 other faults ended, 4 links joined, links of 0 nodes mended; blocks as usual";
+        assert_eq!(cleared_text([1, 2, 3], &rules), text);
+        let text = cleared_text([0, 0, 0], &LinkRules { slow: Some([7].into()), ..LinkRules::default() });
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "0 went on, 0 started, 0 other faults ended, links of 1 nodes mended; blocks as usual");
+        assert!(lines.len() == 3 && lines[1].starts_with("cut links could not be looked at: again as root"), "{text}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::announce;
+use super::{announce, clear_kernel};
 use crate::chaos;
 use crate::cli::console::Console;
 use crate::cli::location::{Location, shown};
@@ -76,14 +76,14 @@ pub(in crate::cli) async fn down(globals: &Globals, console: &Console) -> Result
     if Lock::holder(&plan.dir).is_none() {
         // Faults of a testnet that was killed.
         chaos::give_all_back(&plan.dir)?;
-        chaos::remove_groups(&plan)?;
-        return console.print(&format!("not running: {}", shown(&plan.dir)), &document(false));
+        let cleared = clear_kernel(&plan, console).await;
+        return console.print(&format!("not running: {}", shown(&plan.dir)), &document(false)).and(cleared);
     }
     end(&plan, globals.timeout.unwrap_or(DOWN_DEADLINE)).await?;
-    console.print(
-        &format!("stopped: {} (its data stay; sotto-testnet clean removes them)", shown(&plan.dir)),
-        &document(true),
-    )
+    // Its supervisor has done that if it may; whoever calls may be somebody else.
+    let cleared = clear_kernel(&plan, console).await;
+    let text = format!("stopped: {} (its data stay; sotto-testnet clean removes them)", shown(&plan.dir));
+    console.print(&text, &document(true)).and(cleared)
 }
 
 /// Asks the supervisor to end and waits until it has let go of the directory.
