@@ -3,11 +3,11 @@
 //! A record is taken in together with the cursor behind it, in one transaction: after a crash either both are there, or
 //! the record is fetched again. A record that was looked at is not opened a second time, wherever it comes from (other
 //! members of the swarm, another database of the same member); and the same message under another record, which a
-//! sender makes when it has to seal again, is known by its sender and id. What a later version wrote has no id that this
-//! one could read: each record is a message, equal or not, so that none is lost. Showing is separate: what was taken in
-//! waits in [`Store::unshown`] until [`Store::mark_shown`].
+//! sender makes when it has to seal or work again, is known by its sender and id; that of a later version by its body. Showing is separate: what was
+//! taken in waits in [`Store::unshown`] until [`Store::mark_shown`].
 
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use sha2::{Digest as _, Sha256};
 use sotto_proto::address::Address;
 use sotto_proto::content::Content;
 use sotto_proto::id::{NodeId, RecordId};
@@ -264,9 +264,17 @@ fn insert(
     let (kind, sender, message, body) = match letter {
         Letter::Message { sender, content } => {
             let body = content.clone().encode().map_err(|_| StoreError::Damaged("a message too long to keep"))?;
-            (KIND_PLAIN, Some(sender.to_bytes()), Some(*content.id.as_bytes()), body)
+            (KIND_PLAIN, Some(sender.to_bytes()), Some(content.id.as_bytes().to_vec()), body)
         }
-        Letter::Newer { kind, body } => (*kind, None, None, body.clone()),
+        Letter::Newer { kind, body } => {
+            // Nobody but the sender could make another body; the same one under another record is no other message.
+            let name: [u8; 32] = Sha256::digest([&[*kind][..], body].concat()).into();
+            let sql = "SELECT EXISTS (SELECT 1 FROM inbox WHERE sender IS NULL AND message = ?)";
+            if transaction.query_row(sql, [name], |row| row.get(0))? {
+                return Ok(None);
+            }
+            (*kind, None, Some(name.to_vec()), body.clone())
+        }
     };
     let inserted = transaction.execute(
         "INSERT INTO inbox (record, sender, message, received, kind, body) VALUES (?, ?, ?, ?, ?, ?)

@@ -5,7 +5,7 @@
 //! | `account` | the account itself (there is one) |
 //! | `setting` | a setting of the account |
 //! | `outbox`, `receipt` | a message to send or sent; a node that keeps it |
-//! | `inbox` | a message that came; `sender` and `message`, its id, are empty for what a later version wrote |
+//! | `inbox` | a message that came; `message` is its id, or the hash of what a later version wrote, without a sender |
 //! | `seen` | a record that was looked at, until it can no longer come back |
 //! | `cursor` | how far a node was read |
 //! | `header`, `node` | the newest header that was checked (there is one); a node of its list |

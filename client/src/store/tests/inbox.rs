@@ -50,15 +50,14 @@ fn cover_and_noise_are_remembered_and_not_shown_and_newer_kinds_are_kept() {
 }
 
 #[test]
-fn what_a_later_version_wrote_is_another_message_in_each_record_and_taken_in_once_from_each() {
+fn what_a_later_version_wrote_is_taken_in_once_under_whatever_record() {
     let (_dir, _, mut alice) = alice();
     let newer = |kind, body: &[u8]| Some(Letter::Newer { kind, body: body.to_vec() });
-    let equal = || (1..=2).map(|record| arrival(record, newer(9, b"later"))).collect();
-    assert_eq!(alice.store.take_in(&page(None, equal())).unwrap().len(), 2, "they may say the same and be two");
-    assert_eq!(alice.store.take_in(&page(None, equal())).unwrap(), [], "from another member");
-    let others = vec![arrival(3, newer(9, b"other")), arrival(4, newer(8, b"later"))];
-    assert_eq!(alice.store.take_in(&page(None, others)).unwrap().len(), 2);
-    assert_eq!(alice.store.unshown(10).unwrap().len(), 4);
+    let same: Vec<_> = (1..=5).map(|record| arrival(record, newer(9, b"later"))).collect();
+    assert_eq!(alice.store.take_in(&page(None, same)).unwrap().len(), 1);
+    let others = vec![arrival(6, newer(9, b"other")), arrival(7, newer(8, b"later")), arrival(8, newer(9, b"later"))];
+    assert_eq!(alice.store.take_in(&page(None, others)).unwrap().len(), 2, "another body, or another kind");
+    assert_eq!(alice.store.unshown(10).unwrap().len(), 3);
 }
 
 #[test]
