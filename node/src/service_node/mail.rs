@@ -328,6 +328,7 @@ impl Mail {
     /// The chain has another tip.
     pub(super) fn on_chain(&mut self, tip: (Height, BlockHash), env: &Env<'_>, out: &mut Vec<Output>) {
         self.anchors.follow(env.view, tip, env.params);
+        self.publishing.hasten(env.now.monotonic);
         if self.phase.has_settings() {
             let batch = self.anchors.take_unwritten();
             if !batch.writes.is_empty() {

@@ -34,6 +34,9 @@ const AFTER: Duration = Duration::from_secs(15);
 const AFTER_JUDGED: Duration = Duration::from_secs(5);
 /// How long the last messages may take to be shown, when all is healed.
 const SHOWN: Duration = Duration::from_secs(60);
+/// How long after the last message every member has it: it may be published only when the block that its work is anchored at
+/// is final, and by the second or third member that stored it.
+const PUBLISHED: Duration = Duration::from_secs(3);
 /// How often it is told how far it is.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -145,6 +148,7 @@ impl<'a> Run<'a> {
         self.steps.step("healed", format!("{applied} faults; everything is undone"));
         tokio::time::sleep(AFTER).await;
         load.end_writers().await?;
+        let written = Instant::now();
         // Nodes may have come.
         let processes: Processes = control::ask(&self.plan.dir, &Request::Processes).await?;
         self.plan.settings.nodes = processes.nodes;
@@ -161,7 +165,7 @@ impl<'a> Run<'a> {
             },
         );
         self.wait_for_readers(&load).await?;
-        self.settle(healed).await;
+        self.settle(healed, written).await;
         let worst = watch.end().await?;
         heal::read_all(&self.plan, &self.readers, &self.recorder, self.options.seed).await?;
         load.end().await?;
@@ -223,11 +227,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Waits until nodes have found by themselves what was wrong with them.
-    async fn settle(&self, healed: Instant) {
+    /// Waits until nodes have found by themselves what was wrong with them, and members have what was `written` last.
+    async fn settle(&self, healed: Instant, written: Instant) {
         let happened = self.scenario.faults.iter().filter(|planned| planned.from < self.scenario.seconds);
         let longest = happened.map(|planned| planned.kind.settles()).max().unwrap_or_default();
-        let until = healed + longest;
+        let until = (healed + longest).max(written + PUBLISHED);
         while Instant::now() < until {
             let left = usize::try_from(until.saturating_duration_since(Instant::now()).as_secs()).unwrap_or_default();
             self.steps.current("settle", 0, left, "s until nodes have looked at themselves");

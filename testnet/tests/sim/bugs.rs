@@ -3,6 +3,7 @@
 
 use sotto_behaviours::network::{self, Request};
 use sotto_node::service_node::{Outgoing, Output};
+use sotto_node::store::check::Verdict;
 use sotto_node::store::mail::Found;
 use sotto_node::store::records::Source;
 use sotto_node::store::{MetaKey, Write};
@@ -51,6 +52,8 @@ pub(crate) enum Bug {
     ForgetExpiry,
     /// One in eight answers of the disk is not passed on.
     LoseFound,
+    /// What is read back counts as good, whatever it is.
+    TrustTheDisk,
     /// Former owners offer nothing.
     NeverHandOver,
 }
@@ -76,7 +79,7 @@ impl Bug {
     /// Those that show where many swarms are only: elsewhere somebody who brings the records is among the new owners.
     pub(crate) const OF_MANY: [Self; 1] = [Self::NeverHandOver];
 
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::SkipTheSync,
         Self::AcknowledgeBeforeWriting,
         Self::AcknowledgeWithoutWriting,
@@ -97,6 +100,7 @@ impl Bug {
         Self::ForgetTheHeld,
         Self::ForgetExpiry,
         Self::LoseFound,
+        Self::TrustTheDisk,
     ];
 
     /// What it says.
@@ -164,6 +168,11 @@ impl Bug {
         {
             // One record in sixteen.
             *byte ^= u8::from(byte.is_multiple_of(16));
+        }
+        if self == Self::TrustTheDisk
+            && let Found::Checked(verdicts) = &mut found
+        {
+            verdicts.fill(Verdict::Sound);
         }
         found
     }

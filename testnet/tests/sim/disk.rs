@@ -4,11 +4,12 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use sotto_node::service_node::Token;
+use sotto_node::store::check::{Suspect, Verdict};
 use sotto_node::store::mail::{Found, Lookup, look_up, record_entries};
 use sotto_node::store::memory::MemoryStore;
 use sotto_node::store::records::RecordEntry;
 use sotto_node::store::{Batch, Family, Store as _};
-use sotto_proto::id::{ItemId, RecordId};
+use sotto_proto::id::{ChainId, ItemId, RecordId};
 
 use super::dice::Dice;
 
@@ -128,6 +129,15 @@ impl Disk {
         self.written.damage(family, &key);
         self.synced.damage(family, &key);
         true
+    }
+
+    /// Records that are not as they were written.
+    pub(crate) fn unsound(&self, chain: ChainId) -> usize {
+        let suspects = self.entries().into_iter().map(Suspect::Record).collect();
+        match look_up(&self.written, &Lookup::Check { chain, suspects }) {
+            Found::Checked(verdicts) => verdicts.iter().filter(|verdict| **verdict != Verdict::Sound).count(),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The process dies; what is written stays.

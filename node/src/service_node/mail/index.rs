@@ -170,6 +170,11 @@ impl Index {
         self.held.get(arrival)
     }
 
+    /// The number of the record that came last.
+    pub(super) fn newest(&self) -> Option<Arrival> {
+        self.held.newest()
+    }
+
     /// Records on disk behind a number, in the order of arrival: at most `most`, and no more than fit `bytes`, but for the
     /// first.
     pub(super) fn on_disk_after(&self, arrival: Arrival, most: usize, bytes: u64) -> Vec<RecordEntry> {

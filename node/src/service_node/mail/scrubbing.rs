@@ -75,6 +75,9 @@ impl Default for Stage {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Pass {
+    /// The newest record when it began. Later ones are left to the next pass: where mail never stops this one would not
+    /// end, either.
+    until: Arrival,
     read_back: u64,
     damaged: u64,
     mended: u64,
@@ -125,7 +128,11 @@ impl Mail {
             return true;
         }
         if let Stage::Records(after) = self.scrub.stage {
-            let entries = self.index.on_disk_after(after, BATCH, BATCH_BYTES);
+            if after == Arrival(0) {
+                self.scrub.pass.until = self.index.newest().unwrap_or_default();
+            }
+            let mut entries = self.index.on_disk_after(after, BATCH, BATCH_BYTES);
+            entries.retain(|entry| entry.key.arrival <= self.scrub.pass.until);
             if let Some(last) = entries.last() {
                 self.scrub.stage = Stage::Records(last.key.arrival);
                 self.read_back(entries.into_iter().map(Suspect::Record).collect(), env, out);
@@ -151,7 +158,7 @@ impl Mail {
 
     /// The next pass begins; false if there was nothing to read in this one.
     fn end_pass(&mut self) -> bool {
-        let Pass { read_back, damaged, mended } = std::mem::take(&mut self.scrub.pass);
+        let Pass { read_back, damaged, mended, .. } = std::mem::take(&mut self.scrub.pass);
         self.scrub.stage = Stage::Records(Arrival(0));
         if damaged > 0 || mended > 0 {
             tracing::warn!(read_back, damaged, mended, "what is on disk was read back, and not all of it was good");

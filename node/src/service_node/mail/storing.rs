@@ -22,7 +22,8 @@ pub(super) const PUBLISHING_BYTES: usize = 8 << 20;
 /// So much later than it could the first member publishes: a copy for each member takes longer to send than a receipt,
 /// and the sender waits for those. What is stored together meanwhile is published together.
 pub(super) const RECEIPTS_FIRST: Duration = Duration::from_millis(2);
-/// A record whose anchor is not final here waits so long before it is looked at again whether it can be published.
+/// A record whose anchor is not final here is looked at again with the next block whether it can be published, and if that
+/// says nothing of it, after so long.
 const UNTIL_FINAL: Duration = Duration::from_secs(1);
 /// Arrival numbers reserved on disk at once: a start skips at most so many, and needs no number that was given out.
 const RESERVED: u64 = 1024;
@@ -48,9 +49,9 @@ impl Storing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Message {
     bytes: Vec<u8>,
-    /// Its work was checked against a block that was not final. Members that have another one there would reject it and
-    /// ban whoever sends it.
-    unproven: bool,
+    /// Its work was checked against a block that was not final: members that have another one there would reject it and
+    /// ban whoever sends it. Once the block is final it is published, in this order.
+    unproven: Option<PublishOrder>,
 }
 
 /// What becomes of a client's record.
@@ -91,7 +92,7 @@ impl Mail {
                 }
             }
             Ok(Admission::New(record, id)) => {
-                let unproven = !judge::is_final(&record, env);
+                let unproven = (!judge::is_final(&record, env)).then_some(order);
                 let message = Message { bytes: [[RECORD].as_slice(), &bytes].concat(), unproven };
                 let arrival = self.keep(&record, id, bytes, Source::Client, env, out);
                 if let Some(storing) = self.storing.get_mut(&arrival) {
@@ -272,7 +273,7 @@ impl Mail {
     ) {
         if self.publishing.bytes.saturating_add(message.bytes.len()) > PUBLISHING_BYTES {
             // Without having proven it: repair has to bring it to the others.
-            out.extend((!message.unproven).then_some(Output::Publish(message.bytes)));
+            out.extend(message.unproven.is_none().then_some(Output::Publish(message.bytes)));
         } else {
             self.publishing.insert(now.plus(RECEIPTS_FIRST).plus(order.delay()), arrival, message);
         }
@@ -282,7 +283,7 @@ impl Mail {
     pub(super) fn publish_due(&mut self, env: &Env<'_>, out: &mut Vec<Output>) {
         let now = env.now.monotonic;
         while let Some((arrival, message)) = self.publishing.take_due(now) {
-            if !message.unproven {
+            if message.unproven.is_none() {
                 out.push(Output::Publish(message.bytes));
                 continue;
             }
@@ -322,6 +323,19 @@ impl Publishing {
         self.bytes = self.bytes.saturating_add(message.bytes.len());
         self.due.insert((at, arrival));
         self.messages.insert(arrival, (at, message));
+    }
+
+    /// Another block is final: what waited for that is looked at now, and at each member when it has its turn.
+    pub(super) fn hasten(&mut self, now: Monotonic) {
+        for (arrival, (at, message)) in &mut self.messages {
+            let Some(order) = message.unproven else { continue };
+            let turn = now.plus(RECEIPTS_FIRST).plus(order.delay());
+            if turn < *at {
+                self.due.remove(&(*at, *arrival));
+                self.due.insert((turn, *arrival));
+                *at = turn;
+            }
+        }
     }
 
     fn remove(&mut self, arrival: Arrival) -> Option<Message> {

@@ -21,8 +21,15 @@ impl World {
         }
     }
 
-    /// Every member is read once more, from where its reader stands.
+    /// Every member is read once more, from where its reader stands; what disks damaged a minute ago is whole again, before
+    /// anybody has asked for it.
     pub(super) fn last_polls(&mut self) {
+        for node in (0..self.nodes.len()).filter(|node| !self.model.is_liar(*node)).collect::<Vec<_>>() {
+            let unsound = self.nodes[node].disk.unsound(self.chain.id());
+            if unsound > 0 {
+                self.model.violated("I1", format!("{unsound} records on node {node}'s disk are damaged"));
+            }
+        }
         for client in 0..self.clients.len() {
             for node in self.members_of(client) {
                 self.poll_at(client, node);

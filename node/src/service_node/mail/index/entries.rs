@@ -85,6 +85,12 @@ impl Entries {
         Some(self.packed(arrival)?.held(place(arrival).0))
     }
 
+    /// The greatest number.
+    pub(super) fn newest(&self) -> Option<Arrival> {
+        let (number, run) = self.runs.last_key_value()?;
+        Some(run.last()?.held(*number).entry.key.arrival)
+    }
+
     /// In the order of arrival.
     pub(super) fn iter(&self) -> impl Iterator<Item = Held> {
         self.runs.iter().flat_map(|(number, run)| run.iter().map(|packed| packed.held(*number)))
@@ -165,6 +171,7 @@ mod tests {
                 prop_assert_eq!(entries.len(), model.len());
                 prop_assert_eq!(entries.get(Arrival(arrival)), model.get(&arrival).copied());
                 prop_assert_eq!(entries.contains(Arrival(arrival)), model.contains_key(&arrival));
+                prop_assert_eq!(entries.newest(), model.keys().next_back().map(|newest| Arrival(*newest)));
             }
             prop_assert!(entries.iter().eq(model.values().copied()));
             let after: Vec<_> = entries.after(Arrival(100)).collect();

@@ -87,7 +87,7 @@ fn a_clients_record_is_published_when_its_anchor_is_final() {
     assert!(bench.published().is_empty());
     bench.view = view_at(180);
     bench.follow();
-    bench.pass(2_000);
+    bench.pass(10);
     assert_eq!(bench.published(), [[vec![RECORD], record.encode()].concat()]);
     bench.pass(5_000);
     assert!(bench.published().is_empty(), "once");

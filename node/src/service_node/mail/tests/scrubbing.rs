@@ -118,6 +118,20 @@ fn a_node_that_lost_something_says_so_until_members_were_compared_with() {
 }
 
 #[test]
+fn what_is_damaged_is_found_while_mail_never_stops() {
+    let records = many(1, 20);
+    let (disk, entries) = disk(&records);
+    let mut bench = Bench::on(disk, MailLimits::default());
+    bench.pass(31_000);
+    bench.disk.written.damage(Family::Records, &entries[3].key.to_bytes());
+    for n in 100..160 {
+        bench.store(&record(n));
+        bench.pass(1000);
+    }
+    assert_eq!((bench.mail.records(), bench.mail.counts().damaged), (79, 1));
+}
+
+#[test]
 fn each_kind_of_damage_of_a_record_is_found() {
     let records = many(1, 8);
     let (disk, entries) = disk(&records);
