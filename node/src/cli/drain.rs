@@ -61,7 +61,14 @@ fn wait(context: &Context) -> Result<DrainStatus, CliError> {
     loop {
         let status = match fetch(context) {
             // It has its data directory still: it opens its database anew, and goes on then.
-            Err(error) if error.exit == Exit::Network && is_held(context) && start.elapsed() < patience => {
+            Err(error) if error.exit == Exit::Network && is_held(context) => {
+                if start.elapsed() >= patience {
+                    let message = format!(
+                        "after {}: the node is opening its database anew; it goes on draining then",
+                        humantime::format_duration(patience)
+                    );
+                    return Err(CliError::new(Exit::NotReady, "left", message).hint("sotto-node status"));
+                }
                 std::thread::sleep(PAUSE);
                 continue;
             }

@@ -259,6 +259,8 @@ pub struct Keys {
     pub keys: Vec<Vec<u8>>,
     /// Where to go on; `None` at the end.
     pub next: Option<Vec<u8>>,
+    /// Some between them and `next` cannot be read.
+    pub damaged: bool,
 }
 
 /// What there is one of.
@@ -327,8 +329,8 @@ fn try_look_up<S: Store + ?Sized>(store: &S, lookup: &Lookup) -> Result<Found, S
             Found::Checked(suspects.iter().map(judge).collect::<Result<_, _>>()?)
         }
         Lookup::Keys(from) => {
-            let Readable { rows, next, .. } = readable(store, Family::Records, from, &[], KEYS)?;
-            Found::Keys(Keys { keys: rows.into_iter().map(|(key, _)| key).collect(), next })
+            let Readable { rows, next, damaged } = readable(store, Family::Records, from, &[], KEYS)?;
+            Found::Keys(Keys { keys: rows.into_iter().map(|(key, _)| key).collect(), next, damaged })
         }
     })
 }

@@ -160,7 +160,8 @@ impl Copier<'_> {
             return found;
         }
         // From the height of a damaged one on reading fails, and below it there may be another: looked for by halving.
-        let (mut good, mut bad, mut newest) = (0, at_most.0, None);
+        let first = self.from.snapshot(Height::ZERO).ok().flatten();
+        let (mut good, mut bad, mut newest) = (0, at_most.0, first);
         while bad - good > 1 {
             let middle = good + (bad - good) / 2;
             match self.from.snapshot(Height(middle)) {

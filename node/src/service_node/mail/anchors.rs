@@ -114,14 +114,13 @@ impl Anchors {
         for (height, hash) in found {
             self.note(*height, *hash);
         }
-        let lowest = found.iter().map(|(height, _)| *height).min();
         let missing = asked.iter().filter(|height| !self.known.contains_key(height) && tip.since(**height) > WRITTEN);
         for height in missing {
-            // Blocks are pruned from below: one that is missing above others is damaged, and more may lie below it.
-            if lowest.is_some_and(|lowest| lowest < *height) {
-                self.holes.insert(*height);
-            } else {
+            // Blocks are pruned from below: where others are there one that is missing may be damaged, and more lie below.
+            if found.is_empty() {
                 self.lost = self.lost.max(Some(*height));
+            } else {
+                self.holes.insert(*height);
             }
         }
     }
@@ -211,16 +210,20 @@ mod tests {
     #[test]
     fn one_damaged_block_does_not_hide_those_below_it() {
         let (genesis, params) = (TestChain::new().genesis, Params::preset(Preset::Testnet));
-        let (mut anchors, now) = (Anchors::default(), view(&genesis, 6000..=6009));
-        anchors.follow(&now, (Height(6012), hash(6012)), &params);
-        let wanted = anchors.wanted(&now, &params);
-        let readable = wanted.iter().filter(|height| height.0 != 5400);
-        let found: Vec<_> = readable.map(|height| (*height, hash(height.0))).collect();
-        anchors.found(&wanted, &found, Height(6012));
-        assert_eq!(anchors.at(Height(5400), &now, &params), Anchor::Lost);
-        let lowest = *wanted.last().unwrap();
-        assert_eq!(anchors.at(lowest.minus(60), &now, &params), Anchor::NotYet);
-        assert_eq!(anchors.wanted(&now, &params).first(), Some(&lowest.minus(60)), "and the damaged one no more");
+        let now = view(&genesis, 6000..=6009);
+        // In the middle of those that are looked for at once, and the last of them.
+        for place in [9, AT_ONCE - 1] {
+            let mut anchors = Anchors::default();
+            anchors.follow(&now, (Height(6012), hash(6012)), &params);
+            let wanted = anchors.wanted(&now, &params);
+            let (damaged, lowest) = (wanted[place], *wanted.last().unwrap());
+            let readable = wanted.iter().filter(|height| **height != damaged);
+            let found: Vec<_> = readable.map(|height| (*height, hash(height.0))).collect();
+            anchors.found(&wanted, &found, Height(6012));
+            assert_eq!(anchors.at(damaged, &now, &params), Anchor::Lost);
+            assert_eq!(anchors.at(lowest.minus(60), &now, &params), Anchor::NotYet);
+            assert_eq!(anchors.wanted(&now, &params).first(), Some(&lowest.minus(60)), "and the damaged one no more");
+        }
     }
 
     #[test]

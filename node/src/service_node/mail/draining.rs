@@ -112,8 +112,13 @@ impl Draining {
 impl Mail {
     /// Takes no more, and finds out who has what is here. Goes on if it has begun already.
     pub(in crate::service_node) fn begin_draining(&mut self, env: &Env<'_>) {
-        let last_write = self.waits.keys().next_back().copied().unwrap_or(Token(0));
+        let last_write = self.last_write();
         self.draining.get_or_insert_with(|| Draining::new(last_write, env.now.monotonic));
+    }
+
+    /// The newest write that is under way.
+    fn last_write(&self) -> Token {
+        self.waits.keys().next_back().copied().unwrap_or(Token(0))
     }
 
     /// Takes mail again.
@@ -142,7 +147,10 @@ impl Mail {
         let now = env.now.monotonic;
         draining.follow(self.other_members(env).collect(), now);
         let written = self.waits.keys().next().is_none_or(|first| *first > draining.last_write);
-        if draining.items.is_none() && written {
+        // Rows without entries that are taken in may be the only copies.
+        if self.looks_for_strays() {
+            draining.last_write = self.last_write();
+        } else if draining.items.is_none() && written {
             draining.count(self.swarm.and_then(|swarm| self.index.sets().of(swarm)), now);
         }
         if draining.items.is_some() && now >= draining.next_round {

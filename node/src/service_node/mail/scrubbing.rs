@@ -31,8 +31,8 @@ use crate::store::mail::{Keys, Lookup, Place};
 use crate::store::records::{Arrival, DeleteName, RecordKey, Source};
 use crate::store::{Batch, Family, MetaKey, Write};
 
-/// How long a pass takes: what was damaged is found in this time, and members have it for another third of a minute at
-/// most.
+/// How long a pass takes: what was damaged is found in twice this time at most, and is fetched from members in another
+/// third of a minute.
 const PASS: Duration = Duration::from_secs(30);
 /// Between two batches at least. Twenty thousand records are gone through in [`PASS`], a hundred thousand in three
 /// minutes.
@@ -49,6 +49,8 @@ pub(super) struct Scrub {
     behind_strays: Option<Stage>,
     /// What became of some was not written: when all rows were looked at, they are looked at once more.
     strays_anew: bool,
+    /// Some rows could not be read: the next start looks for them once more.
+    strays_unread: bool,
     /// When the next batch is due; `None` while one is being read, and before the first.
     due: Option<Monotonic>,
     reading: bool,
@@ -106,12 +108,18 @@ impl Mail {
 
     /// Entries were damaged: the rows of their records are still there.
     pub(super) fn look_for_strays(&mut self) {
-        (self.scrub.stage, self.scrub.strays_anew) = (Stage::Strays(Vec::new()), false);
+        let scrub = &mut self.scrub;
+        (scrub.stage, scrub.strays_anew, scrub.strays_unread) = (Stage::Strays(Vec::new()), false, false);
+    }
+
+    /// Whether rows without entries are still looked for.
+    pub(super) const fn looks_for_strays(&self) -> bool {
+        matches!(self.scrub.stage, Stage::Strays(_))
     }
 
     /// Between two batches, so that all of them take [`PASS`]. Strays are served to nobody, so they are found sooner.
     fn batch_pause(&self) -> Duration {
-        if matches!(self.scrub.stage, Stage::Strays(_)) {
+        if self.looks_for_strays() {
             return LEAST;
         }
         let by_bytes = usize::try_from(self.index.bytes().div_ceil(BATCH_BYTES)).unwrap_or(usize::MAX);
@@ -263,6 +271,7 @@ impl Mail {
         if !env.may_write {
             return self.on_unchecked(env); // they are looked at again
         }
+        self.scrub.strays_unread |= found.damaged;
         let (mut strays, mut batch) = (Vec::new(), Batch::default());
         for key in found.keys {
             match RecordKey::from_bytes(&key) {
@@ -283,13 +292,13 @@ impl Mail {
     }
 
     /// Writes what becomes of rows that were looked at; `next` comes after them. With the last of them it is written
-    /// that none is to be looked for any more.
+    /// that none is to be looked for any more, if all could be read.
     fn settle_strays(&mut self, next: Option<Stage>, mut batch: Batch, out: &mut Vec<Output>) {
         match next {
             None => {}
             Some(Stage::Records(_) | Stage::Tombstones(_)) if self.scrub.strays_anew => self.look_for_strays(),
             Some(next) => {
-                if !matches!(next, Stage::Strays(_)) {
+                if !matches!(next, Stage::Strays(_)) && !self.scrub.strays_unread {
                     batch.push(strays_are_due(false));
                 }
                 self.scrub.stage = next;
@@ -323,7 +332,7 @@ impl Mail {
         if !env.may_write {
             return; // they are looked at again
         }
-        let mut batch = Batch::default();
+        let (mut batch, before) = (Batch::default(), out.len());
         for (key, bytes) in keys.iter().zip(found) {
             if self.index.at(key.arrival).is_some_and(|held| held.entry.key == *key) {
                 continue; // its deletion failed meanwhile
@@ -334,7 +343,13 @@ impl Mail {
             batch.push(Write::DeleteRow { family: Family::Records, key: key.to_bytes().to_vec() });
         }
         self.settle_strays(next, batch, out);
-        // One write with the records that were taken in: either both rows change or neither.
+        // One write with the records that were taken in, also those that somebody is waiting for: either both rows change or
+        // neither.
+        for output in out.iter_mut().skip(before) {
+            if let Output::Persist { sync, .. } = output {
+                *sync = Sync::Later;
+            }
+        }
         self.persist_page(Wait::Nothing, out);
     }
 
