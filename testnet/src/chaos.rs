@@ -65,7 +65,7 @@ pub use self::link_rules::{LinkRules, clear_ended};
 pub use self::links::Links;
 pub use self::model::{Verdict, judge};
 pub use self::mounts::{discard_all, give_all_back, give_back_hidden};
-pub use self::needs::{Need, check_possible, missing};
+pub use self::needs::{Known, Need, check_possible};
 pub use self::report::{Latency, Report};
 pub use self::run::{DIR, Options, run};
 pub use self::scenario::{Pass, Planned, Scenario};
