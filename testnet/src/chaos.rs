@@ -61,7 +61,7 @@ pub use self::fault::{Fault, Who};
 pub use self::groups::remove_groups;
 pub use self::history::{Entry, Event, read as read_history};
 pub use self::leftovers::{Leftover, clear_leftovers, leftovers};
-pub use self::link_rules::{LinkRules, clear_ended};
+pub use self::link_rules::{LinkRules, clear_ended, left_behind};
 pub use self::links::Links;
 pub use self::model::{Verdict, judge};
 pub use self::mounts::{discard_all, give_all_back, give_back_hidden};

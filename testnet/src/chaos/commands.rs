@@ -38,7 +38,8 @@ pub(super) async fn tc_would(commands: &str) -> bool {
 /// Whether a program does all this. It is tried in a network of its own, which goes with whoever tries it. To make one
 /// takes more rights than the commands do: who may not is only asked for a `look`.
 async fn would(program: &[&str], commands: &str, look: &str) -> bool {
-    let unshare = async |words: &[&str], input| tell("unshare", &[&["--net"][..], words].concat(), input, ("", "")).await;
+    let unshare =
+        async |words: &[&str], input| tell("unshare", &[&["--net"][..], words].concat(), input, ("", "")).await;
     if unshare(&["true"], "").await.is_ok() {
         return unshare(program, commands).await.is_ok();
     }
