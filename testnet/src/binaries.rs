@@ -8,6 +8,9 @@ use crate::failure::{Exit, Failure};
 use crate::guise::{self, Guise};
 use crate::plan::{Place, Plan};
 
+/// How the command line of a process of a testnet begins, before its data directory: it is known again by that.
+pub(crate) const RUN: [&str; 3] = ["run", "--exit-on-stdin-eof", "--datadir"];
+
 /// Names the directory of the programs, when they are not beside this one.
 pub const DIRECTORY_VARIABLE: &str = "SOTTO_BIN_DIR";
 /// A node that does not do what it should.
@@ -169,8 +172,7 @@ impl Binaries {
 /// `program` with the arguments of a process of the testnet.
 fn run(mut command: Command, plan: &Plan, place: &Place) -> Command {
     command
-        .args(["run", "--exit-on-stdin-eof"])
-        .arg("--datadir")
+        .args(RUN)
         .arg(&place.datadir)
         .arg("--genesis")
         .arg(plan.genesis())

@@ -135,6 +135,21 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// What two things came to that were both tried; fails with all that failed.
+///
+/// # Errors
+/// The first failure, with what the other one says if both failed.
+pub fn both(first: Result<(), Failure>, second: Result<(), Failure>) -> Result<(), Failure> {
+    match (first, second) {
+        (Err(first), Err(second)) => {
+            let hints: Vec<String> = [first.hint, second.hint].into_iter().flatten().collect();
+            let message = format!("{}; {}", first.message, second.message);
+            Err(Failure { exit: first.exit, message, hint: (!hints.is_empty()).then(|| hints.join("\n  ")) })
+        }
+        (first, second) => first.and(second),
+    }
+}
+
 /// Adds what was being done, on what, to an error of the operating system.
 pub trait Context<T> {
     /// Turns the error into a [`Failure`] that says "cannot `action` `subject`: reason".
@@ -163,6 +178,16 @@ mod tests {
         assert_eq!(value["exit"], 12);
         assert_eq!(value["code"], "in_use");
         assert_eq!(value["hint"], "sotto-testnet down");
+    }
+
+    #[test]
+    fn of_two_failures_none_is_lost() {
+        let (one, two) = (Failure::new(Exit::Conflict, "no").hint("do"), Failure::new(Exit::Failed, "nor").hint("did"));
+        assert_eq!(both(Ok(()), Ok(())), Ok(()));
+        assert_eq!(both(Err(one.clone()), Ok(())), Err(one.clone()));
+        assert_eq!(both(Ok(()), Err(two.clone())), Err(two.clone()));
+        let failure = both(Err(one), Err(two)).unwrap_err();
+        assert_eq!((failure.exit, failure.to_string().as_str()), (Exit::Conflict, "no; nor\n  do\n  did"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`plan`], [`files`] | which process lives where: addresses, ports, directories |
 //! | [`supervisor`], [`process`], [`lock`] | starts, watches and ends the processes |
+//! | [`orphans`] | ends those that outlived their supervisor |
 //! | [`control`], [`target`], [`guise`] | commands to a running supervisor, and how it starts a node |
 //! | [`status`], [`agreement`] | asks the nodes how they are, and whether they agree |
 //! | [`users`], [`demo`] | accounts to try out, and the first messages |
@@ -32,6 +33,7 @@ pub mod lock;
 pub mod logs;
 pub mod manifest;
 mod open_files;
+pub mod orphans;
 pub mod plan;
 pub mod ports;
 pub mod process;

@@ -38,6 +38,12 @@ pub fn is_alive(pid: u32) -> bool {
         .is_ok_and(|stat| after_name(&stat).is_some_and(|rest| !rest.starts_with('Z')))
 }
 
+/// Whether a process with this pid may still have files and ports: it is no zombie, or has threads that are not gone.
+#[must_use]
+pub fn holds_files(pid: u32) -> bool {
+    is_alive(pid) || fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() > 1)
+}
+
 /// Processor time of the whole machine, in ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MachineTime {
@@ -111,13 +117,13 @@ mod tests {
         assert!(processor_time(pid).is_some());
         assert!(available_bytes().unwrap() > 1 << 20);
         assert_eq!(parse_kilobytes("MemFree: 7 kB\nMemAvailable:  2048 kB\n", "MemAvailable:"), Some(2 << 20));
-        assert!(is_alive(pid));
+        assert!(is_alive(pid) && holds_files(pid));
     }
 
     #[test]
     fn a_process_that_is_gone_has_no_figures() {
         assert_eq!(resident_bytes(u32::MAX), None);
-        assert!(!is_alive(u32::MAX));
+        assert!(!is_alive(u32::MAX) && !holds_files(u32::MAX));
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::status::NodeStatus;
 /// Ends of children that may wait to be noticed.
 const WAITING_EXITS: usize = 256;
 /// How long a child may take to end in order.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 /// Tells everybody how far the start is.
 #[derive(Debug)]

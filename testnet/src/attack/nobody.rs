@@ -1,4 +1,4 @@
-//! No attack: what a busy machine alone does to honest users, for comparison.
+//! No attack: what a busy machine alone does to honest users, for comparison. It has no goals but that nobody dies.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -133,7 +133,7 @@ impl Run<'_> {
                 one.before = same.map_or(one.before, |same| same.before);
             }
         }
-        let missed = missed(&felt, &made.process, &made.deaths);
+        let missed = missed(made.attack, &felt, &made.process, &made.deaths);
         let Done { counts, error } = made.done;
         let verdict = if missed.is_empty() { "all goals hold".to_owned() } else { missed.join(", ") };
         self.steps.step("attack", format!("{}: {} frames, {verdict}", made.attack.name, counts.frames));

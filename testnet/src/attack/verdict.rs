@@ -1,6 +1,8 @@
 //! What honest users may feel of an attack, and what it may cost its victim.
 
+use super::Attack;
 use super::honest::{Felt, Measured, Stretch};
+use super::nobody::CONTROL;
 use super::victim::Process;
 
 /// Honest latencies may become so many times as long.
@@ -15,8 +17,12 @@ const MEMORY: u64 = 32 << 20;
 const LOG: u64 = 1 << 20;
 
 /// What an attack missed of the goals; nothing when all hold.
-pub(super) fn missed(felt: &[Felt], process: &Process, deaths: &[String]) -> Vec<String> {
+pub(super) fn missed(attack: &Attack, felt: &[Felt], process: &Process, deaths: &[String]) -> Vec<String> {
     let mut missed: Vec<String> = deaths.iter().map(|who| format!("{who} died")).collect();
+    if attack.name == CONTROL.name {
+        // What is felt of no attack is what the others are compared with, and no goal.
+        return missed;
+    }
     missed.extend(felt.iter().filter_map(too_long));
     missed.extend(felt.iter().filter_map(failed));
     let [before, peak, _] = process.rss_bytes;
@@ -49,12 +55,18 @@ fn failed(felt: &Felt) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::attacks;
     use super::super::honest::Group;
     use super::*;
 
     fn felt(measured: Measured, before: f64, during: f64) -> Felt {
         let stretch = |p99_ms| Stretch { count: 100, failed: 0, p50_ms: 1.0, p99_ms };
         Felt { group: Group::Guard, measured, before: stretch(before), during: stretch(during), after: stretch(1.0) }
+    }
+
+    /// Any but the control.
+    fn attack() -> &'static Attack {
+        attacks().find(|attack| attack.name != CONTROL.name).unwrap()
     }
 
     fn well() -> Process {
@@ -71,7 +83,7 @@ mod tests {
         let mut elsewhere = felt(Measured::ThroughVictim, 1.0, 5000.0);
         elsewhere.during.failed = 9;
         let felt = [felt(Measured::Stored, 60.0, 110.0), felt(Measured::Echo, 5.0, 49.0), elsewhere];
-        assert_eq!(missed(&felt, &well(), &[]), Vec::<String>::new());
+        assert_eq!(missed(attack(), &felt, &well(), &[]), Vec::<String>::new());
     }
 
     #[test]
@@ -80,7 +92,7 @@ mod tests {
         failing.during.failed = 3;
         let felt = [felt(Measured::Stored, 60.0, 130.0), felt(Measured::NewPath, 1.0, 2100.0), failing];
         let process = Process { rss_bytes: [50 << 20, 90 << 20, 0], log_bytes_per_minute: 2 << 20, ..well() };
-        let missed = missed(&felt, &process, &["node07".to_owned()]);
+        let missed = missed(attack(), &felt, &process, &["node07".to_owned()]);
         assert_eq!(
             missed,
             [
@@ -98,6 +110,17 @@ mod tests {
     fn what_failed_before_as_well_is_not_the_attack_s_doing() {
         let mut failing = felt(Measured::Echo, 1.0, 1.0);
         (failing.before.failed, failing.during.failed) = (3, 3);
-        assert_eq!(missed(&[failing], &well(), &[]), Vec::<String>::new());
+        assert_eq!(missed(attack(), &[failing], &well(), &[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn no_attack_misses_nothing_unless_somebody_died() {
+        let mut failing = felt(Measured::Echo, 1.0, 1.0);
+        failing.during.failed = 3;
+        let felt = [felt(Measured::Stored, 60.0, 1300.0), failing];
+        let process = Process { rss_bytes: [50 << 20, 90 << 20, 0], ..well() };
+        assert_eq!(missed(attack(), &felt, &process, &[]).len(), 3);
+        assert_eq!(missed(&CONTROL, &felt, &process, &[]), Vec::<String>::new());
+        assert_eq!(missed(&CONTROL, &felt, &process, &["node07".to_owned()]), ["node07 died"]);
     }
 }

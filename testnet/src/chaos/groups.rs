@@ -3,6 +3,7 @@
 //! Each limited node has a group of its own at the top of the hierarchy, `sotto_testnet_27000_memory_3`: two testnets of
 //! one name in different directories have different ports. Its process goes back to where its supervisor is.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -255,6 +256,11 @@ impl Groups {
 pub fn remove_groups(plan: &Plan) -> Result<(), Failure> {
     let groups = Groups::of(plan);
     groups.made().into_iter().try_for_each(|(node, controller)| groups.lift(controller, node, std::process::id()))
+}
+
+/// The nodes that groups were made for, whoever did it.
+pub(super) fn limited(plan: &Plan) -> BTreeSet<u16> {
+    Groups::of(plan).made().into_iter().map(|(node, _)| node).collect()
 }
 
 #[cfg(test)]

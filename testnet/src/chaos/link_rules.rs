@@ -61,6 +61,13 @@ impl LinkRules {
         known.then(|| bad(&self.lossy).union(&bad(&self.slow)).count())
     }
 
+    /// What there is, as far as it is known, for people.
+    fn found(&self) -> Vec<String> {
+        let cut = self.cut.filter(|links| *links > 0).map(|links| format!("{links} links are cut"));
+        let bad = self.bad_nodes().filter(|nodes| *nodes > 0).map(|nodes| format!("links of {nodes} nodes are bad"));
+        cut.into_iter().chain(bad).collect()
+    }
+
     /// What could not be looked at and what would help, for people: a line each.
     #[must_use]
     pub fn unknown(&self) -> Vec<String> {
@@ -86,9 +93,24 @@ pub async fn clear_ended(plan: &Plan) -> Result<LinkRules, Failure> {
     free.and(rules)
 }
 
+/// What faults left in the kernel under the name of a testnet, for people: only what may be looked at here.
+pub async fn left_behind(plan: &Plan) -> Vec<String> {
+    let mut left = LinkRules::look(plan).await.found();
+    let limited = groups::limited(plan).len();
+    left.extend((limited > 0).then(|| format!("{limited} nodes are limited")));
+    left
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_there_is_named() {
+        assert!(LinkRules::none().found().is_empty() && LinkRules::default().found().is_empty());
+        let rules = LinkRules { cut: Some(4), lossy: Some([1, 2].into()), slow: None };
+        assert_eq!(rules.found(), ["4 links are cut", "links of 2 nodes are bad"]);
+    }
 
     #[test]
     fn a_node_that_is_lossy_and_slow_counts_once() {

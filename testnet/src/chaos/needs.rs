@@ -1,6 +1,6 @@
 //! What faults need of the machine that is not everywhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -100,15 +100,38 @@ fn nowhere() -> Option<Plan> {
     Some(Plan::new(settings, PathBuf::new()))
 }
 
-/// The first thing that a scenario needs and that is not here.
-pub async fn missing(scenario: &Scenario) -> Option<Need> {
-    let needs: BTreeSet<Need> = scenario.faults.iter().filter_map(|planned| planned.kind.needs()).collect();
-    for need in needs {
-        if !need.is_met().await {
-            return Some(need);
+/// What is known of this machine: each need is looked at once, because that starts processes.
+#[derive(Clone, Debug, Default)]
+pub struct Known(BTreeMap<Need, bool>);
+
+impl Known {
+    /// The first thing that a scenario needs and that is not here.
+    pub async fn missing(&mut self, scenario: &Scenario) -> Option<Need> {
+        let needs: BTreeSet<Need> = scenario.kinds().filter_map(Fault::needs).collect();
+        for need in needs {
+            if !self.is_met(need).await {
+                return Some(need);
+            }
         }
+        None
     }
-    None
+
+    /// Whether a scenario can be played here.
+    ///
+    /// # Errors
+    /// [`Failure`] with what it needs.
+    pub async fn check_possible(&mut self, scenario: &Scenario) -> Result<(), Failure> {
+        self.missing(scenario).await.map_or(Ok(()), |need| Err(refused(&scenario.name, need)))
+    }
+
+    async fn is_met(&mut self, need: Need) -> bool {
+        if let Some(is_met) = self.0.get(&need) {
+            return *is_met;
+        }
+        let is_met = need.is_met().await;
+        self.0.insert(need, is_met);
+        is_met
+    }
 }
 
 /// Whether a fault can be done here.
@@ -123,6 +146,29 @@ pub async fn check_possible(fault: Fault) -> Result<(), Failure> {
 }
 
 /// That `who` cannot be done here.
-pub(super) fn refused(who: &str, need: Need) -> Failure {
+fn refused(who: &str, need: Need) -> Failure {
     Failure::new(Exit::Failed, format!("{who} needs {need}")).hint(need.hint())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_known_of_the_machine_decides_and_is_not_looked_at_again() {
+        let scenario =
+            Scenario::built_in().unwrap().into_iter().find(|one| one.kinds().any(|kind| kind == Fault::Slow));
+        let scenario = scenario.unwrap();
+        let all = |is_met| Known(scenario.kinds().filter_map(Fault::needs).map(|need| (need, is_met)).collect());
+        assert_eq!(all(true).missing(&scenario).await, None);
+        assert_eq!(all(true).check_possible(&scenario).await, Ok(()));
+        // Both cannot be true of one machine.
+        let first = scenario.kinds().filter_map(Fault::needs).min();
+        assert_eq!(all(false).missing(&scenario).await, first);
+        let failure = all(false).check_possible(&scenario).await.unwrap_err();
+        assert!(failure.message.contains(" needs ") && failure.hint.is_some(), "{failure:?}");
+        let mut known = Known::default();
+        let is_met = known.is_met(Need::FakeTime).await;
+        assert_eq!(known.0, [(Need::FakeTime, is_met)].into());
+    }
 }

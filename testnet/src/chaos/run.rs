@@ -14,7 +14,6 @@ use super::history::{Event, Recorder};
 use super::links::Links;
 use super::load::{Common, Load};
 use super::model::{self, judge};
-use super::needs::{missing, refused};
 use super::report::{Latency, Report, TYPE, VERSION};
 use super::scenario::Scenario;
 use super::stage::Stage;
@@ -57,6 +56,7 @@ pub struct Options {
 
 /// Runs a scenario on the testnet that `plan` lays out; `steps` are told. The history goes into `out`, where the report
 /// names it. Whatever was done is undone at the end, also when the run fails; if it is given up, `stage` has to be undone.
+/// Whoever calls knows that the scenario can be played here: see [`Known`](super::Known).
 ///
 /// # Errors
 /// [`Exit::Network`](crate::failure::Exit::Network) when no testnet runs or it does not answer. Broken promises are no error here: see
@@ -72,9 +72,6 @@ pub async fn run(
         Some(seconds) => Scenario { seconds, ..scenario.clone() },
         None => scenario.clone(),
     };
-    if let Some(need) = missing(&scenario).await {
-        return Err(refused(&scenario.name, need));
-    }
     Links::check(plan, scenario.kinds()).await?;
     fs::create_dir_all(out).context("create", out.display())?;
     let run = Run::set_up(plan, scenario, options, out, steps).await?;

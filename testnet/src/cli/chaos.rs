@@ -14,7 +14,7 @@ use super::Globals;
 use super::console::Console;
 use super::location::{Location, shown};
 use super::up::{finish, show};
-use crate::chaos::{self, Options, Report, Scenario, Stage, Verdict};
+use crate::chaos::{self, Known, Options, Report, Scenario, Stage, Verdict};
 use crate::failure::{Context as _, Exit, Failure};
 use crate::files;
 use crate::plan::Plan;
@@ -90,16 +90,18 @@ async fn run_all(globals: &Globals, arguments: &RunArguments, console: &Console)
         seed: arguments.seed,
     };
     let (mut reports, mut skipped, mut missed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut known = Known::default();
     for scenario in &scenarios {
         // Nodes may have come in the run before.
         let plan = Location::new(globals)?.plan()?;
         if arguments.all
-            && let Some(need) = chaos::missing(scenario).await
+            && let Some(need) = known.missing(scenario).await
         {
             console.note(&format!("{}: skipped: needs {need}", scenario.name));
             skipped.push(scenario.name.clone());
             continue;
         }
+        known.check_possible(scenario).await?;
         let out = arguments.out.clone().unwrap_or_else(|| plan.dir.join(chaos::DIR));
         let report = match one(globals, &plan, scenario, &options, &out).await {
             Ok(report) => report,

@@ -65,7 +65,7 @@ fn every_testnet() -> Result<Vec<PathBuf>, Failure> {
 
 async fn remove(dir: &Path, console: &Console) -> Result<(), Failure> {
     let lock = Lock::take(dir).map_err(|error| Failure::new(Exit::InUse, error.to_string()))?;
-    // Before its settings go: they say what is its own.
+    // Before its settings go: they say what is its own. What stays in the kernel could not be named after it.
     clear_before(&Location { dir: dir.to_owned(), name: String::new() }, console).await?;
     chaos::discard_all(dir)?;
     remove_data(dir)?;

@@ -1,6 +1,7 @@
 //! `sotto-testnet up` and `down`.
 
 mod background;
+mod clear;
 mod settings;
 
 use std::fs;
@@ -12,6 +13,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::background::down;
+pub(super) use self::clear::clear_before;
+use self::clear::clear_kernel;
 use self::settings::PortBase;
 use super::console::Console;
 use super::location::{Location, shown};
@@ -20,13 +23,12 @@ use crate::binaries::Binaries;
 use crate::chaos;
 use crate::control::{Server, WAITING_REQUESTS, Waiting};
 use crate::demo;
-use crate::failure::{Context, Exit, Failure};
+use crate::failure::{Context, Exit, Failure, both};
 use crate::figures;
 use crate::files;
 use crate::lock::{Lock, LockError};
 use crate::manifest::Manifest;
 use crate::plan::Plan;
-use crate::ports;
 use crate::progress::{Display, Outcome, Progress};
 use crate::supervisor::{Report, Supervisor, remove_data};
 use crate::users::Users;
@@ -77,7 +79,7 @@ pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Cons
     let location = Location::with_default(globals, if arguments.exit { "exit" } else { "dev" })?;
     fs::create_dir_all(&location.dir).context("create", location.dir.display())?;
     let lock = Lock::take(&location.dir).map_err(|error| in_use(&error))?;
-    // Faults of a testnet that was killed.
+    // Processes and faults of a testnet that was killed.
     if let Err(failure) = clear_before(&location, console).await {
         // Whoever may not end them can have a testnet all the same.
         console.note(&failure.to_string());
@@ -105,7 +107,7 @@ pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Cons
     let result = supervise(globals, plan.clone(), arguments, console, &stop).await;
     // Whoever has begun a fault and not ended it: nothing must stay mounted, and no rule in the kernel.
     let given_back = chaos::give_all_back(&location.dir);
-    let left = given_back.and(clear_kernel(&plan, console).await);
+    let left = both(given_back, clear_kernel(&plan, console).await);
     drop(lock);
     // Only when a refused start left it empty.
     let _holds_data: Result<_, _> = fs::remove_dir(&location.dir);
@@ -115,33 +117,6 @@ pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Cons
         (Ok(Ended::Up), Some(Exit::Interrupted)) | (Ok(_), None) => Ok(()),
         (Ok(_), Some(exit)) => Err(Failure::new(exit, "stopped")),
         (Err(failure), _) => Err(failure),
-    }
-}
-
-/// Takes back what the kernel was told about a testnet that does not run any more. Who may not look has to be curious to
-/// be told: most testnets never had a fault.
-pub(super) async fn clear_kernel(plan: &Plan, console: &Console) -> Result<(), Failure> {
-    if let Err(taken) = ports::all_free(&plan.sockets()) {
-        // What is in the kernel is named by ports: it may be that of another testnet, which runs.
-        console.detail(&format!("{taken}: what the kernel was told about testnets there stays"));
-        return Ok(());
-    }
-    let rules = chaos::clear_ended(plan).await?;
-    rules.unknown().iter().for_each(|line| console.detail(line));
-    Ok(())
-}
-
-/// The same for the testnet that is in the directory, if there is one. It is about to be removed or started again, perhaps
-/// with other settings.
-pub(super) async fn clear_before(location: &Location, console: &Console) -> Result<(), Failure> {
-    match location.settings() {
-        Ok(Some(settings)) => clear_kernel(&Plan::new(settings, location.dir.clone()), console).await,
-        Ok(None) => Ok(()),
-        Err(failure) => {
-            // Without its settings nobody knows what is its own.
-            console.note(&format!("{}; what the kernel was told about its links stays", failure.message));
-            Ok(())
-        }
     }
 }
 

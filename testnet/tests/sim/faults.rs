@@ -207,7 +207,9 @@ impl Plan {
         if seed % DAMAGE == 5 {
             // A message may be on few disks while the network is broken: each is damaged at one of them, and none is lost.
             self.faults.retain(|(_, fault)| !matches!(fault, Fault::Wipe(_)));
-            let until = self.healed.0.saturating_sub(SETTLED);
+            // What is read back while a disk is damaged may be past the place: that is found by the next pass, and each
+            // takes half a minute.
+            let until = self.healed.0.saturating_sub(SETTLED * 2);
             let mut at = Monotonic(dice.millis(5_000..10_000));
             while at.0 < until {
                 self.faults.push((at, Fault::Damage(dice.below(self.nodes as u64) as usize)));

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | I1 acknowledged messages are served, byte for byte, by every live member | at the end, member by member |
 //! | I1 what a node gave a receipt for is on its disk | at every start, and when its clock is right again |
-//! | I1 what a disk damaged is whole again on it | a minute later |
+//! | I1 what a disk damaged is whole again on it | more than a minute later |
 //! | I2 their owner has read them, by cursors that were kept all along | at the end |
 //! | I2 by those cursors of each member everything that it serves from the beginning up to there | at the end |
 //! | I3 nothing is served that was never sent, has expired, or whose delete that node acknowledged | at every read |

@@ -8,7 +8,7 @@ use serde_json::json;
 use sotto_behaviours::network::WallClock;
 
 use crate::bench::seeded;
-use crate::chaos::{self, Fault, Leftover, LinkRules, Links, Planned, Scenario, Stage};
+use crate::chaos::{self, Fault, Known, Leftover, LinkRules, Links, Planned, Scenario, Stage};
 use crate::cli::Globals;
 use crate::cli::console::Console;
 use crate::cli::location::Location;
@@ -128,9 +128,9 @@ fn cleared_text([resumed, started, others]: [usize; 3], rules: &LinkRules) -> St
 pub(super) async fn list(globals: &Globals, console: &Console) -> Result<(), Failure> {
     let scenarios = Scenario::built_in()?;
     let mut lines = vec!["scenarios".to_owned()];
-    let mut missing = serde_json::Map::new();
+    let (mut known, mut missing) = (Known::default(), serde_json::Map::new());
     for scenario in &scenarios {
-        let need = chaos::missing(scenario).await;
+        let need = known.missing(scenario).await;
         let text = need.map(|need| format!(" (needs {need})")).unwrap_or_default();
         lines.push(format!("  {:4}  {:>3} s  {}{text}", scenario.name, scenario.seconds, scenario.what));
         missing.extend(need.map(|need| (scenario.name.clone(), need.to_string().into())));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{announce, clear_kernel};
-use crate::chaos;
+use super::announce;
+use super::clear::clear_stopped;
 use crate::cli::console::Console;
 use crate::cli::location::{Location, shown};
 use crate::cli::{Globals, signals};
@@ -67,23 +67,23 @@ pub(super) async fn detach(globals: &Globals, plan: &Plan, console: &Console) ->
     }
 }
 
-/// Ends a running testnet.
+/// Ends a running testnet, and takes back what is left of one that was killed.
 pub(in crate::cli) async fn down(globals: &Globals, console: &Console) -> Result<(), Failure> {
-    let location = Location::new(globals)?;
-    let plan = location.plan()?;
-    let document =
-        |was_running: bool| serde_json::json!({ "v": 1, "type": "testnet.down", "was_running": was_running });
-    if Lock::holder(&plan.dir).is_none() {
-        // Faults of a testnet that was killed.
-        chaos::give_all_back(&plan.dir)?;
-        let cleared = clear_kernel(&plan, console).await;
-        return console.print(&format!("not running: {}", shown(&plan.dir)), &document(false)).and(cleared);
+    let plan = Location::new(globals)?.plan()?;
+    let was_running = Lock::holder(&plan.dir).is_some();
+    if was_running {
+        end(&plan, globals.timeout.unwrap_or(DOWN_DEADLINE)).await?;
     }
-    end(&plan, globals.timeout.unwrap_or(DOWN_DEADLINE)).await?;
-    // Its supervisor has done that if it may; whoever calls may be somebody else.
-    let cleared = clear_kernel(&plan, console).await;
-    let text = format!("stopped: {} (its data stay; sotto-testnet clean removes them)", shown(&plan.dir));
-    console.print(&text, &document(true)).and(cleared)
+    // Its supervisor has done that if it ran and may; whoever calls may be somebody else.
+    let cleared = clear_stopped(&plan, console).await;
+    let dir = shown(&plan.dir);
+    let text = if was_running {
+        format!("stopped: {dir} (its data stay; sotto-testnet clean removes them)")
+    } else {
+        format!("not running: {dir}")
+    };
+    let document = serde_json::json!({ "v": 1, "type": "testnet.down", "was_running": was_running });
+    console.print(&text, &document).and(cleared)
 }
 
 /// Asks the supervisor to end and waits until it has let go of the directory.

@@ -21,8 +21,8 @@ impl World {
         }
     }
 
-    /// Every member is read once more, from where its reader stands; what disks damaged a minute ago is whole again, before
-    /// anybody has asked for it.
+    /// Every member is read once more, from where its reader stands; what disks damaged is whole again, before anybody has
+    /// asked for it: that was more than a minute ago, which is two passes of reading back and a little.
     pub(super) fn last_polls(&mut self) {
         for node in (0..self.nodes.len()).filter(|node| !self.model.is_liar(*node)).collect::<Vec<_>>() {
             let unsound = self.nodes[node].disk.unsound(self.chain.id());
