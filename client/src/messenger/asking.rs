@@ -58,13 +58,13 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// What a member said that was asked at `asked`, if it refuses our time.
-    pub(super) fn new(reader: Reader, failure: &MemberFailure, asked: Monotonic, clock: &SharedClock) -> Option<Self> {
+    fn new(reader: Reader, failure: &MemberFailure, asked: Monotonic, clock: &SharedClock) -> Option<Self> {
         let answered = clock.own().monotonic;
         Some(Self { reader, said: failure.other_time()?, at: asked.plus(answered.since(asked) / 2) })
     }
 }
 
-/// Those who refuse our time are believed: each one's counts as that of any node. Returns whom to ask again, because the
+/// Those who refuse our time are believed: the time of each counts as that of any node. Returns whom to ask again, because the
 /// network's time is now near its own.
 pub(super) fn believe(refusals: Vec<Refusal>, clock: &SharedClock) -> Vec<Reader> {
     let now = clock.own().monotonic;
@@ -95,9 +95,6 @@ impl Asking {
     }
 }
 
-/// What came of asking one member.
-pub(super) type Opened = Result<(Tunnel, Records), (MemberFailure, Option<Refusal>)>;
-
 /// Opens a tunnel with the first question in it; asks again without a cursor if the member does not know it. One that
 /// refuses our time is not asked again at once: what the others say decides whose time is wrong. `late` as for
 /// [`Ways::next`].
@@ -107,7 +104,7 @@ pub(super) async fn open(
     reader: Option<Reader>,
     asking: &Asking,
     account: &Account,
-) -> Opened {
+) -> Result<(Tunnel, Records), (MemberFailure, Option<Refusal>)> {
     let reader = reader.ok_or((MemberFailure::Nonsense, None))?;
     let asked = asking.clock.own().monotonic;
     let told = first_page(ways, late, reader, asking, account).await;
@@ -140,5 +137,50 @@ pub(super) fn records_of(answer: SwarmResponse) -> Result<Records, MemberFailure
         SwarmResponse::Records(records) => Ok(records),
         SwarmResponse::Error(error) => Err(error.into()),
         _ => Err(MemberFailure::Nonsense),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sotto_behaviours::network::WallClock;
+    use sotto_proto::id::X25519Key;
+
+    use super::*;
+    use crate::network::test_support::node;
+
+    fn reader(n: u8) -> Reader {
+        (HopInfo { node: node(n), x25519: X25519Key::new([n; 32]) }, None)
+    }
+
+    /// Nodes that refuse our time, with times that are ahead by so many seconds.
+    fn refusing<const N: usize>(clock: &SharedClock, ahead: [u64; N]) -> Vec<Refusal> {
+        let own = clock.own();
+        let refuses = |(ahead, n): (u64, u8)| {
+            let now = UnixSeconds(own.wall.seconds().0 + ahead);
+            let failure = MemberFailure::Refused(request::Error::ClockSkew { now });
+            Refusal::new(reader(n), &failure, own.monotonic, clock).unwrap()
+        };
+        ahead.into_iter().zip(0_u8..).map(refuses).collect()
+    }
+
+    fn asked_again(clock: &SharedClock, refusals: Vec<Refusal>) -> Vec<NodeId> {
+        believe(refusals, clock).into_iter().map(|(to, _)| to.node).collect()
+    }
+
+    #[test]
+    fn three_that_refuse_our_time_mend_it_and_those_whose_time_it_is_then_are_asked_again() {
+        let clock = SharedClock::new(WallClock::system());
+        assert!(asked_again(&clock, refusing(&clock, [500, 500])).is_empty(), "two set no clock");
+        assert_eq!(clock.own_ahead(), None);
+        let again = asked_again(&clock, refusing(&clock, [500, 5_000_000, 500, 501, 499]));
+        assert_eq!(again, [0_u8, 2, 3, 4].map(node));
+        let ahead = clock.own_ahead().unwrap();
+        assert!(ahead.abs_diff(-500_000) < 30_000, "{ahead}");
+    }
+
+    #[test]
+    fn other_failures_say_nothing_about_the_time() {
+        let clock = SharedClock::new(WallClock::system());
+        assert!(Refusal::new(reader(1), &MemberFailure::Nonsense, clock.own().monotonic, &clock).is_none());
     }
 }
