@@ -209,7 +209,7 @@ impl Messenger {
             }
             if refusals.len() > heard {
                 if !readers.is_empty() {
-                    // A few that lie must not set the clock: the others are asked before most are believed.
+                    // A few that lie must not set the clock: all others are asked before those who refuse are believed.
                     due = readers.len();
                 } else if std::mem::take(&mut anew) {
                     readers = believe(std::mem::take(&mut refusals), &self.clock);

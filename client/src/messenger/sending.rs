@@ -36,7 +36,8 @@ use crate::store::{OutboxMessage, OutboxState, StoredReceipt};
 
 /// Rounds of sealing and storing: more work once or twice, a newer list once, another path once.
 const ROUNDS: usize = 6;
-/// Rounds in a row in which members may tell heights that are not borne out: each asks others first, nine of ten by then.
+/// Rounds in a row in which members may tell heights that are not borne out: each asks others first, nine of ten by
+/// then.
 pub(super) const UNBELIEVED_ROUNDS: usize = 3;
 /// How long three members may take.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
