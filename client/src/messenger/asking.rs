@@ -64,8 +64,8 @@ impl Refusal {
     }
 }
 
-/// Those who refuse our time are believed: the time of each counts as that of any node. Returns whom to ask again, because
-/// the network's time is now near its own.
+/// Those who refuse our time are believed: the time of each counts as that of any node. Returns whom to ask again,
+/// because the network's time is now near its own.
 pub(super) fn believe(refusals: Vec<Refusal>, clock: &SharedClock) -> Vec<Reader> {
     let now = clock.own().monotonic;
     for Refusal { reader: (to, _), said, at } in &refusals {

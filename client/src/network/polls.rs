@@ -39,8 +39,8 @@ pub struct Poll {
 }
 
 impl Poll {
-    /// The same, with those that were `slow` lately asked in place of others only, unless all must answer: one that never
-    /// tells everything is due in every poll, and each would wait for it.
+    /// The same, with those that were `slow` lately asked in place of others only, unless all must answer: one that
+    /// never tells everything is due in every poll, and each would wait for it.
     #[must_use]
     pub fn slow_last(self, slow: &BTreeSet<NodeId>) -> Self {
         if self.wants_all {
