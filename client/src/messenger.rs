@@ -9,6 +9,8 @@
 //! Everything that must survive is in the store before it is acted on: a message before its first packet, its envelope
 //! before it is sent, receipts when they came, received rows together with the cursor behind them.
 
+mod asking;
+mod expected;
 mod following;
 mod kill_point;
 mod pages;

@@ -64,6 +64,10 @@ impl Recv {
             // A member that is away is no failure: what it has, the others have as well, unless they withhold it.
             out.say(if received.caught_up {
                 format!("up to date: {answered} of {asked} nodes asked answered")
+            } else if received.syncing && answered == asked {
+                format!(
+                    "{answered} of {asked} nodes asked told all they have; they are still fetching what others have"
+                )
             } else {
                 format!(
                     "{answered} of {asked} nodes asked told all they have; the others are asked again with the next: \

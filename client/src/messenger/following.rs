@@ -10,7 +10,7 @@
 
 mod silence;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sotto_behaviours::onion::HopInfo;
@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use self::silence::Silence;
-use super::receiving::{MemberFailure, records_of};
+use super::asking::{MemberFailure, records_of};
 use super::{Error, Messenger};
 use crate::network::clock::SharedClock;
 use crate::network::paths::{Purpose, SETTLED, hop};
@@ -163,13 +163,15 @@ impl Messenger {
         let move_at = Instant::now() + MOVE_AT.saturating_sub(path.age());
         let mut poll_at = Instant::now() + POLL_INTERVAL;
         let mut heed_at = Instant::now();
+        // Who has refused our time on this path: each brings a poll forward once.
+        let mut skewed = BTreeSet::new();
         let mut subscribe_at = None;
         let mut spare_at = Instant::now() + 2 * SETTLED;
         loop {
             tokio::select! {
                 Some((node, records)) = arriving.recv() => {
                     self.came_back(&mut subscriptions);
-                    self.take_in(node, records)?;
+                    self.take_in(node, records, self.clock.now())?;
                 }
                 Some(ended) = subscriptions.running.join_next_with_id() => {
                     let failure = self.subscription_ended(ended, &path, &mut subscriptions)?;
@@ -184,9 +186,14 @@ impl Messenger {
                     if subscriptions.members.len() < SUBSCRIPTIONS {
                         subscribe_at.get_or_insert_with(|| Instant::now() + AGAIN);
                     }
+                    let Some((member, failure)) = failure else { continue };
                     // The poll finds out where the mail is now.
-                    if self.is_elsewhere(failure.as_ref()) && heed_at <= Instant::now() {
+                    if self.is_elsewhere(&failure) && heed_at <= Instant::now() {
                         heed_at = Instant::now() + HEED_INTERVAL;
+                        poll_at = Instant::now();
+                    }
+                    // It asks the others, too, before any clock is set.
+                    if failure.other_time().is_some() && skewed.insert(member) {
                         poll_at = Instant::now();
                     }
                 }
@@ -261,9 +268,8 @@ impl Messenger {
     }
 
     /// Whether a member says that another swarm keeps the mail by now, after the list known.
-    fn is_elsewhere(&self, failure: Option<&MemberFailure>) -> bool {
-        let height = failure.and_then(MemberFailure::elsewhere);
-        height.is_some_and(|height| height > self.directory.header().header.height)
+    fn is_elsewhere(&self, failure: &MemberFailure) -> bool {
+        failure.elsewhere().is_some_and(|height| height > self.directory.header().header.height)
     }
 
     /// Whoever ends a subscription while its path stands, for whatever reason, is subscribed at again only if there is
@@ -274,7 +280,7 @@ impl Messenger {
         ended: Result<(tokio::task::Id, Result<(), MemberFailure>), tokio::task::JoinError>,
         path: &Path,
         subscriptions: &mut Subscriptions,
-    ) -> Result<Option<MemberFailure>, Error> {
+    ) -> Result<Option<(NodeId, MemberFailure)>, Error> {
         let (task, ended) = match ended {
             Ok((task, ended)) => (task, ended),
             Err(error) => {
@@ -291,7 +297,7 @@ impl Messenger {
             return Ok(None);
         };
         tracing::debug!(%failure, "a subscription ended");
-        let Some(member) = member else { return Ok(Some(failure)) };
+        let Some(member) = member else { return Ok(None) };
         match failure {
             MemberFailure::Tunnel(tunnel::Error::TimedOut) => {
                 let expected = self.paths.shunned(self.directory.nodes()).contains(&member);
@@ -300,7 +306,6 @@ impl Messenger {
             _ if is_of_path(&failure) => {}
             _ => {
                 self.came_back(subscriptions);
-                self.asking().hear(member, &failure, self.clock.own().monotonic);
                 self.paths.slow(member);
             }
         }
@@ -308,7 +313,7 @@ impl Messenger {
             // Its database is another one: it is read from the beginning.
             self.account.store.drop_cursor(&self.address(), &member)?;
         }
-        Ok(Some(failure))
+        Ok(Some((member, failure)))
     }
 }
 

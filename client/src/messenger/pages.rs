@@ -15,9 +15,10 @@ use futures::stream::FuturesUnordered;
 use sotto_behaviours::tunnel::client::{self as tunnel, Tunnel};
 use sotto_proto::id::NodeId;
 use sotto_proto::request::{Cursor, Records, Retrieve, SwarmRequest};
+use sotto_proto::time::UnixMillis;
 use tokio::time::{Instant, timeout_at};
 
-use super::receiving::{MemberFailure, records_of};
+use super::asking::{MemberFailure, records_of};
 use super::{Error, Messenger};
 use crate::store::InboxMessage;
 
@@ -67,18 +68,22 @@ pub(super) enum Outcome {
 pub(super) struct Read {
     /// Each, in no order.
     pub(super) members: Vec<(NodeId, Outcome)>,
-    /// Several are late, and no page came: it is the path that fell silent, not they.
+    /// Somebody is late, and no page behind the first ones came: nothing says that the path still serves.
+    pub(super) is_quiet: bool,
+    /// Several are late, and no page came: it may be the path that fell silent, not they.
     pub(super) silent: bool,
 }
 
 impl Messenger {
-    /// Takes in the first pages, and those behind them as they come. `messages` are the new ones of all of them.
+    /// Takes in the first pages, and those behind them as they come. `messages` are the new ones of all of them; what is
+    /// over is told by `now`.
     ///
     /// # Errors
     /// [`Error`] of the store.
     pub(super) async fn take_pages(
         &mut self,
         first: impl IntoIterator<Item = (Reading, Records)>,
+        now: UnixMillis,
         messages: &mut Vec<InboxMessage>,
     ) -> Result<Read, Error> {
         let until = Instant::now() + self.patience * PATIENCE_TIMES;
@@ -90,7 +95,7 @@ impl Messenger {
                 let (node, more, syncing) = (reading.node, records.more, records.syncing);
                 reading.cursor = Cursor { epoch: records.epoch, seq: records.next_seq };
                 reading.pages += 1;
-                messages.extend(self.take_in(node, records)?);
+                messages.extend(self.take_in(node, records, now)?);
                 if !more {
                     members.push((node, Outcome::Everything { syncing }));
                     continue;
@@ -112,6 +117,6 @@ impl Messenger {
         }
         members.extend(asked.into_iter().map(|node| (node, Outcome::Late)));
         let late = members.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Late)).count();
-        Ok(Read { members, silent: !came && late > 1 })
+        Ok(Read { members, is_quiet: !came && late > 0, silent: !came && late > 1 })
     }
 }

@@ -3,26 +3,22 @@
 //! What a member tells goes into the store together with the cursor behind it, in one transaction: whatever happens in
 //! between, nothing is missed and nothing is taken in twice. Showing it is another matter: `unshown` says what was not.
 
-use sotto_behaviours::onion::HopInfo;
-use sotto_behaviours::onion::client::Path;
-use sotto_behaviours::tunnel::client::{self as tunnel, Tunnel};
-use sotto_proto::account::Account;
+use std::collections::BTreeSet;
+
 use sotto_proto::address::Address;
 use sotto_proto::envelope::Record;
-use sotto_proto::id::{ChainId, Height, NodeId};
-use sotto_proto::limits::{MEMBER_TIMESTAMP_FUTURE_SECONDS, REQUEST_TIME_SECONDS, RETRIEVE_BYTES, TTL_SECONDS};
-use sotto_proto::request::{
-    self, Cursor, Purpose as Signed, Read, Records, Retrieve, SignedRead, SwarmRequest, SwarmResponse,
-};
-use sotto_proto::time::{Monotonic, UnixMillis, UnixSeconds};
+use sotto_proto::id::{Height, NodeId};
+use sotto_proto::limits::{MEMBER_TIMESTAMP_FUTURE_SECONDS, TTL_SECONDS};
+use sotto_proto::request::{Cursor, Records};
+use sotto_proto::time::{UnixMillis, UnixSeconds};
 use tokio::time::Instant;
 
+use super::asking::{Asking, Reader, believe, open};
 use super::kill_point::KillPoint;
 use super::pages::{Outcome, Reading};
 use super::refresh::Newer;
 use super::{Error, Messenger};
 use crate::crypto::{self, Opened};
-use crate::network::clock::SharedClock;
 use crate::network::hedge::{self, Plan};
 use crate::network::paths::{Purpose, hop};
 use crate::network::polls::{PER_POLL, Polls};
@@ -42,9 +38,11 @@ pub struct Received {
     /// Whether there is nothing more to be had: enough members answered, one of them has everything, and whoever has
     /// more than it told in time was made up for by another.
     pub caught_up: bool,
+    /// Whether all members that told everything they have are still taking over records from others.
+    pub syncing: bool,
     /// Members that told everything they have.
     pub answered: usize,
-    /// Members that were asked.
+    /// Members that were asked, each counted once.
     pub asked: usize,
 }
 
@@ -57,58 +55,6 @@ struct Polled {
     moved: Option<Height>,
     /// Why the last one that told nothing did not.
     last: Option<String>,
-}
-
-/// Why a member told nothing.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum MemberFailure {
-    #[error(transparent)]
-    Tunnel(#[from] tunnel::Error),
-    #[error(transparent)]
-    Refused(#[from] request::Error),
-    #[error("an answer that does not fit the question")]
-    Nonsense,
-}
-
-impl MemberFailure {
-    /// The final height at which the member sees another swarm keep the mail, if it says so.
-    pub(super) const fn elsewhere(&self) -> Option<Height> {
-        match self {
-            Self::Refused(request::Error::WrongSwarm { height, .. }) => Some(*height),
-            Self::Refused(_) | Self::Tunnel(_) | Self::Nonsense => None,
-        }
-    }
-}
-
-/// What questions to members are made from.
-#[derive(Clone)]
-pub(super) struct Asking {
-    chain: ChainId,
-    address: Address,
-    clock: SharedClock,
-}
-
-impl Asking {
-    pub(super) fn sign<P: Signed>(&self, account: &Account, node: NodeId, cursor: Option<Cursor>) -> SignedRead<P> {
-        let (time, cursor) = (self.clock.now().seconds(), cursor.unwrap_or_default());
-        let read = Read { node, address: self.address, time, cursor, max_bytes: RETRIEVE_BYTES };
-        SignedRead::sign(read, account.signing_key(), &self.chain)
-    }
-
-    /// A member that refuses our time says its own, which counts as that of any node: once three have said theirs, all
-    /// later questions are signed with what the most of them say.
-    pub(super) fn hear(&self, node: NodeId, failure: &MemberFailure, asked: Monotonic) {
-        if let MemberFailure::Refused(request::Error::ClockSkew { now }) = failure {
-            // It says whole seconds.
-            self.clock.heard(node, UnixMillis(now.0.saturating_mul(1000).saturating_add(500)), asked);
-        }
-    }
-
-    /// Whether a member refused a time that has been mended since.
-    fn is_mended(&self, failure: &MemberFailure) -> bool {
-        let MemberFailure::Refused(request::Error::ClockSkew { now }) = failure else { return false };
-        self.clock.now().seconds().0.abs_diff(now.0) <= REQUEST_TIME_SECONDS
-    }
 }
 
 impl Messenger {
@@ -159,18 +105,22 @@ impl Messenger {
         let avoid = self.avoid([])?;
         let mut path = self.path_without(Purpose::Receive, &avoid).await?;
         let mut polls = self.polls()?;
-        let now = self.clock.now().seconds();
+        // Whatever members say of the time later, what they tell in this poll is not judged by it.
+        let now = self.clock.now();
         let members = self.own_members()?.to_vec();
-        let poll = polls.next(&members, now, &mut self.rng);
-        let mut received = Received { messages: Vec::new(), caught_up: false, answered: 0, asked: 0 };
+        let slow = self.paths.shunned(self.directory.nodes());
+        let poll = polls.next(&members, now.seconds(), &mut self.rng).slow_last(&slow);
+        let mut received = Received { messages: Vec::new(), caught_up: false, syncing: false, answered: 0, asked: 0 };
         let (mut heard, mut complete, mut last, mut moved) = (0, false, None, None);
         // Members that were not read to the end, and whether others may still be asked in their place.
         let (mut unread, mut again) = (0, true);
-        // Whether anything came back through the path, and whether those who refuse our time may still be asked again.
-        let (mut proven, mut anew) = (false, true);
+        // Those who refuse our time, and whether they may still be asked again.
+        let (mut refusals, mut anew) = (Vec::new(), true);
+        // Whether anything came back through the path; whether it fell silent since, and under whom.
+        let (mut proven, mut fell_silent, mut under) = (false, false, Vec::new());
         let (all, mut due) = (poll.members.len(), poll.members.len());
-        let spare = self.slow_last(poll.spare);
-        let mut readers = self.readers(poll.members.into_iter().chain(spare))?;
+        let mut readers = self.readers(poll.members.into_iter().chain(poll.spare))?;
+        let mut asked = BTreeSet::new();
         let mut deadline = Instant::now() + self.patience;
         while due > 0 || received.answered < PER_POLL {
             let plan = Plan {
@@ -188,42 +138,51 @@ impl Messenger {
             if proven {
                 ways.heard(&path);
             }
-            let told = hedge::ask(plan, |place| open(&ways, place >= due, &readers, place, &asking, account)).await;
-            let (better, blames) = (ways.better(), ways.blames(told.late.len()));
-            proven = better.is_some() || ways.is_heard();
+            let reader = |place: usize| readers.get(place).copied();
+            let told = hedge::ask(plan, |place| open(&ways, place >= due, reader(place), &asking, account)).await;
+            let (better, is_heard, blames) = (ways.better(), ways.is_heard(), ways.blames(told.late.len()));
+            proven = better.is_some() || is_heard;
             drop(ways);
             if told.asked == 0 {
                 break;
             }
-            received.asked += told.asked;
+            asked.extend(readers.iter().take(told.asked).map(|(to, _)| to.node));
             heard += told.answers.len();
             due = due.saturating_sub(told.asked);
+            if is_heard {
+                // It was not the path.
+                fell_silent = false;
+                under.drain(..).for_each(|node| self.paths.slow(node));
+            }
             for node in told.late.iter().filter_map(|place| readers.get(*place)).map(|(to, _)| to.node) {
                 tracing::debug!(node = node.short(), "a member is slow");
                 last = Some("no answer in time".to_owned());
-                if blames {
+                if blames && !fell_silent {
                     self.paths.slow(node);
                 }
             }
             if let Some(better) = better {
                 self.paths.silent(&path, &better);
                 path = better;
+                fell_silent = false;
+                under.clear();
             }
-            let mended = told.failures.iter().filter(|(_, failure)| asking.is_mended(failure));
-            let refused: Vec<_> = mended.filter_map(|(place, _)| readers.get(*place).copied()).collect();
-            moved = told.failures.iter().filter_map(|(_, failure)| failure.elsewhere()).max().max(moved);
-            last = told.failures.last().map(|(_, failure)| failure.to_string()).or(last);
+            for (_, (failure, refusal)) in told.failures {
+                moved = failure.elsewhere().max(moved);
+                last = Some(failure.to_string());
+                refusals.extend(refusal);
+            }
             let first = told.answers.into_iter().filter_map(|(place, (tunnel, records))| {
                 Some((Reading::new(readers.get(place)?.0.node, tunnel), records))
             });
-            let read = self.take_pages(first, &mut received.messages).await?;
-            proven &= !read.silent;
+            let read = self.take_pages(first, now, &mut received.messages).await?;
+            proven &= !read.is_quiet;
             for (node, outcome) in read.members {
                 match outcome {
                     Outcome::Everything { syncing } => {
                         received.answered += 1;
                         complete |= !syncing;
-                        polls.answered(node, now);
+                        polls.answered(node, now.seconds());
                     }
                     Outcome::Failed(failure) => {
                         unread += 1;
@@ -234,40 +193,50 @@ impl Messenger {
                         unread += 1;
                         tracing::debug!(node = node.short(), "a member is slow with its pages");
                         last = Some("not everything in time".to_owned());
-                        if !read.silent {
+                        if read.silent {
+                            under.push(node);
+                        } else {
                             self.paths.slow(node);
                         }
                     }
                 }
             }
             readers.drain(..told.asked);
-            // Whoever refused our time before others had mended it is asked once more.
-            if !refused.is_empty() && std::mem::take(&mut anew) {
-                received.asked -= refused.len();
-                readers.extend(refused);
-                if poll.wants_all {
+            if read.silent {
+                // Another member is asked through it before it is condemned.
+                fell_silent = true;
+                due = due.max(1).min(readers.len());
+            }
+            if refusals.len() > heard {
+                if !readers.is_empty() {
+                    // A few that lie must not set the clock: all others are asked before those who refuse are believed.
                     due = readers.len();
+                } else if std::mem::take(&mut anew) {
+                    readers = believe(std::mem::take(&mut refusals), &self.clock);
+                    due = if poll.wants_all { readers.len() } else { 0 };
                 }
             }
             // Their pages may have taken all the time there was: once, others get as much.
-            if unread > 0 && received.answered < PER_POLL && std::mem::take(&mut again) {
+            if unread > 0 && (due > 0 || received.answered < PER_POLL) && std::mem::take(&mut again) {
                 deadline = deadline.max(Instant::now() + self.patience);
             }
         }
         self.account.store.set_setting(POLLS, &polls.encode())?;
         self.keep_scores()?;
-        if heard == 0 && moved.is_none() {
+        if fell_silent || (heard == 0 && moved.is_none()) {
             // It may be the path that is silent.
             self.paths.give_up(&path);
         }
         let enough = if poll.wants_all { all } else { 1 };
         let made_up_for = unread == 0 || received.answered >= PER_POLL;
         received.caught_up = complete && made_up_for && received.answered >= enough;
+        received.syncing = received.answered > 0 && !complete;
+        received.asked = asked.len();
         Ok(Polled { received, told: heard, moved, last })
     }
 
     /// How nodes are asked, and how far each was read.
-    fn readers(&self, nodes: impl IntoIterator<Item = NodeId>) -> Result<Vec<(HopInfo, Option<Cursor>)>, Error> {
+    fn readers(&self, nodes: impl IntoIterator<Item = NodeId>) -> Result<Vec<Reader>, Error> {
         let hops = nodes.into_iter().filter_map(|node| hop(self.directory.nodes(), &node));
         hops.map(|to| Ok((to, self.account.store.cursor(&self.address(), &to.node)?))).collect()
     }
@@ -280,9 +249,14 @@ impl Messenger {
     }
 
     /// Opens what a member told and takes it into the store, with the cursor behind it.
-    pub(super) fn take_in(&mut self, node: NodeId, records: Records) -> Result<Vec<InboxMessage>, Error> {
+    /// What is over by the time of `now` is dropped.
+    pub(super) fn take_in(
+        &mut self,
+        node: NodeId,
+        records: Records,
+        now: UnixMillis,
+    ) -> Result<Vec<InboxMessage>, Error> {
         let address = self.address();
-        let now = self.clock.now();
         let cursor = Cursor { epoch: records.epoch, seq: records.next_seq };
         let mut arrivals = Vec::new();
         for stored in &records.records {
@@ -337,45 +311,6 @@ fn is_over(expiry: UnixSeconds, now: UnixMillis) -> bool {
 fn believable(expiry: UnixSeconds, now: UnixMillis) -> UnixSeconds {
     let latest = now.seconds().0 + MEMBER_TIMESTAMP_FUTURE_SECONDS + u64::from(*TTL_SECONDS.end());
     expiry.min(UnixSeconds(latest))
-}
-
-/// Opens a tunnel with the first question in it; asks again without a cursor if the member does not know it, and if it
-/// refuses our time, with the network's, should it be known by that. It is not asked with its own: what it then tells
-/// would be judged by a clock that is wrong.
-async fn open(
-    ways: &Ways<impl Future<Output = Option<Path>>>,
-    late: bool,
-    readers: &[(HopInfo, Option<Cursor>)],
-    place: usize,
-    asking: &Asking,
-    account: &Account,
-) -> Result<(Tunnel, Records), MemberFailure> {
-    let (to, mut cursor) = *readers.get(place).ok_or(MemberFailure::Nonsense)?;
-    let question = |cursor| SwarmRequest::Retrieve(asking.sign::<Retrieve>(account, to.node, cursor));
-    let mut asked = asking.clock.own().monotonic;
-    let (mut tunnel, answer) = ways.connect(to, late, question(cursor)).await?;
-    let mut told = records_of(answer.ok_or(MemberFailure::Nonsense)?);
-    // Each of the two may be wrong once.
-    for _ in 0..2 {
-        let Err(failure) = &told else { break };
-        asking.hear(to.node, failure, asked);
-        match failure {
-            MemberFailure::Refused(request::Error::CursorUnknown) if cursor.is_some() => cursor = None,
-            failure if asking.is_mended(failure) => {}
-            _ => break,
-        }
-        asked = asking.clock.own().monotonic;
-        told = records_of(tunnel.request(question(cursor)).await?);
-    }
-    Ok((tunnel, told?))
-}
-
-pub(super) fn records_of(answer: SwarmResponse) -> Result<Records, MemberFailure> {
-    match answer {
-        SwarmResponse::Records(records) => Ok(records),
-        SwarmResponse::Error(error) => Err(error.into()),
-        _ => Err(MemberFailure::Nonsense),
-    }
 }
 
 #[cfg(test)]

@@ -11,16 +11,15 @@ use rand_core::Rng as _;
 use sotto_behaviours::onion::HopInfo;
 use sotto_behaviours::onion::client::Path;
 use sotto_behaviours::tunnel::client::Tunnel;
-use sotto_proto::address::Address;
 use sotto_proto::content::MessageId;
 use sotto_proto::envelope::{Envelope, Record};
-use sotto_proto::id::{ChainId, NodeId, RecordId, SwarmId};
+use sotto_proto::id::{NodeId, RecordId, SwarmId};
 use sotto_proto::limits::TIMESTAMP_PAST_SECONDS;
 use sotto_proto::pow::{Difficulty, Nonce, Work};
 use sotto_proto::request::{SwarmRequest, SwarmResponse};
-use sotto_proto::sign::Ed25519;
 use sotto_proto::time::UnixMillis;
 
+use super::expected::Expected;
 use super::kill_point::KillPoint;
 use super::refresh::Newer;
 use super::terms::{NoTerms, Terms};
@@ -28,6 +27,7 @@ use super::work::prove;
 use super::{Error, Messenger};
 use crate::crypto::{self, SealContext};
 use crate::network::choice::Avoid;
+use crate::network::lookups::LookupError;
 use crate::network::paths::{Purpose, hop};
 use crate::network::shuffle;
 use crate::network::storing::{self, MemberError, STORED, Stored, WANTED};
@@ -36,7 +36,8 @@ use crate::store::{OutboxMessage, OutboxState, StoredReceipt};
 
 /// Rounds of sealing and storing: more work once or twice, a newer list once, another path once.
 const ROUNDS: usize = 6;
-/// Rounds in which members may tell heights that are not borne out: each asks others first, nine of ten by then.
+/// Rounds in a row in which members may tell heights that are not borne out: each asks others first, nine of ten by
+/// then.
 pub(super) const UNBELIEVED_ROUNDS: usize = 3;
 /// How long three members may take.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
@@ -177,19 +178,31 @@ impl Messenger {
                         None => self.terms(&mut path, &avoid, &members, &mut open).await,
                     };
                     let terms = match terms {
-                        Ok(terms) => terms,
+                        Ok(terms) => {
+                            unbelieved = 0;
+                            terms
+                        }
                         Err(NoTerms::Silent(error)) => {
                             // Nobody answers through it: whoever tries again takes another path.
                             self.paths.give_up(&path);
                             return Err(error);
                         }
-                        Err(NoTerms::Unbelieved(error)) => {
+                        Err(NoTerms::Unbelieved(error @ LookupError::Alone)) => {
                             unbelieved += 1;
                             if unbelieved == UNBELIEVED_ROUNDS {
                                 return Err(Error::Unbelieved(error));
                             }
                             tracing::debug!(%error, "others are asked for the height");
                             last = Some(Error::Unbelieved(error));
+                            continue;
+                        }
+                        Err(NoTerms::Unbelieved(error)) => {
+                            tracing::debug!(%error, "others are asked for the block that work is anchored at");
+                            if matches!(error, LookupError::Tunnel(_)) {
+                                // It may be the path that fell silent.
+                                self.paths.give_up(&path);
+                            }
+                            last = Some(Error::Lookup(error));
                             continue;
                         }
                     };
@@ -226,10 +239,20 @@ impl Messenger {
                             difficulty = difficulty.max(u64::from(*wanted))
                         }
                         storing::StoreError::Swarm { swarm, height } => {
-                            // Without that list the same members would be asked again, and say the same.
-                            if let Newer::Failed(reason) = self.refresh_for(*height).await? {
-                                let (swarm, height, reason) = (*swarm, *height, Box::new(reason));
-                                return Err(Error::Moved { swarm, height, reason });
+                            let mut newer = self.refresh_for(*height).await?;
+                            if matches!(newer, Newer::Failed(_)) {
+                                // Its path may have been silent: the next one is another.
+                                newer = self.refresh_for(*height).await?;
+                            }
+                            match newer {
+                                Newer::Adopted => {}
+                                // One member may have made it up, and the others are silent behind the path.
+                                Newer::Nowhere => self.paths.give_up(&path),
+                                // Without that list the same members would be asked again, and say the same.
+                                Newer::Failed(reason) => {
+                                    let (swarm, height, reason) = (*swarm, *height, Box::new(reason));
+                                    return Err(Error::Moved { swarm, height, reason });
+                                }
                             }
                         }
                         storing::StoreError::Time | storing::StoreError::Nobody => {}
@@ -345,34 +368,6 @@ impl Messenger {
             return Ok(Ok(Stored { receipts, failed: Vec::new() }));
         }
         Ok(result)
-    }
-}
-
-/// What a receipt must be about.
-struct Expected {
-    chain: ChainId,
-    address: Address,
-    id: RecordId,
-    expiry: sotto_proto::time::UnixSeconds,
-}
-
-impl Expected {
-    fn receipt(&self, node: NodeId, answer: SwarmResponse) -> Result<StoredReceipt, MemberError> {
-        match answer {
-            SwarmResponse::Stored { receipt, signature } => {
-                let fits = receipt.node == node
-                    && receipt.address == self.address
-                    && receipt.id == self.id
-                    && receipt.expiry == self.expiry;
-                if fits && receipt.verify(&self.chain, &signature, &Ed25519) {
-                    Ok(StoredReceipt { receipt, signature })
-                } else {
-                    Err(MemberError::Nonsense("the receipt does not hold"))
-                }
-            }
-            SwarmResponse::Error(error) => Err(MemberError::Refused(error)),
-            _ => Err(MemberError::Nonsense("not an answer to a store")),
-        }
     }
 }
 

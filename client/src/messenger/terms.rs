@@ -49,7 +49,8 @@ pub(super) struct Terms {
 pub(super) enum NoTerms {
     /// Nobody answers.
     Silent(Error),
-    /// What members say is not borne out, or they do not have the block that follows from it. Others may say better.
+    /// What members say is not borne out ([`LookupError::Alone`]), or they do not tell the block that follows from it.
+    /// Others may say better.
     Unbelieved(LookupError),
 }
 
@@ -196,6 +197,8 @@ impl Messenger {
                 Ok(_) => tracing::debug!(node = node.short(), "a forged header"),
                 Err(error) => last = error,
             }
+            // The next ones to be asked are others.
+            self.paths.slow(node);
         }
         Err(last)
     }

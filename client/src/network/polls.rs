@@ -4,7 +4,7 @@
 //! for half an hour are asked as well: two of ten that hold a message back together hide it no longer than that. After
 //! half a day without a poll everybody is asked before the client calls itself caught up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand_core::Rng;
 use sotto_proto::codec::{DecodeError, Reader};
@@ -36,6 +36,24 @@ pub struct Poll {
     pub spare: Vec<NodeId>,
     /// Whether all of them must answer before the client is caught up; else one is enough.
     pub wants_all: bool,
+}
+
+impl Poll {
+    /// The same, with those that were `slow` lately asked in place of others only, unless all must answer: one that
+    /// never tells everything is due in every poll, and each would wait for it.
+    #[must_use]
+    pub fn slow_last(self, slow: &BTreeSet<NodeId>) -> Self {
+        if self.wants_all {
+            return self;
+        }
+        let is_slow = |node: &NodeId| slow.contains(node);
+        let (slow_due, mut members): (Vec<_>, Vec<_>) = self.members.into_iter().partition(is_slow);
+        let (slow_spare, mut spare): (Vec<_>, Vec<_>) = self.spare.into_iter().partition(is_slow);
+        spare.extend(slow_due.into_iter().chain(slow_spare));
+        let missing = PER_POLL.saturating_sub(members.len()).min(spare.len());
+        members.extend(spare.drain(..missing));
+        Self { members, spare, wants_all: false }
+    }
 }
 
 impl Polls {
@@ -85,8 +103,6 @@ impl Polls {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng as _;
 
@@ -156,5 +172,20 @@ mod tests {
         assert!(polls.0.contains_key(&node(199)));
         assert_eq!(Polls::decode(&polls.encode()), Ok(polls.clone()));
         assert!(Polls::decode(&polls.encode()[1..]).is_err());
+    }
+
+    #[test]
+    fn members_that_are_slow_are_asked_in_place_of_others_only_unless_all_must_answer() {
+        let nodes = |of: &[u8]| of.iter().map(|n| node(*n)).collect::<Vec<_>>();
+        let poll = |members, spare, wants_all| Poll { members: nodes(members), spare: nodes(spare), wants_all };
+        let slow = |of: &[u8]| nodes(of).into_iter().collect::<BTreeSet<_>>();
+        let drawn = || poll(&[1, 2], &[3, 4, 5], false);
+        assert_eq!(drawn().slow_last(&slow(&[])), drawn());
+        assert_eq!(drawn().slow_last(&slow(&[1, 3])), poll(&[2, 4], &[5, 1, 3], false));
+        let due = poll(&[1, 2, 3], &[4, 5], false);
+        assert_eq!(due.slow_last(&slow(&[1])), poll(&[2, 3], &[4, 5, 1], false), "there are enough others");
+        assert_eq!(drawn().slow_last(&slow(&[1, 2, 3, 4, 5])), poll(&[1, 2], &[3, 4, 5], false), "nobody else is left");
+        let everybody = || poll(&[1, 2, 3, 4, 5], &[], true);
+        assert_eq!(everybody().slow_last(&slow(&[1])), everybody());
     }
 }

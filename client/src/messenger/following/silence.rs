@@ -19,8 +19,8 @@ pub(super) struct Silence {
 impl Silence {
     /// A member did not answer in time; `expected`: it was slow or silent before, on whatever path.
     pub(super) fn add(&mut self, member: NodeId, expected: bool) {
-        self.members.insert(member);
-        self.surprises += usize::from(!expected);
+        let is_new = self.members.insert(member);
+        self.surprises += usize::from(is_new && !expected);
     }
 
     /// Those who are silent so far.
@@ -61,6 +61,17 @@ mod tests {
         assert_eq!(silence.end(), [].into(), "once");
         silence.add(node(2), false);
         assert!(!silence.is_of_path(), "not in a row");
+    }
+
+    #[test]
+    fn one_member_that_is_silent_again_and_again_says_nothing_about_the_path() {
+        let mut silence = Silence::default();
+        for _ in 0..3 {
+            silence.add(node(1), false);
+        }
+        assert!(!silence.is_of_path());
+        silence.add(node(2), false);
+        assert!(silence.is_of_path());
     }
 
     #[test]

@@ -96,6 +96,8 @@ pub(super) struct Mailbox {
     pub(super) subscribed: Mutex<Vec<u8>>,
     /// Members that refuse subscriptions, and how often they did.
     pub(super) refusing: Mutex<BTreeMap<u8, usize>>,
+    /// Members whose clocks are wrong, or who say so, and by how many seconds they are ahead.
+    pub(super) clocks: Mutex<BTreeMap<u8, u64>>,
     /// How many of [`FORMER`] still keep the mail.
     pub(super) keeping: AtomicUsize,
 }
@@ -202,6 +204,7 @@ impl World {
             subscriptions: AtomicUsize::new(0),
             subscribed: Mutex::default(),
             refusing: Mutex::default(),
+            clocks: Mutex::default(),
             keeping: AtomicUsize::new(0),
         };
         let all = HOPS.iter().chain(&MEMBERS);

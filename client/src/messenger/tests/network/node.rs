@@ -64,6 +64,18 @@ impl Node {
         refusing.get_mut(&self.seed).map(|refusals| *refusals += 1).is_some()
     }
 
+    /// What is said to questions whose time is too far from the node's.
+    fn skew_of(&self, request: &SwarmRequest) -> Option<Error> {
+        let time = match request {
+            SwarmRequest::Retrieve(read) => read.read().time,
+            SwarmRequest::Subscribe(read) => read.read().time,
+            _ => return None,
+        };
+        let ahead = self.mailbox.clocks.lock().unwrap().get(&self.seed).copied().unwrap_or_default();
+        let now = UnixSeconds(WallClock::system().now().seconds().0 + ahead);
+        (time.0.abs_diff(now.0) > REQUEST_TIME_SECONDS).then_some(Error::ClockSkew { now })
+    }
+
     /// Whether others keep the mail by now.
     fn is_former(&self) -> bool {
         FORMER[self.mailbox.keeping.load(Ordering::Relaxed)..].contains(&self.seed)
@@ -93,7 +105,7 @@ impl Node {
     }
 
     fn answer(&mut self, network: &Network, tunnel: TunnelId, request: SwarmRequest) {
-        if let Some(skew) = skew_of(&request) {
+        if let Some(skew) = self.skew_of(&request) {
             network.tunnel_answer(tunnel, SwarmResponse::Error(skew), false);
             return;
         }
@@ -112,6 +124,7 @@ impl Node {
                 SwarmResponse::Error(WRONG_SWARM)
             }
             SwarmRequest::Retrieve(read) if self.dripping.load(Ordering::Relaxed) => {
+                self.mailbox.retrieves.fetch_add(1, Ordering::Relaxed);
                 let records = Records { more: true, ..self.mailbox.after(read.read().cursor.seq) };
                 SwarmResponse::Records(Records { next_seq: records.next_seq.max(1), ..records })
             }
@@ -157,15 +170,4 @@ impl Node {
         self.mailbox.put(bytes);
         SwarmResponse::Stored { receipt, signature: receipt.sign(&key(self.seed), &self.chain) }
     }
-}
-
-/// What is said to questions whose time is too far from the node's.
-fn skew_of(request: &SwarmRequest) -> Option<Error> {
-    let time = match request {
-        SwarmRequest::Retrieve(read) => read.read().time,
-        SwarmRequest::Subscribe(read) => read.read().time,
-        _ => return None,
-    };
-    let now = WallClock::system().now().seconds();
-    (time.0.abs_diff(now.0) > REQUEST_TIME_SECONDS).then_some(Error::ClockSkew { now })
 }
