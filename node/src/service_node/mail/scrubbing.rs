@@ -332,17 +332,17 @@ impl Mail {
         if !env.may_write {
             return; // they are looked at again
         }
-        let (mut batch, before) = (Batch::default(), out.len());
-        for (key, bytes) in keys.iter().zip(found) {
-            if self.index.at(key.arrival).is_some_and(|held| held.entry.key == *key) {
-                continue; // its deletion failed meanwhile
-            }
-            if let Some(bytes) = bytes {
-                self.take_stray(bytes, env, out);
-            }
-            batch.push(Write::DeleteRow { family: Family::Records, key: key.to_bytes().to_vec() });
-        }
+        let is_held = |key: &RecordKey| self.index.at(key.arrival).is_some_and(|held| held.entry.key == *key);
+        // Of those whose deletion failed meanwhile the index knows again.
+        let strays: Vec<_> = keys.iter().zip(found).filter(|(key, _)| !is_held(key)).collect();
+        let delete = |key: &RecordKey| Write::DeleteRow { family: Family::Records, key: key.to_bytes().to_vec() };
+        let batch = Batch { writes: strays.iter().map(|(key, _)| delete(key)).collect() };
+        let before = out.len();
+        // Before what is taken in: a new number may be an old one where nobody knows any more which were given out.
         self.settle_strays(next, batch, out);
+        for bytes in strays.into_iter().filter_map(|(_, bytes)| bytes) {
+            self.take_stray(bytes, env, out);
+        }
         // One write with the records that were taken in, also those that somebody is waiting for: either both rows change or
         // neither.
         for output in out.iter_mut().skip(before) {
