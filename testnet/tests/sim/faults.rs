@@ -88,6 +88,8 @@ const TWO_HEADS: u64 = 5;
 const DAMAGE: u64 = 6;
 /// From the last change of swarms to the end of faults: what is handed over has time until the calm, too.
 const SETTLED: Duration = Duration::from_secs(20);
+/// From damage to when a disk is looked at: two passes of reading back, each of half a minute, and a little.
+const READ_BACK: Duration = Duration::from_secs(62);
 /// From the last fault to the end of a simulation: half a minute to compare and repair, a little to audit.
 const CALM: Duration = Duration::from_secs(45);
 
@@ -206,10 +208,10 @@ impl Plan {
         }
         if seed % DAMAGE == 5 {
             // A message may be on few disks while the network is broken: each is damaged at one of them, and none is lost.
-            self.faults.retain(|(_, fault)| !matches!(fault, Fault::Wipe(_)));
-            // What is read back while a disk is damaged may be past the place: that is found by the next pass, and each
-            // takes half a minute.
-            let until = self.healed.0.saturating_sub(SETTLED * 2);
+            // What is read back while a disk is damaged may be past the place: that is found by the next pass, and each takes
+            // half a minute. Who is frozen reads nothing back, and would take longer.
+            self.faults.retain(|(_, fault)| !matches!(fault, Fault::Wipe(_) | Fault::Freeze(..)));
+            let until = self.last_polls.0.saturating_sub(READ_BACK);
             let mut at = Monotonic(dice.millis(5_000..10_000));
             while at.0 < until {
                 self.faults.push((at, Fault::Damage(dice.below(self.nodes as u64) as usize)));
