@@ -9,14 +9,14 @@ mod surveys;
 
 use std::sync::Arc;
 
-use sotto_behaviours::network::{RequestError, Response};
+use sotto_behaviours::network::{Request, RequestError, Response};
 use sotto_proto::chain::{NodeState, Payload, Transaction};
 use sotto_proto::id::{BlockHash, Height};
-use sotto_proto::request::{Error, Info, Line, ListRequest, ListResponse};
+use sotto_proto::request::{ChainRequest, Error, Info, Line, ListRequest, ListResponse};
 use sotto_proto::time::UnixMillis;
 
 use super::*;
-use crate::keys::{KeyDirectory, Slot};
+use crate::keys::{KeyDirectory, Seed, Slot};
 use crate::status::Phase;
 use crate::store::mail::look_up;
 use crate::store::memory::MemoryStore;
