@@ -178,7 +178,7 @@ impl Messenger {
                     if path.end().is_some() {
                         return Ok(Continue::Yes);
                     }
-                    if subscriptions.silence.is_of_path() {
+                    if subscriptions.silence.blames_path() {
                         tracing::debug!("the path of the subscriptions is silent");
                         self.paths.give_up(&path);
                         return Ok(Continue::Yes);

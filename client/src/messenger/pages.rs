@@ -69,9 +69,9 @@ pub(super) struct Read {
     /// Each, in no order.
     pub(super) members: Vec<(NodeId, Outcome)>,
     /// Somebody is late, and no page behind the first ones came: nothing says that the path still serves.
-    pub(super) is_quiet: bool,
+    pub(super) none_came: bool,
     /// Several are late, and no page came: it may be the path that fell silent, not they.
-    pub(super) silent: bool,
+    pub(super) suspects_path: bool,
 }
 
 impl Messenger {
@@ -117,6 +117,6 @@ impl Messenger {
         }
         members.extend(asked.into_iter().map(|node| (node, Outcome::Late)));
         let late = members.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Late)).count();
-        Ok(Read { members, is_quiet: !came && late > 0, silent: !came && late > 1 })
+        Ok(Read { members, none_came: !came && late > 0, suspects_path: !came && late > 1 })
     }
 }

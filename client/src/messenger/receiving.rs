@@ -176,7 +176,7 @@ impl Messenger {
                 Some((Reading::new(readers.get(place)?.0.node, tunnel), records))
             });
             let read = self.take_pages(first, now, &mut received.messages).await?;
-            proven &= !read.is_quiet;
+            proven &= !read.none_came;
             for (node, outcome) in read.members {
                 match outcome {
                     Outcome::Everything { syncing } => {
@@ -186,14 +186,16 @@ impl Messenger {
                     }
                     Outcome::Failed(failure) => {
                         unread += 1;
+                        polls.answered(node, now.seconds());
                         tracing::debug!(node = node.short(), %failure, "a member told only a part");
                         last = Some(failure.to_string());
                     }
                     Outcome::Late => {
                         unread += 1;
+                        polls.answered(node, now.seconds());
                         tracing::debug!(node = node.short(), "a member is slow with its pages");
                         last = Some("not everything in time".to_owned());
-                        if read.silent {
+                        if read.suspects_path {
                             under.push(node);
                         } else {
                             self.paths.slow(node);
@@ -202,7 +204,7 @@ impl Messenger {
                 }
             }
             readers.drain(..told.asked);
-            if read.silent {
+            if read.suspects_path {
                 // Another member is asked through it before it is condemned.
                 fell_silent = true;
                 due = due.max(1).min(readers.len());
@@ -223,7 +225,7 @@ impl Messenger {
         }
         self.account.store.set_setting(POLLS, &polls.encode())?;
         self.keep_scores()?;
-        if fell_silent || (heard == 0 && moved.is_none()) {
+        if fell_silent || (heard == 0 && !proven) {
             // It may be the path that is silent.
             self.paths.give_up(&path);
         }

@@ -238,19 +238,19 @@ impl Messenger {
                         storing::StoreError::Work { difficulty: wanted } => {
                             difficulty = difficulty.max(u64::from(*wanted))
                         }
-                        storing::StoreError::Swarm { swarm, height } => {
+                        storing::StoreError::Swarm { swarm: said, height } => {
                             let mut newer = self.refresh_for(*height).await?;
                             if matches!(newer, Newer::Failed(_)) {
                                 // Its path may have been silent: the next one is another.
                                 newer = self.refresh_for(*height).await?;
                             }
                             match newer {
-                                Newer::Adopted => {}
+                                Newer::Adopted if self.directory.owner(&message.recipient) != Some(swarm) => {}
                                 // One member may have made it up, and the others are silent behind the path.
-                                Newer::Nowhere => self.paths.give_up(&path),
+                                Newer::Adopted | Newer::Nowhere => self.paths.give_up(&path),
                                 // Without that list the same members would be asked again, and say the same.
                                 Newer::Failed(reason) => {
-                                    let (swarm, height, reason) = (*swarm, *height, Box::new(reason));
+                                    let (swarm, height, reason) = (*said, *height, Box::new(reason));
                                     return Err(Error::Moved { swarm, height, reason });
                                 }
                             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use sotto_behaviours::onion::client::Path;
-use sotto_behaviours::tunnel::client::Tunnel;
+use sotto_behaviours::tunnel::client::{self as tunnel, Tunnel};
 use sotto_proto::id::{BlockHash, Height, NodeId};
 use sotto_proto::pow;
 use sotto_proto::sign::Ed25519;
@@ -195,6 +195,11 @@ impl Messenger {
                     return Ok(header.hash(&self.chain));
                 }
                 Ok(_) => tracing::debug!(node = node.short(), "a forged header"),
+                // It may be the path that is silent.
+                Err(error @ LookupError::Tunnel(tunnel::Error::TimedOut)) => {
+                    last = error;
+                    continue;
+                }
                 Err(error) => last = error,
             }
             // The next ones to be asked are others.

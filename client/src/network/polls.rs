@@ -30,8 +30,10 @@ pub struct Polls(BTreeMap<NodeId, UnixSeconds>);
 /// Whom to ask now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Poll {
-    /// In random order.
+    /// Those whose turn it is, and behind them others, both in random order.
     pub members: Vec<NodeId>,
+    /// How many of them have their turn.
+    due: usize,
     /// Whom to ask instead of those that do not answer, in random order.
     pub spare: Vec<NodeId>,
     /// Whether all of them must answer before the client is caught up; else one is enough.
@@ -39,20 +41,16 @@ pub struct Poll {
 }
 
 impl Poll {
-    /// The same, with those that were `slow` lately asked in place of others only, unless all must answer: one that
-    /// never tells everything is due in every poll, and each would wait for it.
+    /// The same, with those that were `slow` lately behind the others, unless it is their turn: whoever can make honest
+    /// members slow must not choose who is never asked.
     #[must_use]
-    pub fn slow_last(self, slow: &BTreeSet<NodeId>) -> Self {
-        if self.wants_all {
-            return self;
-        }
-        let is_slow = |node: &NodeId| slow.contains(node);
-        let (slow_due, mut members): (Vec<_>, Vec<_>) = self.members.into_iter().partition(is_slow);
-        let (slow_spare, mut spare): (Vec<_>, Vec<_>) = self.spare.into_iter().partition(is_slow);
-        spare.extend(slow_due.into_iter().chain(slow_spare));
-        let missing = PER_POLL.saturating_sub(members.len()).min(spare.len());
-        members.extend(spare.drain(..missing));
-        Self { members, spare, wants_all: false }
+    pub fn slow_last(mut self, slow: &BTreeSet<NodeId>) -> Self {
+        let wanted = self.members.len();
+        let mut others = self.members.split_off(self.due);
+        others.append(&mut self.spare);
+        others.sort_by_key(|node| slow.contains(node));
+        self.members.extend(others.drain(..wanted.saturating_sub(self.due)));
+        Self { spare: others, ..self }
     }
 }
 
@@ -66,12 +64,12 @@ impl Polls {
         draw::shuffle(rng, &mut order);
         let is_due = |node: &NodeId| wants_all || age(node).is_none_or(|age| age >= EVERYBODY);
         let (mut due, mut others): (Vec<_>, Vec<_>) = order.into_iter().partition(is_due);
-        let missing = PER_POLL.saturating_sub(due.len()).min(others.len());
+        let (turns, missing) = (due.len(), PER_POLL.saturating_sub(due.len()).min(others.len()));
         due.extend(others.drain(..missing));
-        Poll { members: due, spare: others, wants_all }
+        Poll { members: due, due: turns, spare: others, wants_all }
     }
 
-    /// A member has told everything it has.
+    /// A member has told something. What it keeps back beyond that it is asked for when it has its turn again.
     pub fn answered(&mut self, node: NodeId, now: UnixSeconds) {
         self.0.insert(node, now);
         while self.0.len() > REMEMBERED {
@@ -175,17 +173,16 @@ mod tests {
     }
 
     #[test]
-    fn members_that_are_slow_are_asked_in_place_of_others_only_unless_all_must_answer() {
+    fn members_that_are_slow_are_asked_behind_others_unless_it_is_their_turn() {
         let nodes = |of: &[u8]| of.iter().map(|n| node(*n)).collect::<Vec<_>>();
-        let poll = |members, spare, wants_all| Poll { members: nodes(members), spare: nodes(spare), wants_all };
+        let poll = |members, due, spare| Poll { members: nodes(members), due, spare: nodes(spare), wants_all: false };
         let slow = |of: &[u8]| nodes(of).into_iter().collect::<BTreeSet<_>>();
-        let drawn = || poll(&[1, 2], &[3, 4, 5], false);
+        let drawn = || poll(&[1, 2], 0, &[3, 4, 5]);
         assert_eq!(drawn().slow_last(&slow(&[])), drawn());
-        assert_eq!(drawn().slow_last(&slow(&[1, 3])), poll(&[2, 4], &[5, 1, 3], false));
-        let due = poll(&[1, 2, 3], &[4, 5], false);
-        assert_eq!(due.slow_last(&slow(&[1])), poll(&[2, 3], &[4, 5, 1], false), "there are enough others");
-        assert_eq!(drawn().slow_last(&slow(&[1, 2, 3, 4, 5])), poll(&[1, 2], &[3, 4, 5], false), "nobody else is left");
-        let everybody = || poll(&[1, 2, 3, 4, 5], &[], true);
-        assert_eq!(everybody().slow_last(&slow(&[1])), everybody());
+        assert_eq!(drawn().slow_last(&slow(&[1, 3])), poll(&[2, 4], 0, &[5, 1, 3]));
+        assert_eq!(drawn().slow_last(&slow(&[1, 2, 3, 4, 5])), drawn(), "nobody else is left");
+        assert_eq!(poll(&[1, 2], 1, &[3]).slow_last(&slow(&[1, 2])), poll(&[1, 3], 1, &[2]), "it is the turn of one");
+        let due = || poll(&[1, 2, 3], 3, &[4, 5]);
+        assert_eq!(due().slow_last(&slow(&[1])), due());
     }
 }

@@ -34,7 +34,7 @@ impl Silence {
     }
 
     /// Whether it is the path that is silent.
-    pub(super) const fn is_of_path(&self) -> bool {
+    pub(super) const fn blames_path(&self) -> bool {
         self.surprises >= SILENT_IN_A_ROW
     }
 }
@@ -48,9 +48,9 @@ mod tests {
     fn members_that_are_silent_in_a_row_are_not_to_blame_but_the_path() {
         let mut silence = Silence::default();
         silence.add(node(1), false);
-        assert!(!silence.is_of_path(), "one may be its own fault");
+        assert!(!silence.blames_path(), "one may be its own fault");
         silence.add(node(2), false);
-        assert!(silence.is_of_path());
+        assert!(silence.blames_path());
     }
 
     #[test]
@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(silence.end(), [node(1)].into());
         assert_eq!(silence.end(), [].into(), "once");
         silence.add(node(2), false);
-        assert!(!silence.is_of_path(), "not in a row");
+        assert!(!silence.blames_path(), "not in a row");
     }
 
     #[test]
@@ -69,9 +69,9 @@ mod tests {
         for _ in 0..3 {
             silence.add(node(1), false);
         }
-        assert!(!silence.is_of_path());
+        assert!(!silence.blames_path());
         silence.add(node(2), false);
-        assert!(silence.is_of_path());
+        assert!(silence.blames_path());
     }
 
     #[test]
@@ -81,7 +81,7 @@ mod tests {
             silence.add(node(n), true);
         }
         silence.add(node(10), false);
-        assert!(!silence.is_of_path(), "all but one are frozen, and their paths are not exchanged for ever");
+        assert!(!silence.blames_path(), "all but one are frozen, and their paths are not exchanged for ever");
         assert_eq!(silence.end().len(), 10);
     }
 }
