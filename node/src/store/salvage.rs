@@ -154,7 +154,7 @@ impl Copier<'_> {
         self.flush()
     }
 
-    /// The newest snapshot not above a height that can be read.
+    /// The newest snapshot not above a height that can be read; where several above it are damaged, one of those below.
     fn snapshot(&mut self, at_most: Height) -> Option<StoredSnapshot> {
         if let Some(found) = self.read(self.from.snapshot(at_most)) {
             return found;

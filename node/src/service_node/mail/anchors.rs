@@ -2,12 +2,12 @@
 //!
 //! They come with the final states as the chain grows, from the blocks on disk after a start, and are kept on disk
 //! themselves, because blocks are pruned long before records expire. On a chain that was followed from elsewhere some
-//! may never be known: no node can be asked, because all of them prune blocks at the same age. So whoever lacks a hash
+//! may never be known: no service node can be asked, because all of them prune blocks at the same age. So whoever lacks a hash
 //! waits until the blocks on disk were looked through, and then goes without:
 //!
 //! | a record whose anchor is lost | why that is sound |
 //! | --- | --- |
-//! | is taken from repair | its work was checked when it was stored; to refuse it would lose what was acknowledged |
+//! | is taken from repair and hand-over | its work was checked when it was stored; to refuse it would lose what was acknowledged |
 //! | is checked in all else: form, times, owner, the right to write | none of that needs the hash |
 //! | is not taken from gossip, and not passed on | new ones are anchored at the last blocks, which everybody knows |
 //!

@@ -39,6 +39,8 @@ pub(super) struct Page {
     pub(super) next: Arrival,
     /// Whether more are there right now.
     pub(super) more: bool,
+    /// It ends before a record that may be over and may not: whoever reads on does not have everything.
+    pub(super) doubtful: bool,
 }
 
 /// An item of a reconciliation set.
@@ -229,7 +231,7 @@ impl Index {
     /// one record, if there is one. Ends before the first record that is not yet on disk, or of which it is not sure that
     /// it is over: whoever went on behind it would never get it.
     pub(super) fn page(&self, address: &Address, after: Arrival, times: Times, max_bytes: usize) -> Page {
-        let mut page = Page { keys: Vec::new(), next: after, more: false };
+        let mut page = Page { next: after, ..Page::default() };
         let Some(mailbox) = self.mailboxes.get(address) else { return page };
         let mut bytes = Records::EMPTY_BYTES;
         let rest = mailbox.arrivals.range((Excluded(after), Unbounded));
@@ -246,6 +248,7 @@ impl Index {
                 }
                 page.keys.push(held.entry.key);
             } else if held.entry.expiry() > times.sure {
+                page.doubtful = true;
                 break;
             }
             page.next = held.entry.key.arrival;

@@ -167,7 +167,7 @@ impl Mail {
             records,
             next_seq: page.next.0,
             more: page.more,
-            syncing: self.syncing || !env.owns(&address),
+            syncing: self.syncing || page.doubtful || !env.owns(&address),
         }
     }
 

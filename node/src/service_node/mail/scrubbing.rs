@@ -31,8 +31,8 @@ use crate::store::mail::{Keys, Lookup, Place};
 use crate::store::records::{Arrival, DeleteName, RecordKey, Source};
 use crate::store::{Batch, Family, MetaKey, Write};
 
-/// How long a pass takes: what was damaged is found in twice this time at most, and is fetched from members in another
-/// third of a minute.
+/// How long a pass takes, unless there is more than fits it: what was damaged is found within two passes, and is fetched
+/// from members in another third of a minute.
 const PASS: Duration = Duration::from_secs(30);
 /// Between two batches at least. Twenty thousand records are gone through in [`PASS`], a hundred thousand in three
 /// minutes.
@@ -276,7 +276,11 @@ impl Mail {
         for key in found.keys {
             match RecordKey::from_bytes(&key) {
                 Some(place) if self.index.at(place.arrival).is_some_and(|held| held.entry.key == place) => {}
-                Some(place) => strays.push(place),
+                Some(place) => {
+                    // Nothing that is taken in later may take its place.
+                    self.next = self.next.max(place.arrival.next());
+                    strays.push(place);
+                }
                 None => batch.push(Write::DeleteRow { family: Family::Records, key }),
             }
         }

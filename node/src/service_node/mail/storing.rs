@@ -50,7 +50,7 @@ impl Storing {
 struct Message {
     bytes: Vec<u8>,
     /// Its work was checked against a block that was not final: members that have another one there would reject it and
-    /// ban whoever sends it. Once the block is final it is published, in this order.
+    /// ban whoever sends it. From when the block is final it has its turn in this order.
     unproven: Option<PublishOrder>,
 }
 
@@ -294,7 +294,12 @@ impl Mail {
                 continue;
             }
             match judge::from_member(record, &self.anchors, env) {
-                Ok((.., Proof::Final)) => out.push(Output::Publish(message.bytes)),
+                Ok((.., Proof::Final)) => match message.unproven.map(PublishOrder::delay) {
+                    None | Some(Duration::ZERO) => out.push(Output::Publish(message.bytes)),
+                    Some(delay) => {
+                        self.publishing.insert(now.plus(delay), arrival, Message { unproven: None, ..message });
+                    }
+                },
                 Ok((.., Proof::NotFinal)) => self.publishing.insert(now.plus(UNTIL_FINAL), arrival, message),
                 Err(doubt) if doubt.may_pass() => self.publishing.insert(now.plus(UNTIL_FINAL), arrival, message),
                 Ok((.., Proof::Lost)) | Err(_) => {
@@ -325,15 +330,14 @@ impl Publishing {
         self.messages.insert(arrival, (at, message));
     }
 
-    /// Another block is final: what waited for that is looked at now, and at each member when it has its turn.
+    /// The chain has another tip, and so perhaps another final block: what may wait for that is looked at.
     pub(super) fn hasten(&mut self, now: Monotonic) {
+        let soon = now.plus(RECEIPTS_FIRST);
         for (arrival, (at, message)) in &mut self.messages {
-            let Some(order) = message.unproven else { continue };
-            let turn = now.plus(RECEIPTS_FIRST).plus(order.delay());
-            if turn < *at {
+            if message.unproven.is_some() && soon < *at {
                 self.due.remove(&(*at, *arrival));
-                self.due.insert((turn, *arrival));
-                *at = turn;
+                self.due.insert((soon, *arrival));
+                *at = soon;
             }
         }
     }

@@ -62,8 +62,9 @@ fn a_page_ends_before_what_may_be_over_and_may_not() {
     assert_eq!(arrivals(&page(before, before)), [1, 2, 3]);
     let doubtful = page(after, before);
     assert_eq!((arrivals(&doubtful), doubtful.next), (vec![1], Arrival(1)), "its reader comes again");
+    assert!(doubtful.doubtful && !page(before, before).doubtful);
     let over = page(after, after);
-    assert_eq!((arrivals(&over), over.next), (vec![1, 3], Arrival(3)));
+    assert_eq!((arrivals(&over), over.next, over.doubtful), (vec![1, 3], Arrival(3), false));
 }
 
 #[test]

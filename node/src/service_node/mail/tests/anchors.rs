@@ -94,6 +94,22 @@ fn a_clients_record_is_published_when_its_anchor_is_final() {
 }
 
 #[test]
+fn the_second_and_third_publish_it_when_they_have_their_turn_from_then_on() {
+    for (order, seconds) in [(PublishOrder::Second, 1), (PublishOrder::Third, 2)] {
+        let mut bench = at_the_anchor(anchor_hash(LAST));
+        bench.store_as(1, &last(Draft::to(&owner())).record(1), order);
+        assert!(is_stored(&bench.answer()));
+        bench.pass(5_000);
+        bench.view = view_at(180);
+        bench.follow();
+        bench.pass(seconds * 1000 - 10);
+        assert!(bench.published().is_empty());
+        bench.pass(20);
+        assert_eq!(bench.published().len(), 1);
+    }
+}
+
+#[test]
 fn a_clients_record_on_a_block_that_did_not_stay_is_never_published() {
     let fork = BlockHash::new([7; 32]);
     let mut bench = at_the_anchor(fork);
