@@ -194,7 +194,8 @@ mod tests {
     #[tokio::test]
     async fn one_that_does_not_end_is_killed() {
         let dir = tempfile::tempdir().unwrap();
-        let mut stubborn = shell(dir.path(), "while :; do sleep 0.1; done", 28_003);
+        // Without processes of its own: until it becomes another program, a child has its parent's command line.
+        let mut stubborn = shell(dir.path(), "while :; do read line; done", 28_003);
         assert_eq!(end(dir.path(), Duration::from_millis(50)).await.unwrap().len(), 1);
         assert!(!procfs::is_alive(stubborn.id()));
         assert!(stubborn.wait().unwrap().to_string().contains("SIGKILL"));
