@@ -19,8 +19,8 @@ if $sotto_dry_run; then
     exit
 fi
 
-# Only root can cut links between nodes, slow them down, have their syncs fail or set their clocks; for others those tests
-# are skipped, and say so. Where CI is set they fail instead.
+# Only root can cut links between nodes, slow them down or have their syncs fail, and clocks need libfaketime; without, those
+# tests are skipped, and say so. Where CI is set they fail instead.
 if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null &&
     ! { command -v nft && command -v tc && command -v strace && command -v faketime; } >/dev/null; then
     apt_install nftables iproute2 strace faketime

@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs;
 use std::net::SocketAddrV4;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::binaries::RUN;
-use crate::failure::{Context as _, Exit, Failure};
+use crate::failure::{Context as _, Exit, Failure, both};
 use crate::procfs;
 
 /// How long a process may take to be gone after SIGKILL.
@@ -51,8 +52,14 @@ impl Child {
     }
 
     fn is_in(&self, dir: &Path) -> bool {
+        let Some(parent) = self.datadir.parent() else { return false };
+        // As the process sees it: in a container the same path is another directory.
+        let its = fs::metadata(format!("/proc/{}/root{}", self.pid, parent.display()));
+        if let (Ok(its), Ok(ours)) = (its, fs::metadata(dir)) {
+            return (its.dev(), its.ino()) == (ours.dev(), ours.ino());
+        }
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        self.datadir.parent().is_some_and(|parent| real(parent) == real(dir))
+        real(parent) == real(dir)
     }
 
     /// It may just have ended.
@@ -86,15 +93,24 @@ impl fmt::Display for Child {
 pub async fn end(dir: &Path, grace: Duration) -> Result<Vec<Child>, Failure> {
     let orphans: Vec<Child> = all().filter(|child| child.is_in(dir)).collect();
     // Who goes on finds the end of its standard input.
-    orphans.iter().try_for_each(|child| child.signal(Signal::CONT))?;
+    let told = each(&orphans, Signal::CONT);
     let stubborn = wait(&orphans, grace).await;
     // Looked at again: its number may be somebody else's by now.
     let same = |child: &&Child| Child::find(child.pid).as_ref() == Some(*child);
-    stubborn.iter().filter(same).try_for_each(|child| child.signal(Signal::KILL))?;
+    both(told, each(stubborn.iter().filter(same), Signal::KILL))?;
     match wait(&stubborn, PATIENCE).await.first() {
         None => Ok(orphans),
         Some(child) => Err(child.by_force(Failure::new(Exit::Failed, format!("{child} does not end")))),
     }
+}
+
+/// Tells all of them; one that cannot be told keeps it from no other.
+fn each<'a>(children: impl IntoIterator<Item = &'a Child>, signal: Signal) -> Result<(), Failure> {
+    let mut told = Ok(());
+    for child in children {
+        told = both(told, child.signal(signal));
+    }
+    told
 }
 
 /// The directory of a testnet one of whose processes is at one of these addresses.
@@ -137,7 +153,12 @@ mod tests {
         let datadir = dir.join("node03");
         let mut command = Command::new("sh");
         command.args(["-c", script, "sh"]).args(RUN).arg(datadir).args(["--listen", &format!("127.103.0.1:{port}")]);
-        command.stdin(Stdio::piped()).spawn().unwrap()
+        let child = command.stdin(Stdio::piped()).spawn().unwrap();
+        // Its command line is there a moment after the program is.
+        while Child::find(child.id()).is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child
     }
 
     fn is_stopped(pid: u32) -> bool {

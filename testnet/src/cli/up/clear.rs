@@ -51,7 +51,9 @@ pub(super) async fn clear_kernel(plan: &Plan, console: &Console) -> Result<(), F
     let sockets = plan.sockets();
     if let Err(taken) = ports::all_free(&sockets) {
         let left = chaos::left_behind(plan).await;
-        let why = may_stay(&left, &taken, orphans::testnet_at(&sockets).as_deref())?;
+        // This one is locked by whoever asks.
+        let other = orphans::testnet_at(&sockets).filter(|dir| *dir != plan.dir);
+        let why = may_stay(&left, &taken, other.as_deref())?;
         why.iter().for_each(|line| console.detail(line));
         return Ok(());
     }
