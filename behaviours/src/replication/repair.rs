@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | `acts` | what goes in and out |
 //! | `exchange` | how far the exchange with one member is |
+//! | `newcomers` | members that lack so much that they are left to fetch it |
 //! | `patience` | how long an exchange may last: as long as it brings something |
 //! | `page` | whether a page was worth its while |
 //! | `shunned` | members that wasted time, and until when they are left alone |
@@ -20,6 +21,7 @@
 
 mod acts;
 mod exchange;
+mod newcomers;
 mod page;
 mod patience;
 mod shunned;
@@ -35,6 +37,7 @@ use sotto_proto::time::Monotonic;
 
 pub use self::acts::{Compared, Member, RepairAct, Taken};
 use self::exchange::{Exchange, Stage};
+use self::newcomers::Newcomers;
 use self::page::Page;
 use self::patience::Patience;
 use self::shunned::Shunned;
@@ -73,6 +76,7 @@ pub struct Repair {
     caught_up_with: BTreeSet<NodeId>,
     /// They, and those with whom an exchange broke off.
     asked: BTreeSet<NodeId>,
+    newcomers: Newcomers,
     shunned: Shunned,
     exchange: Option<Exchange>,
     compared: Option<Compared>,
@@ -83,6 +87,7 @@ impl Repair {
     pub fn set_members(&mut self, members: BTreeSet<NodeId>) {
         self.due.retain(|node| members.contains(node));
         self.due.extend(members.difference(&self.members));
+        self.newcomers.retain(&members);
         self.members = members;
     }
 
@@ -91,6 +96,7 @@ impl Repair {
         self.exchange = None;
         self.caught_up_with.clear();
         self.asked.clear();
+        self.newcomers.clear();
         self.shunned.clear();
         self.due = self.members.iter().copied().collect();
     }
@@ -262,7 +268,10 @@ impl Repair {
                         if found.complete {
                             self.note(node, exchange.scope, found.have.clone());
                         }
-                        let (need, have) = (found.need.into_iter().collect(), found.have.into_iter().collect());
+                        let (need, mut have) = (found.need.into_iter().collect(), VecDeque::from_iter(found.have));
+                        if self.newcomers.fetches(node, have.len()) {
+                            have.clear();
+                        }
                         let stage = Stage::Giving { count: 0 };
                         return self
                             .go_on(Exchange { stage, need, have, complete: found.complete, ..exchange }, member);
