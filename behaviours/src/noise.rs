@@ -43,6 +43,11 @@ pub enum Error {
     Sender,
 }
 
+/// A key of small order: what would be shared with it is known to everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the key is of small order")]
+pub struct AllZero;
+
 /// An X25519 private key, made ready for agreements, with its public half. Zeroized when the last use of it ends;
 /// `Debug` shows the public half only.
 ///
@@ -90,26 +95,33 @@ impl Secret {
         self.0.public
     }
 
-    /// Another pointer to it.
-    fn share(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-
-    fn expose(&self) -> &[u8; 32] {
+    /// The bytes, for writing them to a store.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
         self.0.key.expose()
     }
 
-    /// The secret shared with `peer`; an error where it would be zeros, whatever the secret (RFC 7748, 6.1).
-    fn agree(&self, peer: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, snow::Error> {
-        let peer = UnparsedPublicKey::new(&agreement::X25519, peer);
-        agreement::agree(&self.0.agreement, peer, snow::Error::Dh, |bytes| {
+    /// The secret shared with `peer`.
+    ///
+    /// # Errors
+    /// [`AllZero`] where it would be zeros, whatever the secret (RFC 7748, 6.1).
+    pub fn agree(&self, peer: &X25519Key) -> Result<Zeroizing<[u8; 32]>, AllZero> {
+        let peer = UnparsedPublicKey::new(&agreement::X25519, peer.as_bytes());
+        agreement::agree(&self.0.agreement, peer, AllZero, |bytes| {
             let mut shared = Zeroizing::new([0; 32]);
             if bytes.len() != shared.len() || bytes.iter().fold(0, |seen, byte| seen | byte) == 0 {
-                return Err(snow::Error::Dh);
+                return Err(AllZero);
             }
             shared.copy_from_slice(bytes);
             Ok(shared)
         })
+    }
+}
+
+impl Clone for Secret {
+    /// Another pointer to it.
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 
@@ -293,7 +305,7 @@ impl fmt::Debug for Handshake {
 
 fn builder<'a>(pattern: Pattern, own: Option<&Secret>) -> (snow::Builder<'a>, Slot) {
     let ephemeral = Slot::default();
-    let resolver = Resolver::new(own.map(Secret::share), Arc::clone(&ephemeral));
+    let resolver = Resolver::new(own.cloned(), Arc::clone(&ephemeral));
     (snow::Builder::with_resolver(pattern.params(), Box::new(resolver)), ephemeral)
 }
 

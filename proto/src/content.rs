@@ -3,12 +3,17 @@
 //! The exact time and the id stand here and nowhere outside: envelopes carry whole seconds, and a message that is
 //! stored a second time, with new work or under a new seal, keeps its id and is shown once.
 
+mod announcement;
+mod request;
+
 use std::fmt;
 use std::str::FromStr;
 
 use prost::Message as _;
 use zeroize::Zeroizing;
 
+pub use self::announcement::Announcement;
+pub use self::request::Request;
 use crate::codec::DecodeError;
 use crate::id::ParseIdError;
 use crate::limits::{CONTENT_MAX, TEXT_MAX};
@@ -74,8 +79,19 @@ pub struct Content {
     pub id: MessageId,
     /// The sender's clock when it was written.
     pub sent: UnixMillis,
+    /// The sender device's running number of what it says in this conversation, from 1: a gap is something that did not
+    /// come. 0 before there is a session, and for what is not said but arranged.
+    pub sequence: u64,
     /// What it says.
     pub body: Body,
+}
+
+impl Content {
+    /// A message without a number in its conversation.
+    #[must_use]
+    pub const fn new(id: MessageId, sent: UnixMillis, body: Body) -> Self {
+        Self { id, sent, sequence: 0, body }
+    }
 }
 
 /// What a message says.
@@ -83,6 +99,10 @@ pub struct Content {
 pub enum Body {
     /// A text.
     Text(Text),
+    /// The wish to talk.
+    Request(Request),
+    /// Where the sender reads from now on.
+    Announce(Announcement),
     /// Of a kind that this version does not know: the whole content as it came, for a later version to read.
     Newer(Vec<u8>),
 }
@@ -122,6 +142,8 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => text.fmt(f),
+            Self::Request(request) => request.fmt(f),
+            Self::Announce(announcement) => announcement.fmt(f),
             Self::Newer(bytes) => write!(f, "Newer({} bytes)", bytes.len()),
         }
     }
@@ -140,7 +162,7 @@ impl Message for Content {
     fn encode(self) -> Result<Vec<u8>, MessageError> {
         let bytes = match self.body {
             Body::Newer(bytes) => bytes,
-            Body::Text(_) => wire::Content::from(self).encode_to_vec(),
+            Body::Text(_) | Body::Request(_) | Body::Announce(_) => wire::Content::from(self).encode_to_vec(),
         };
         within(bytes.len())?;
         Ok(bytes)
@@ -164,9 +186,12 @@ impl From<Content> for wire::Content {
     fn from(content: Content) -> Self {
         let body = match content.body {
             Body::Text(text) => Some(WireBody::Text(wire::Text { text: text.as_str().to_owned() })),
+            Body::Request(request) => Some(WireBody::Request(request.into())),
+            Body::Announce(announcement) => Some(WireBody::Announcement(announcement.into())),
             Body::Newer(_) => None,
         };
-        Self { message_id: content.id.0.to_vec(), sent_ms: content.sent.0, body }
+        let sequence = content.sequence;
+        Self { message_id: content.id.0.to_vec(), sent_ms: content.sent.0, body, sequence }
     }
 }
 
@@ -178,9 +203,11 @@ impl TryFrom<wire::Content> for Content {
             content.message_id.as_slice().try_into().map_err(|_| DecodeError::Value("message id"))?;
         let body = match content.body {
             Some(WireBody::Text(wire::Text { text })) => Body::Text(Text::new(text)?),
+            Some(WireBody::Request(request)) => Body::Request(request.try_into()?),
+            Some(WireBody::Announcement(announcement)) => Body::Announce(announcement.try_into()?),
             None => Body::Newer(Vec::new()),
         };
-        Ok(Self { id: MessageId(id), sent: UnixMillis(content.sent_ms), body })
+        Ok(Self { id: MessageId(id), sent: UnixMillis(content.sent_ms), sequence: content.sequence, body })
     }
 }
 
@@ -192,7 +219,7 @@ mod tests {
 
     fn text(text: &str) -> Content {
         let body = Body::Text(Text::new(text.to_owned()).unwrap());
-        Content { id: MessageId::new([7; 16]), sent: UnixMillis(1_767_225_600_123), body }
+        Content::new(MessageId::new([7; 16]), UnixMillis(1_767_225_600_123), body)
     }
 
     #[test]
@@ -241,9 +268,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn contents_round_trip(id: [u8; 16], sent: u64, said in ".{1,200}") {
+        fn contents_round_trip(id: [u8; 16], sent: u64, sequence: u64, said in ".{1,200}") {
             let content = Content {
-                id: id.into(), sent: UnixMillis(sent), body: Body::Text(Text::new(said).unwrap()),
+                id: id.into(), sent: UnixMillis(sent), sequence, body: Body::Text(Text::new(said).unwrap()),
             };
             prop_assert_eq!(Content::decode(&content.clone().encode().unwrap()).unwrap(), content);
         }

@@ -118,6 +118,14 @@ domains! {
     SEAL = "sotto/seal/1";
     /// Prologue of the sender's authentication inside the seal.
     AUTH = "sotto/auth/1";
+    /// Key derivation of the agreement that begins a session.
+    X3DH = "sotto/x3dh/1";
+    /// What a session's messages are bound to.
+    RATCHET = "sotto/dr/1";
+    /// Key derivation of a step of a session's ratchet.
+    RATCHET_ROOT = "sotto/dr/root/1";
+    /// Fingerprint of an account, for safety numbers.
+    SAFETY_NUMBER = "sotto/v1/safety-number";
 }
 
 #[cfg(test)]

@@ -59,6 +59,9 @@ pub fn data_size(content: usize) -> Option<usize> {
 pub struct Ttl(u32);
 
 impl Ttl {
+    /// The longest.
+    pub const LONGEST: Self = Self(*TTL_SECONDS.end());
+
     /// A time within the limits, `None` outside.
     #[must_use]
     pub fn new(seconds: u32) -> Option<Self> {

@@ -49,6 +49,30 @@ pub const CONTENT_MAX: usize = budget::content_bytes(ENVELOPE_DATA_SIZES[ENVELOP
 /// Bytes of a text: 60 KiB, so that fields which later versions add still have room.
 pub const TEXT_MAX: usize = 60 * KIB;
 
+/// Bytes of a name that somebody gives to itself.
+pub const NAME_MAX: usize = 64;
+/// Bytes of the introduction in a request: some lines.
+pub const INTRODUCTION_MAX: usize = 1000;
+
+// ---- Keys of conversations (B12, H10) ----
+
+/// Devices of an account, and one-time keys of a bundle: slot j is for the other side's device j.
+pub const DEVICES_MAX: usize = 8;
+/// A signed prekey is given out for so long: what nodes keep is safe from who steals it seven to fourteen days later.
+pub const PREKEY_SECONDS: u64 = 7 * 86_400;
+/// A bundle may be answered for so long.
+pub const BUNDLE_SECONDS: u64 = 14 * 86_400;
+/// Its private parts are kept for so much longer: an answer of the last day lies in a swarm for four.
+pub const BUNDLE_KEPT_SECONDS: u64 = 4 * 86_400;
+/// Bytes of a signed bundle: see the client's `crypto::Bundle`.
+pub const SIGNED_BUNDLE_BYTES: usize = 33 + 1 + 33 + 4 + 8 + 8 + 32 + 1 + 32 * DEVICES_MAX + 32 + 64;
+/// Keys that one header of a session may skip.
+pub const SKIP_MAX: u32 = 1000;
+/// Skipped keys that a session keeps.
+pub const SKIPPED_MAX: usize = 2000;
+/// Chains that it keeps skipped keys of.
+pub const SKIPPED_CHAINS_MAX: usize = 5;
+
 // ---- Signed requests (B3) ----
 
 /// How far the time of a signed retrieve, subscribe or delete may be from the node's clock, either way: long enough

@@ -16,6 +16,7 @@ use snow::Error;
 use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::CryptoResolver;
 use snow::types::{Cipher, Dh, Hash, Random};
+use sotto_proto::id::X25519Key;
 use sotto_proto::limits::budget::TAG;
 use zeroize::Zeroizing;
 
@@ -39,7 +40,7 @@ impl CryptoResolver for Resolver {
     }
 
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        let dh = X25519 { own: self.own.as_ref().map(Secret::share), key: None, agreed: OnceLock::new() };
+        let dh = X25519 { own: self.own.clone(), key: None, agreed: OnceLock::new() };
         (*choice == DHChoice::Curve25519).then(|| Box::new(dh) as Box<dyn Dh>)
     }
 
@@ -93,7 +94,7 @@ impl Dh for X25519 {
     #[expect(clippy::expect_used, reason = "snow hands on what our own builder gave it: 32 bytes")]
     fn set(&mut self, private: &[u8]) {
         let own = self.own.as_ref().filter(|own| verify_slices_are_equal(own.expose(), private).is_ok());
-        self.key = own.map(Secret::share).or_else(|| {
+        self.key = own.cloned().or_else(|| {
             let mut bytes = Zeroizing::new([0; 32]);
             bytes.copy_from_slice(private.first_chunk::<32>().expect("an X25519 private key is 32 bytes"));
             Some(Secret::take(&mut bytes))
@@ -123,7 +124,7 @@ impl Dh for X25519 {
             out.copy_from_slice(&*agreed.shared);
             return Ok(());
         }
-        let shared = self.key.as_ref().ok_or(Error::Dh)?.agree(peer)?;
+        let shared = self.key.as_ref().ok_or(Error::Dh)?.agree(&X25519Key::new(*peer)).map_err(|_| Error::Dh)?;
         out.copy_from_slice(&*shared);
         self.agreed.get_or_init(|| Agreed { peer: *peer, shared });
         Ok(())

@@ -215,8 +215,12 @@ pub struct Content {
     /// The sender's clock when it was written, Unix time in milliseconds. Envelopes carry whole seconds only.
     #[prost(uint64, tag = "2")]
     pub sent_ms: u64,
+    /// The sender device's running number of what it says in this conversation, from 1: a gap is something that did not
+    /// come. 0 before there is a session, and for what is not said but arranged.
+    #[prost(uint64, tag = "4")]
+    pub sequence: u64,
     /// What it is. A receiver that does not know it shows that a newer version is needed.
-    #[prost(oneof = "content::Body", tags = "3")]
+    #[prost(oneof = "content::Body", tags = "3, 5, 6")]
     pub body: ::core::option::Option<content::Body>,
 }
 /// Nested message and enum types in `Content`.
@@ -227,6 +231,12 @@ pub mod content {
         /// A text.
         #[prost(message, tag = "3")]
         Text(super::Text),
+        /// The wish to talk, with keys to begin a session by.
+        #[prost(message, tag = "5")]
+        Request(super::Request),
+        /// Inside a session: where the sender reads from now on.
+        #[prost(message, tag = "6")]
+        Announcement(super::Announcement),
     }
 }
 /// A text.
@@ -235,6 +245,38 @@ pub struct Text {
     /// UTF-8, 1 to 61,440 bytes.
     #[prost(string, tag = "1")]
     pub text: ::prost::alloc::string::String,
+}
+/// The wish to talk. Its id is the message's.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Request {
+    /// What the sender calls itself, UTF-8, at most 64 bytes.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// A few words, UTF-8, at most 1,000 bytes.
+    #[prost(string, tag = "2")]
+    pub introduction: ::prost::alloc::string::String,
+    /// Signed bundles, 1 to 8, one for each device of the sender.
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub bundles: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Sessions that there are already are to be begun anew.
+    #[prost(bool, tag = "4")]
+    pub renewal: bool,
+}
+/// Where a device reads from now on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Announcement {
+    /// Its mailbox, an address of 33 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub mailbox: ::prost::alloc::vec::Vec<u8>,
+    /// The X25519 key that mail is sealed to there, 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub seal_key: ::prost::alloc::vec::Vec<u8>,
+    /// The number of that key: a lower one is an earlier announcement.
+    #[prost(uint32, tag = "3")]
+    pub epoch: u32,
+    /// What the sender calls itself, UTF-8, at most 64 bytes.
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
 }
 /// What anybody may ask a node about itself and the node list: all that a light client needs. Protocol `list`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
