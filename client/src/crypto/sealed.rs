@@ -1,12 +1,15 @@
-//! Messages before there are sessions, and the seal around every message (B12).
+//! The seal around every message, and messages before there are sessions (B12).
 //!
 //! ```text
-//! data    = Noise_N to the recipient:  e 32 ‖ AEAD( u32 len ‖ content ‖ zeros ) ‖ tag 16        one of six lengths
+//! data    = Noise_N to the seal key:  e 32 ‖ AEAD( u32 len ‖ content ‖ zeros ) ‖ tag 16         one of six lengths
 //!           prologue  lp("sotto/seal/1") ‖ chain id ‖ version ‖ address ‖ timestamp ‖ ttl
+//!           seal key: the key of an inbox; for a mailbox a signed prekey of the device that reads it
 //! content = u8 kind ‖ body
-//!   1       Noise_X from the sender to the recipient; payload: protobuf Content
-//!           prologue  lp("sotto/auth/1") ‖ chain id ‖ address ‖ e of the seal
 //!   0       cover: dropped without a trace
+//!   1       Noise_X from the sender to the same key; payload: protobuf Content
+//!           prologue  lp("sotto/auth/1") ‖ chain id ‖ address ‖ e of the seal
+//!   2       a message of a session
+//!   3       one that may begin a session
 //!   other   of a later version: kept
 //! ```
 //!
@@ -30,10 +33,16 @@ use sotto_proto::request::{Message as _, MessageError};
 use sotto_proto::time::UnixSeconds;
 use zeroize::Zeroizing;
 
+use super::initial::{InitialMessage, Inside, SessionBody};
+
 /// The kind of content that is dropped.
 const KIND_COVER: u8 = 0;
 /// The kind of content that a plain message is.
 pub const KIND_PLAIN: u8 = 1;
+/// The kind of content that a message of a session is.
+pub(super) const KIND_SESSION: u8 = 2;
+/// The kind of one that may begin a session.
+pub(super) const KIND_INITIAL: u8 = 3;
 /// Bytes of the ephemeral key in front of the data.
 const EPHEMERAL: usize = 32;
 /// Bytes that Noise N adds to its payload.
@@ -90,6 +99,9 @@ pub enum OpenError {
     /// The sender's key is none to agree on secrets with.
     #[error("the sender's key is not one")]
     SenderKey,
+    /// Nothing opens what is at this address.
+    #[error("there is no key for the address")]
+    NoKey,
     /// The message is none.
     #[error("the message is malformed: {0}")]
     Content(#[source] MessageError),
@@ -107,6 +119,10 @@ pub enum Opened {
         /// What it says.
         content: Content,
     },
+    /// A message of a session.
+    Session(SessionBody),
+    /// One that may begin a session.
+    Initial(InitialMessage),
     /// Something that a later version can read.
     Newer {
         /// The kind of content.
@@ -135,6 +151,20 @@ pub fn seal(
     seal_content(context, &to, ephemeral, KIND_PLAIN, &body)
 }
 
+/// The data of an envelope that carries a session's message: sealed to a mailbox's key, or to that of an inbox.
+///
+/// # Errors
+/// [`SealError`] when the key is none, or the message is too long.
+pub fn seal_session(
+    context: &SealContext<'_>,
+    to: &X25519Key,
+    inside: &Inside,
+    rng: &mut dyn CryptoRng,
+) -> Result<Vec<u8>, SealError> {
+    let (kind, body) = inside.encode();
+    seal_content(context, to, noise::Secret::generate(rng), kind, &body)
+}
+
 /// Seals content of any kind.
 fn seal_content(
     context: &SealContext<'_>,
@@ -154,25 +184,49 @@ fn seal_content(
     Ok(noise::n_seal_with(&seal_prologue(context), to, ephemeral, &payload)?)
 }
 
-/// Opens what was stored for `account`.
+/// Opens what was stored at `address`, with the first of the secrets that does: the account's own for its inbox, signed
+/// prekeys for a mailbox.
 ///
 /// # Errors
 /// [`OpenError`] for everything that nobody meant for this account; such records are passed over.
-pub fn open(chain: &ChainId, account: &Account, envelope: &Envelope) -> Result<Opened, OpenError> {
-    let address = envelope.address();
-    if address != account.address() {
-        return Err(OpenError::OtherAddress(address));
+pub fn open(
+    chain: &ChainId,
+    address: &Address,
+    secrets: &[noise::Secret],
+    envelope: &Envelope,
+) -> Result<Opened, OpenError> {
+    if envelope.address() != *address {
+        return Err(OpenError::OtherAddress(envelope.address()));
     }
+    let address = *address;
     let context = SealContext { chain, address, timestamp: envelope.timestamp(), ttl: envelope.ttl() };
-    let secret = noise::Secret::from(account.x25519_secret());
-    let payload = noise::n_open(&seal_prologue(&context), &secret, envelope.data()).map_err(OpenError::Seal)?;
-    let (kind, body) = unpad(&payload)?;
+    let prologue = seal_prologue(&context);
+    let mut failure = OpenError::NoKey;
+    for secret in secrets {
+        match noise::n_open(&prologue, secret, envelope.data()) {
+            Ok(payload) => return open_content(chain, address, secret, &payload, envelope),
+            Err(error) => failure = OpenError::Seal(error),
+        }
+    }
+    Err(failure)
+}
+
+fn open_content(
+    chain: &ChainId,
+    address: Address,
+    secret: &noise::Secret,
+    payload: &[u8],
+    envelope: &Envelope,
+) -> Result<Opened, OpenError> {
+    let (kind, body) = unpad(payload)?;
     match kind {
         KIND_COVER => Ok(Opened::Cover),
         KIND_PLAIN => {
             let ephemeral = Reader::new(envelope.data()).id()?;
-            open_plain(&auth_prologue(chain, address, &ephemeral), &secret, body)
+            open_plain(&auth_prologue(chain, address, &ephemeral), secret, body)
         }
+        KIND_SESSION => Ok(Opened::Session(SessionBody::decode(body)?)),
+        KIND_INITIAL => Ok(Opened::Initial(InitialMessage::decode(body)?)),
         kind => Ok(Opened::Newer { kind, body: body.to_vec() }),
     }
 }

@@ -30,7 +30,7 @@ fn context(to: &Account) -> SealContext<'static> {
 
 fn text(length: usize) -> Content {
     let body = Body::Text(Text::new("x".repeat(length)).unwrap());
-    Content { id: MessageId::new([7; 16]), sent: UnixMillis(1_767_225_600_123), body }
+    Content::new(MessageId::new([7; 16]), UnixMillis(1_767_225_600_123), body)
 }
 
 fn envelope(context: &SealContext<'_>, data: Vec<u8>) -> Envelope {
@@ -54,7 +54,8 @@ fn sealed_by_hand(kind: u8, body: &[u8]) -> Envelope {
 }
 
 fn open_as(byte: u8, envelope: &Envelope) -> Result<Opened, OpenError> {
-    open(&CHAIN, &account(byte), envelope)
+    let account = account(byte);
+    open(&CHAIN, &account.address(), &[account.x25519_secret().into()], envelope)
 }
 
 #[test]
@@ -89,12 +90,13 @@ fn a_copy_under_another_time_ttl_address_or_chain_does_not_open() {
         Envelope::new(address, timestamp, ttl(seconds), Height(anchor), good.data().to_vec()).unwrap()
     };
     let address = account(2).address();
+    let secrets = [account(2).x25519_secret().into()];
     let other = copy(account(3).address(), TIME, 345_600, 30);
     assert!(matches!(open_as(2, &copy(address, UnixSeconds(TIME.0 + 1), 345_600, 30)), Err(OpenError::Seal(_))));
     assert!(matches!(open_as(2, &copy(address, TIME, 86_400, 30)), Err(OpenError::Seal(_))));
     assert!(matches!(open_as(2, &other), Err(OpenError::OtherAddress(_))));
     assert!(matches!(open_as(3, &other), Err(OpenError::Seal(_))));
-    assert!(matches!(open(&ChainId::new([0; 32]), &account(2), &good), Err(OpenError::Seal(_))));
+    assert!(matches!(open(&ChainId::new([0; 32]), &address, &secrets, &good), Err(OpenError::Seal(_))));
     // The anchor is not sealed: a sender redoes the work without sealing again.
     assert!(open_as(2, &copy(address, TIME, 345_600, 60)).is_ok());
 }
@@ -146,6 +148,20 @@ fn cover_is_dropped_and_what_a_later_version_sends_is_kept() {
 }
 
 #[test]
+fn a_session_s_message_is_sealed_to_a_mailbox_and_opens_with_one_of_its_prekeys() {
+    let (old, new) = (noise::Secret::generate(&mut rng()), noise::Secret::of_ed25519_seed(&[3; 32]));
+    let address = Address::mailbox(&account(2).public_key());
+    let context = SealContext { address, ..context(&account(2)) };
+    let body = SessionBody { tag: [7; 16].into(), message: b"ratchet".to_vec() };
+    let data = seal_session(&context, &old.public(), &Inside::Session(body.clone()), &mut rng()).unwrap();
+    let envelope = envelope(&context, data);
+    let open = |secrets: &[noise::Secret]| open(&CHAIN, &address, secrets, &envelope);
+    assert_eq!(open(&[new.clone(), old]).unwrap(), Opened::Session(body));
+    assert!(matches!(open(&[new]), Err(OpenError::Seal(_))));
+    assert!(matches!(open(&[]), Err(OpenError::NoKey)));
+}
+
+#[test]
 fn padding_that_is_not_zero_and_lengths_that_lie_are_malformed() {
     let payload = |length: u32, rest: &[u8]| [&length.to_be_bytes()[..], rest].concat();
     assert_eq!(unpad(&payload(2, b"\x09x\0\0")), Ok((9, &b"x"[..])));
@@ -180,7 +196,9 @@ proptest! {
             Ok(Opened::Cover) => prop_assert_eq!(kind, KIND_COVER),
             Ok(Opened::Newer { kind: read, body: kept }) => prop_assert_eq!((read, kept), (kind, body)),
             Ok(Opened::Message { .. }) => prop_assert!(false, "nobody has proved anything"),
-            Err(error) => prop_assert!(kind == KIND_PLAIN, "{}", error),
+            Ok(Opened::Session(_)) => prop_assert_eq!(kind, KIND_SESSION),
+            Ok(Opened::Initial(_)) => prop_assert_eq!(kind, KIND_INITIAL),
+            Err(error) => prop_assert!((KIND_PLAIN..=KIND_INITIAL).contains(&kind), "{}", error),
         }
     }
 }
