@@ -20,17 +20,21 @@
 //! | `accounts` | the accounts of a network: creating, opening, renaming, deleting |
 //! | `kdf`, `passphrase`, `keyslots`, `vault`, `keys` | from a passphrase to the keys of an account |
 //! | `database`, `schema`, `row` | the encrypted database |
+//! | `transaction` | changes that are made together |
 //! | `outbox`, `inbox`, `network`, `settings` | what is in it |
+//! | `contacts`, `requests`, `prekeys`, `sessions`, `history` | who is talked with, by which keys, and what was said |
 //! | `device` | the guards |
 //! | `lock`, `files`, `error` | one process an account; whole files or none; failures |
 //!
 //! Every change is one transaction, durable when the call returns: after a crash it is there or it is not.
 
 mod accounts;
+mod contacts;
 mod database;
 mod device;
 mod error;
 mod files;
+mod history;
 mod inbox;
 mod kdf;
 mod keys;
@@ -39,26 +43,36 @@ mod lock;
 mod network;
 mod outbox;
 mod passphrase;
+mod prekeys;
+mod requests;
 mod row;
 mod schema;
+mod sessions;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod vault;
 
 use std::fmt;
 
 use rusqlite::Connection;
 
-pub use self::accounts::{AccountName, AccountNameError, Accounts, FolderName, NewAccount, OpenAccount};
+pub use self::accounts::{AccountName, AccountNameError, Accounts, FolderName, NewAccount, OpenAccount, Own};
+pub use self::contacts::{Contact, ContactState};
 pub use self::device::{Device, Guard};
 pub use self::error::{StoreError, StoreErrorKind};
+pub use self::history::{Place, Said};
 pub use self::inbox::{Arrival, InboxMessage, InboxNumber, Letter, Page};
 pub use self::kdf::Kdf;
 pub use self::keys::DeviceKey;
 pub use self::network::{EQUIVOCATION, Evidence, SavedNetwork};
-pub use self::outbox::{NewMessage, OutboxMessage, OutboxState, STORED_RECEIPTS, StoredReceipt};
+pub use self::outbox::{Encrypted, NewMessage, OutboxMessage, OutboxState, STORED_RECEIPTS, StoredReceipt};
 pub use self::passphrase::{Passphrase, PassphraseError};
+pub use self::prekeys::{OwnMailbox, Prekey, PrekeyNumber, StoredBundle};
+pub use self::requests::{Request, RequestState};
+pub use self::sessions::Session;
+pub use self::transaction::Transaction;
 
 /// The open database of an account.
 pub struct Store {
@@ -77,6 +91,25 @@ impl Store {
 
 #[cfg(test)]
 impl Store {
+    /// An empty one without a file.
+    pub(crate) fn in_memory() -> Self {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection).unwrap();
+        Self { connection }
+    }
+
+    /// Another one with the same in it, as after a restart.
+    pub(crate) fn copy(&self) -> Self {
+        let mut connection = Connection::open_in_memory().unwrap();
+        rusqlite::backup::Backup::new(&self.connection, &mut connection).unwrap().step(-1).unwrap();
+        Self { connection }
+    }
+
+    /// Takes a message for stored.
+    pub(crate) fn set_stored(&self, id: &sotto_proto::content::MessageId) {
+        self.connection.execute("UPDATE outbox SET state = 2 WHERE message = ?", [id.as_bytes()]).unwrap();
+    }
+
     /// Makes the database refuse to grow, as on a full disk, or lets it grow again.
     pub(crate) fn set_full(&mut self, full: bool) {
         let pages: u32 = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();

@@ -19,7 +19,7 @@ use super::keys::MasterKey;
 use super::lock::{self, Lock};
 use super::row::{to_signed, to_unsigned};
 use super::vault::Vault;
-use super::{Device, DeviceKey, Kdf, Passphrase, Store, StoreError, database, files};
+use super::{Device, DeviceKey, Kdf, Passphrase, Store, StoreError, Transaction, database, files};
 
 const FOLDER: Domain = Domain::new("sotto/v1/account-folder");
 /// Bytes of a folder's name, and of the network's.
@@ -257,7 +257,7 @@ impl Accounts {
         let device = Device::new(&self.folder, row.device);
         let account = Account::new(&row.entropy);
         let (name, created, entropy) = (row.name, row.created, row.entropy);
-        Ok(OpenAccount { store, account, name, created, device, entropy, path, lock, vault, master })
+        Ok(OpenAccount { store, chain: row.chain, account, name, created, device, entropy, path, lock, vault, master })
     }
 
     fn entries(&self) -> Result<Vec<String>, StoreError> {
@@ -297,6 +297,7 @@ fn remove(path: &Path) -> Result<(), StoreError> {
 pub struct OpenAccount {
     /// What it holds.
     pub store: Store,
+    chain: ChainId,
     account: Account,
     name: AccountName,
     created: UnixMillis,
@@ -309,6 +310,12 @@ pub struct OpenAccount {
 }
 
 impl OpenAccount {
+    /// The network it is on.
+    #[must_use]
+    pub const fn chain(&self) -> &ChainId {
+        &self.chain
+    }
+
     /// The account with its keys.
     #[must_use]
     pub const fn account(&self) -> &Account {
@@ -351,6 +358,22 @@ impl OpenAccount {
         &self.device
     }
 
+    /// Changes what it holds, all of it or nothing.
+    ///
+    /// # Errors
+    /// That of `change`, or of the store; nothing has changed then.
+    pub fn change<T, E: From<StoreError>>(
+        &mut self,
+        change: impl FnOnce(&Transaction<'_>, Own<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let transaction = self.store.transaction()?;
+        let said = transaction.display_name()?;
+        let name = said.as_deref().unwrap_or_else(|| self.name.as_str());
+        let done = change(&transaction, Own { account: &self.account, name })?;
+        transaction.commit()?;
+        Ok(done)
+    }
+
     /// What a guess at its passphrase costs.
     #[must_use]
     pub const fn kdf(&self) -> Kdf {
@@ -364,6 +387,15 @@ impl OpenAccount {
     pub fn change_passphrase(&mut self, passphrase: &Passphrase, rng: &mut dyn CryptoRng) -> Result<(), StoreError> {
         self.vault.change_passphrase(&self.path, &self.master, passphrase, rng)
     }
+}
+
+/// The account itself, while what it holds is changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Own<'a> {
+    /// With its keys.
+    pub account: &'a Account,
+    /// What it calls itself to those it talks with.
+    pub name: &'a str,
 }
 
 impl fmt::Debug for OpenAccount {

@@ -6,7 +6,7 @@
 //! sender makes when it has to seal or work again, is known by its sender and id; that of a later version by its body. Showing is separate: what was
 //! taken in waits in [`Store::unshown`] until [`Store::mark_shown`].
 
-use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 use sha2::{Digest as _, Sha256};
 use sotto_proto::address::Address;
 use sotto_proto::content::Content;
@@ -15,8 +15,8 @@ use sotto_proto::request::{Cursor, Message as _};
 use sotto_proto::time::{UnixMillis, UnixSeconds};
 
 use super::row::{damaged, read_address, to_signed, to_unsigned};
-use super::{Store, StoreError};
-use crate::crypto::KIND_PLAIN;
+use super::{Store, StoreError, Transaction};
+use crate::crypto::{KIND_PLAIN, SessionTag};
 
 /// How long a record that expired is still remembered: clocks of clients may be off by so much.
 const SEEN_AFTER_EXPIRY_SECONDS: u64 = 3600;
@@ -32,6 +32,10 @@ pub enum Letter {
     Message {
         /// Who proved to be the sender.
         sender: Address,
+        /// Which of its devices.
+        device: u8,
+        /// By which session it came; `None` for a plain message.
+        session: Option<SessionTag>,
         /// What it says.
         content: Content,
     },
@@ -86,22 +90,12 @@ pub struct InboxMessage {
 }
 
 impl Store {
-    /// Whether a record was taken in before, so that it need not be opened again.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
-    pub fn has_seen(&self, record: &RecordId) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM seen WHERE record = ?1)
-                       OR EXISTS (SELECT 1 FROM inbox WHERE record = ?1)";
-        Ok(self.connection.query_row(sql, [record.as_bytes()], |row| row.get(0))?)
-    }
-
     /// Takes in a page and its cursor, all or nothing, and returns the messages that are new.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails; nothing has changed then.
     pub fn take_in(&mut self, page: &Page) -> Result<Vec<InboxMessage>, StoreError> {
-        let transaction = self.connection.transaction()?;
+        let transaction = self.transaction()?;
         let fresh = take_in(&transaction, page)?;
         transaction.commit()?;
         Ok(fresh)
@@ -206,7 +200,9 @@ impl Store {
     }
 
     fn inbox(&self, condition: &str, after: InboxNumber, limit: usize) -> Result<Vec<InboxMessage>, StoreError> {
-        let sql = format!("SELECT number, record, received, shown, kind, sender, body FROM inbox {condition}");
+        let sql = format!(
+            "SELECT number, record, received, shown, kind, sender, body, session, device FROM inbox {condition}"
+        );
         let mut statement = self.connection.prepare(&sql)?;
         let parameters = [to_signed(after.0), i64::try_from(limit).unwrap_or(i64::MAX)];
         let rows = statement.query_map(parameters, RawMessage::read)?;
@@ -214,31 +210,52 @@ impl Store {
     }
 }
 
+impl Transaction<'_> {
+    /// Whether a record was taken in before, so that it need not be opened again.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn has_seen(&self, record: &RecordId) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM seen WHERE record = ?1)
+                       OR EXISTS (SELECT 1 FROM inbox WHERE record = ?1)";
+        Ok(self.query_row(sql, [record.as_bytes()], |row| row.get(0))?)
+    }
+
+    /// Takes in a record that was looked at; the message, if it is a new one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn take(&self, arrival: Arrival, received: UnixMillis) -> Result<Option<InboxMessage>, StoreError> {
+        if !remember(self, &arrival)? {
+            return Ok(None);
+        }
+        let Some(letter) = arrival.letter else { return Ok(None) };
+        let number = insert(self, &arrival.record, &letter, received)?;
+        Ok(number.map(|number| InboxMessage { number, record: arrival.record, received, shown: false, letter }))
+    }
+
+    /// How far `node` has been read at `address`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn set_cursor(&self, address: &Address, node: &NodeId, cursor: Cursor) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO cursor (address, node, epoch, seq) VALUES (?, ?, ?, ?)
+             ON CONFLICT (address, node) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq",
+            params![address.to_bytes(), node.as_bytes(), to_signed(cursor.epoch), to_signed(cursor.seq)],
+        )?;
+        Ok(())
+    }
+}
+
 /// The part of [`Store::take_in`] inside its transaction.
 pub(super) fn take_in(transaction: &Transaction<'_>, page: &Page) -> Result<Vec<InboxMessage>, StoreError> {
     let mut fresh = Vec::new();
     for arrival in &page.arrivals {
-        if !remember(transaction, arrival)? {
-            continue;
-        }
-        if let Some(letter) = &arrival.letter
-            && let Some(number) = insert(transaction, arrival, letter, page.received)?
-        {
-            fresh.push(InboxMessage {
-                number,
-                record: arrival.record,
-                received: page.received,
-                shown: false,
-                letter: letter.clone(),
-            });
-        }
+        fresh.extend(transaction.take(arrival.clone(), page.received)?);
     }
     if let Some(cursor) = page.cursor {
-        transaction.execute(
-            "INSERT INTO cursor (address, node, epoch, seq) VALUES (?, ?, ?, ?)
-             ON CONFLICT (address, node) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq",
-            params![page.address.to_bytes(), page.node.as_bytes(), to_signed(cursor.epoch), to_signed(cursor.seq)],
-        )?;
+        transaction.set_cursor(&page.address, &page.node, cursor)?;
     }
     Ok(fresh)
 }
@@ -257,12 +274,14 @@ fn remember(transaction: &Transaction<'_>, arrival: &Arrival) -> Result<bool, St
 /// Writes a message into the inbox; `None` if it is there already, from this record or from another.
 fn insert(
     transaction: &Transaction<'_>,
-    arrival: &Arrival,
+    record: &RecordId,
     letter: &Letter,
     received: UnixMillis,
 ) -> Result<Option<InboxNumber>, StoreError> {
+    let (mut device, mut session) = (0, None);
     let (kind, sender, message, body) = match letter {
-        Letter::Message { sender, content } => {
+        Letter::Message { sender, content, device: from, session: by } => {
+            (device, session) = (*from, by.map(|tag| *tag.as_bytes()));
             let body = content.clone().encode().map_err(|_| StoreError::Damaged("a message too long to keep"))?;
             (KIND_PLAIN, Some(sender.to_bytes()), Some(content.id.as_bytes().to_vec()), body)
         }
@@ -277,11 +296,11 @@ fn insert(
         }
     };
     let inserted = transaction.execute(
-        "INSERT INTO inbox (record, sender, message, received, kind, body) VALUES (?, ?, ?, ?, ?, ?)
-         ON CONFLICT DO NOTHING",
-        params![arrival.record.as_bytes(), sender, message, to_signed(received.0), kind, body],
+        "INSERT INTO inbox (record, sender, message, received, kind, body, session, device)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        params![record.as_bytes(), sender, message, to_signed(received.0), kind, body, session, device],
     )?;
-    Ok((inserted == 1).then(|| InboxNumber(to_unsigned(transaction.last_insert_rowid()))))
+    Ok((inserted == 1).then(|| InboxNumber(to_unsigned(transaction.connection().last_insert_rowid()))))
 }
 
 fn read_cursor(row: &Row<'_>, first: usize) -> rusqlite::Result<Cursor> {
@@ -297,6 +316,8 @@ struct RawMessage {
     kind: u8,
     sender: Option<Vec<u8>>,
     body: Vec<u8>,
+    session: Option<[u8; 16]>,
+    device: u8,
 }
 
 impl RawMessage {
@@ -309,6 +330,8 @@ impl RawMessage {
             kind: row.get(4)?,
             sender: row.get(5)?,
             body: row.get(6)?,
+            session: row.get(7)?,
+            device: row.get(8)?,
         })
     }
 
@@ -316,6 +339,8 @@ impl RawMessage {
         let letter = match self.sender {
             Some(sender) => Letter::Message {
                 sender: read_address(&sender)?,
+                device: self.device,
+                session: self.session.map(SessionTag::new),
                 content: Content::decode(&self.body).map_err(damaged("a message of the inbox"))?,
             },
             None => Letter::Newer { kind: self.kind, body: self.body },

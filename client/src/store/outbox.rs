@@ -10,7 +10,7 @@
 //! A crash anywhere leaves the message in one of these states, with everything that belongs to it. It is sent again
 //! then, under the same message id, so that it is shown once however often it was stored.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use sotto_proto::address::Address;
 use sotto_proto::content::{Content, MessageId};
 use sotto_proto::envelope::{Record, Ttl};
@@ -20,7 +20,8 @@ use sotto_proto::sign::Signature;
 use sotto_proto::time::UnixMillis;
 
 use super::row::{damaged, read_address, to_signed, to_unsigned};
-use super::{Store, StoreError};
+use super::{Store, StoreError, Transaction};
+use crate::crypto::SessionTag;
 
 /// Receipts at which a message counts as stored.
 pub const STORED_RECEIPTS: usize = 2;
@@ -38,6 +39,25 @@ pub struct NewMessage {
     pub ttl: Ttl,
     /// Now.
     pub created: UnixMillis,
+    /// What a session made of it; `None` for a plain message.
+    pub encrypted: Option<Encrypted>,
+}
+
+impl NewMessage {
+    /// A message before there is a session.
+    #[must_use]
+    pub const fn plain(recipient: Address, content: Content, ttl: Ttl, created: UnixMillis) -> Self {
+        Self { recipient, content, ttl, created, encrypted: None }
+    }
+}
+
+/// A message that a session has encrypted, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encrypted {
+    /// By which.
+    pub session: SessionTag,
+    /// The ratchet's message.
+    pub message: Vec<u8>,
 }
 
 /// How far a message is.
@@ -108,6 +128,8 @@ pub struct OutboxMessage {
     pub retry_at: UnixMillis,
     /// Why the last one failed.
     pub failure: Option<String>,
+    /// What a session made of it; `None` for a plain message.
+    pub encrypted: Option<Encrypted>,
 }
 
 impl Store {
@@ -116,21 +138,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] when a message of this id is there already.
     pub fn enqueue(&mut self, message: &NewMessage) -> Result<(), StoreError> {
-        let content =
-            message.content.clone().encode().map_err(|_| StoreError::Damaged("a message too long to send"))?;
-        let inserted = self.connection.execute(
-            "INSERT INTO outbox (message, recipient, content, ttl_s, created, state) VALUES (?, ?, ?, ?, ?, ?)
-             ON CONFLICT (message) DO NOTHING",
-            params![
-                message.content.id.as_bytes(),
-                message.recipient.to_bytes(),
-                content,
-                message.ttl.seconds(),
-                to_signed(message.created.0),
-                OutboxState::Queued.code(),
-            ],
-        )?;
-        if inserted == 0 { Err(StoreError::Exists("a message")) } else { Ok(()) }
+        let transaction = self.transaction()?;
+        transaction.enqueue(message)?;
+        transaction.commit()
     }
 
     /// Messages that are still to be sent, the oldest first.
@@ -149,9 +159,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn outbox_message(&self, id: &MessageId) -> Result<Option<OutboxMessage>, StoreError> {
-        let sql = format!("{SELECT} WHERE message = ?");
-        let raw = self.connection.query_row(&sql, [id.as_bytes()], RawMessage::read).optional()?;
-        raw.map(|raw| raw.decode(&self.connection)).transpose()
+        one_of(&self.connection, id)
     }
 
     /// The work is done: from now on these bytes are stored. Receipts of an earlier record of the message go.
@@ -201,9 +209,83 @@ impl Store {
     }
 }
 
+impl Transaction<'_> {
+    /// Takes in a message to send.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when a message of this id is there already.
+    pub fn enqueue(&self, message: &NewMessage) -> Result<(), StoreError> {
+        let content =
+            message.content.clone().encode().map_err(|_| StoreError::Damaged("a message too long to send"))?;
+        let inserted = self.execute(
+            "INSERT INTO outbox (message, recipient, content, ttl_s, created, state, session, sealed)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message) DO NOTHING",
+            params![
+                message.content.id.as_bytes(),
+                message.recipient.to_bytes(),
+                content,
+                message.ttl.seconds(),
+                to_signed(message.created.0),
+                OutboxState::Queued.code(),
+                message.encrypted.as_ref().map(|encrypted| encrypted.session.as_bytes()),
+                message.encrypted.as_ref().map(|encrypted| encrypted.message.as_slice()),
+            ],
+        )?;
+        if inserted == 0 { Err(StoreError::Exists("a message")) } else { Ok(()) }
+    }
+
+    /// One message, whatever its state.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn outbox_message(&self, id: &MessageId) -> Result<Option<OutboxMessage>, StoreError> {
+        one_of(self.connection(), id)
+    }
+
+    /// Another session has encrypted it: it begins anew, whatever had become of it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such message.
+    pub fn encrypt_again(&self, id: &MessageId, encrypted: &Encrypted) -> Result<(), StoreError> {
+        let changed = self.execute(
+            "UPDATE outbox SET session = ?, sealed = ?, state = ?, record_id = NULL, record = NULL, retry_at = 0
+             WHERE message = ?",
+            params![encrypted.session.as_bytes(), encrypted.message, OutboxState::Queued.code(), id.as_bytes()],
+        )?;
+        one(changed)?;
+        self.execute("DELETE FROM receipt WHERE message = ?", [id.as_bytes()])?;
+        Ok(())
+    }
+
+    /// Messages to an account that a session has encrypted since then and that were not given up, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn encrypted_since(
+        &self,
+        account: &Address,
+        since: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.rows(
+            "SELECT message FROM outbox WHERE recipient = ? AND session IS NOT NULL AND created >= ? AND state < 3
+             ORDER BY number LIMIT ?",
+            params![account.to_bytes(), to_signed(since.0), limit],
+            |row| Ok(MessageId::new(row.get(0)?)),
+        )
+    }
+}
+
+fn one_of(connection: &Connection, id: &MessageId) -> Result<Option<OutboxMessage>, StoreError> {
+    let sql = format!("{SELECT} WHERE message = ?");
+    let raw = connection.query_row(&sql, [id.as_bytes()], RawMessage::read).optional()?;
+    raw.map(|raw| raw.decode(connection)).transpose()
+}
+
 /// The part of [`Store::set_worked`] inside its transaction.
 pub(super) fn worked(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     id: &MessageId,
     record_id: &RecordId,
     record: &Record,
@@ -219,7 +301,7 @@ pub(super) fn worked(
 
 /// The part of [`Store::add_receipts`] inside its transaction.
 pub(super) fn received(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     id: &MessageId,
     receipts: &[StoredReceipt],
 ) -> Result<usize, StoreError> {
@@ -260,7 +342,8 @@ fn shortened(reason: &str) -> &str {
     &reason[..end]
 }
 
-const SELECT: &str = "SELECT message, recipient, content, ttl_s, created, state, record, attempts, retry_at, failure
+const SELECT: &str = "SELECT message, recipient, content, ttl_s, created, state, record, attempts, retry_at, failure,
+                             session, sealed
                       FROM outbox";
 
 /// A row as it lies in the database.
@@ -275,6 +358,8 @@ struct RawMessage {
     attempts: u32,
     retry_at: i64,
     failure: Option<String>,
+    session: Option<[u8; 16]>,
+    sealed: Option<Vec<u8>>,
 }
 
 impl RawMessage {
@@ -290,6 +375,8 @@ impl RawMessage {
             attempts: row.get(7)?,
             retry_at: row.get(8)?,
             failure: row.get(9)?,
+            session: row.get(10)?,
+            sealed: row.get(11)?,
         })
     }
 
@@ -308,6 +395,10 @@ impl RawMessage {
             attempts: self.attempts,
             retry_at: UnixMillis(to_unsigned(self.retry_at)),
             failure: self.failure,
+            encrypted: self
+                .session
+                .zip(self.sealed)
+                .map(|(session, message)| Encrypted { session: SessionTag::new(session), message }),
         })
     }
 }

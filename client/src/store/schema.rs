@@ -4,12 +4,17 @@
 //! | --- | --- |
 //! | `account` | the account itself (there is one) |
 //! | `setting` | a setting of the account |
-//! | `outbox`, `receipt` | a message to send or sent; a node that keeps it |
+//! | `outbox`, `receipt` | a message to send or sent; a node that keeps it. `session` and `sealed`: by which session it was encrypted, and what came of it |
 //! | `inbox` | a message that came; `message` is its id, or the hash of what a later version wrote, without a sender |
 //! | `seen` | a record that was looked at, until it can no longer come back |
 //! | `cursor` | how far a node was read |
 //! | `header`, `node` | the newest header that was checked (there is one); a node of its list |
 //! | `evidence` | proof that a node lied |
+//! | `contact`, `request` | somebody who is written to, or blocked; a wish to talk, in either direction |
+//! | `mailbox`, `prekey` | where this device reads; what is sealed to it there |
+//! | `bundle`, `used_slot` | keys given to somebody; one of them that served |
+//! | `session` | a session with a device of somebody |
+//! | `message` | what was said, in both directions |
 //!
 //! Times are Unix milliseconds unless the column says otherwise; unsigned numbers of 64 bits lie in the signed column
 //! of the same bits.
@@ -19,7 +24,8 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Each brings the schema from its index to the next. Never changed once released, only added to.
-const MIGRATIONS: &[&str] = &["CREATE TABLE account (
+const MIGRATIONS: &[&str] = &[
+    "CREATE TABLE account (
          one INTEGER PRIMARY KEY CHECK (one = 1), chain BLOB NOT NULL, name TEXT NOT NULL, entropy BLOB NOT NULL,
          created INTEGER NOT NULL, device_key BLOB NOT NULL) STRICT;
      CREATE TABLE setting (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -47,7 +53,42 @@ const MIGRATIONS: &[&str] = &["CREATE TABLE account (
      CREATE TABLE node (node BLOB PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
      CREATE TABLE evidence (
          number INTEGER PRIMARY KEY AUTOINCREMENT, found INTEGER NOT NULL, kind TEXT NOT NULL,
-         bytes BLOB NOT NULL) STRICT;"];
+         bytes BLOB NOT NULL) STRICT;",
+    "CREATE TABLE contact (
+         account BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, said_name TEXT, state INTEGER NOT NULL,
+         created INTEGER NOT NULL, sequence INTEGER NOT NULL DEFAULT 0, verified INTEGER) STRICT, WITHOUT ROWID;
+     CREATE TABLE request (
+         id BLOB PRIMARY KEY, account BLOB NOT NULL, outgoing INTEGER NOT NULL, name TEXT NOT NULL,
+         introduction TEXT NOT NULL, renewal INTEGER NOT NULL, bundles BLOB NOT NULL, state INTEGER NOT NULL,
+         created INTEGER NOT NULL, expires_s INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+     CREATE INDEX request_by_account ON request (account, outgoing);
+     CREATE TABLE mailbox (
+         address BLOB PRIMARY KEY, seed BLOB NOT NULL, created_s INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+     CREATE TABLE prekey (
+         number INTEGER PRIMARY KEY AUTOINCREMENT, secret BLOB NOT NULL, created_s INTEGER NOT NULL,
+         retired_s INTEGER) STRICT;
+     CREATE TABLE bundle (
+         epoch INTEGER PRIMARY KEY AUTOINCREMENT, recipient BLOB NOT NULL, prekey INTEGER NOT NULL,
+         secrets BLOB NOT NULL, created_s INTEGER NOT NULL, expires_s INTEGER NOT NULL) STRICT;
+     CREATE TABLE used_slot (
+         epoch INTEGER NOT NULL, slot INTEGER NOT NULL, ephemeral BLOB NOT NULL, tag BLOB NOT NULL,
+         PRIMARY KEY (epoch, slot)) STRICT, WITHOUT ROWID;
+     CREATE TABLE session (
+         tag BLOB PRIMARY KEY, account BLOB NOT NULL, device INTEGER NOT NULL, own_device INTEGER NOT NULL,
+         initiator INTEGER NOT NULL, ratchet BLOB NOT NULL, skipped BLOB, initial BLOB, mailbox BLOB NOT NULL,
+         seal_key BLOB NOT NULL, peer_epoch INTEGER NOT NULL, created_s INTEGER NOT NULL, received_s INTEGER,
+         retired_s INTEGER) STRICT, WITHOUT ROWID;
+     CREATE INDEX session_by_account ON session (account);
+     CREATE TABLE message (
+         number INTEGER PRIMARY KEY AUTOINCREMENT, account BLOB NOT NULL, outgoing INTEGER NOT NULL, id BLOB NOT NULL,
+         device INTEGER NOT NULL, sequence INTEGER NOT NULL, sent INTEGER NOT NULL, arrived INTEGER NOT NULL,
+         content BLOB NOT NULL, UNIQUE (account, outgoing, id)) STRICT;
+     CREATE INDEX message_by_time ON message (account, sent, number);
+     ALTER TABLE outbox ADD COLUMN session BLOB;
+     ALTER TABLE outbox ADD COLUMN sealed BLOB;
+     ALTER TABLE inbox ADD COLUMN session BLOB;
+     ALTER TABLE inbox ADD COLUMN device INTEGER NOT NULL DEFAULT 0;",
+];
 
 /// Brings the database to this version's schema, each step whole or not at all.
 ///
@@ -71,6 +112,23 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_of_the_first_version_keeps_what_it_has() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection
+            .execute_batch(
+                "PRAGMA user_version = 1;
+                 INSERT INTO outbox (message, recipient, content, ttl_s, created, state) VALUES (x'01', x'05', x'', 60, 1, 0);
+                 INSERT INTO inbox (record, sender, message, received, kind, body) VALUES (x'02', x'05', x'03', 1, 1, x'');",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(one("SELECT count(*) FROM outbox WHERE session IS NULL AND sealed IS NULL"), 1);
+        assert_eq!(one("SELECT count(*) FROM inbox WHERE session IS NULL AND device = 0"), 1);
+    }
 
     #[test]
     fn a_database_of_a_later_version_is_left_alone() {

@@ -91,7 +91,7 @@ fn address(byte: u8) -> Address {
 
 fn content(id: u8, text: &str) -> Content {
     let body = Body::Text(Text::new(text.to_owned()).unwrap());
-    Content { id: MessageId::new([id; 16]), sent: UnixMillis(5), body }
+    Content::new(MessageId::new([id; 16]), UnixMillis(5), body)
 }
 
 fn ttl() -> Ttl {
@@ -119,5 +119,5 @@ fn arrival(byte: u8, letter: Option<Letter>) -> Arrival {
 }
 
 fn letter(sender: u8, id: u8, text: &str) -> Option<Letter> {
-    Some(Letter::Message { sender: address(sender), content: content(id, text) })
+    Some(Letter::Message { sender: address(sender), device: 0, session: None, content: content(id, text) })
 }

@@ -21,7 +21,7 @@ fn a_page_that_finds_no_room_is_taken_in_later_as_if_it_had_never_come() {
     is_full(alice.store.take_in(&page(Some(cursor), arrivals.clone())));
     assert_eq!(alice.store.unshown(10).unwrap(), []);
     assert_eq!(alice.store.cursors(&address(1)).unwrap(), []);
-    assert!(!alice.store.has_seen(&RecordId::new([1; 32])).unwrap());
+    assert!(!alice.store.transaction().unwrap().has_seen(&RecordId::new([1; 32])).unwrap());
     alice.store.set_full(false);
     assert_eq!(alice.store.take_in(&page(Some(cursor), arrivals.clone())).unwrap().len(), 2);
     assert_eq!(alice.store.take_in(&page(Some(cursor), arrivals)).unwrap(), []);
@@ -31,7 +31,7 @@ fn a_page_that_finds_no_room_is_taken_in_later_as_if_it_had_never_come() {
 fn a_message_that_finds_no_room_is_not_half_in_the_outbox() {
     let (_dir, _, mut alice) = alice();
     let content = content(1, &"much ".repeat(2000));
-    let new = NewMessage { recipient: address(2), content, ttl: ttl(), created: UnixMillis(1) };
+    let new = NewMessage::plain(address(2), content, ttl(), UnixMillis(1));
     alice.store.set_full(true);
     is_full(alice.store.enqueue(&new));
     assert_eq!(alice.store.pending(10).unwrap(), []);

@@ -19,8 +19,8 @@ fn a_message_is_taken_in_once_however_often_its_record_comes() {
     let arrivals = vec![arrival(1, letter(2, 1, "one")), arrival(2, letter(2, 2, "two"))];
     let fresh = alice.store.take_in(&page(Some(CURSOR), arrivals.clone())).unwrap();
     assert_eq!(texts(&fresh), ["one", "two"]);
-    assert!(alice.store.has_seen(&RecordId::new([1; 32])).unwrap());
-    assert!(!alice.store.has_seen(&RecordId::new([9; 32])).unwrap());
+    assert!(alice.store.transaction().unwrap().has_seen(&RecordId::new([1; 32])).unwrap());
+    assert!(!alice.store.transaction().unwrap().has_seen(&RecordId::new([9; 32])).unwrap());
     // From another member, or from the same one under another cursor.
     assert_eq!(alice.store.take_in(&page(None, arrivals)).unwrap(), []);
     assert_eq!(texts(&alice.store.unshown(10).unwrap()), ["one", "two"]);
@@ -45,7 +45,7 @@ fn cover_and_noise_are_remembered_and_not_shown_and_newer_kinds_are_kept() {
     let arrivals = vec![arrival(1, None), arrival(2, Some(newer.clone()))];
     let fresh = alice.store.take_in(&page(None, arrivals)).unwrap();
     assert_eq!(fresh.into_iter().map(|message| message.letter).collect::<Vec<_>>(), std::slice::from_ref(&newer));
-    assert!(alice.store.has_seen(&RecordId::new([1; 32])).unwrap());
+    assert!(alice.store.transaction().unwrap().has_seen(&RecordId::new([1; 32])).unwrap());
     assert_eq!(alice.store.unshown(10).unwrap()[0].letter, newer);
 }
 
@@ -79,14 +79,14 @@ fn what_was_shown_is_not_shown_again_and_can_still_be_read() {
 fn a_crash_before_the_commit_leaves_neither_message_nor_cursor_and_one_after_it_both() {
     let (dir, _, mut alice) = alice();
     let page = page(Some(CURSOR), vec![arrival(1, letter(2, 1, "one")), arrival(2, None)]);
-    let transaction = alice.store.connection.transaction().unwrap();
+    let transaction = alice.store.transaction().unwrap();
     take_in(&transaction, &page).unwrap();
-    let (_copy, found) = after_crash(dir.path());
+    let (_copy, mut found) = after_crash(dir.path());
     drop(transaction);
-    for store in [&found.store, &alice.store] {
+    for store in [&mut found.store, &mut alice.store] {
         assert_eq!(store.unshown(10).unwrap(), []);
         assert_eq!(store.cursor(&page.address, &page.node).unwrap(), None);
-        assert!(!store.has_seen(&RecordId::new([2; 32])).unwrap());
+        assert!(!store.transaction().unwrap().has_seen(&RecordId::new([2; 32])).unwrap());
     }
     // Fetched again after the crash.
     assert_eq!(texts(&alice.store.take_in(&page).unwrap()), ["one"]);

@@ -4,7 +4,7 @@ use super::*;
 use crate::store::outbox::{received, worked};
 
 fn message(id: u8) -> NewMessage {
-    NewMessage { recipient: address(2), content: content(id, "hi"), ttl: ttl(), created: UnixMillis(10) }
+    NewMessage::plain(address(2), content(id, "hi"), ttl(), UnixMillis(10))
 }
 
 fn id(byte: u8) -> MessageId {

@@ -14,8 +14,7 @@ fn plant(accounts: &Accounts) -> OpenAccount {
     let mut account = create(accounts, SENTINEL, BYTE, DeviceKey::take(&mut [BYTE; 32]));
     let store = &mut account.store;
     store.set_setting(SENTINEL, SENTINEL.as_bytes()).unwrap();
-    let message =
-        NewMessage { recipient: address(BYTE), content: content(BYTE, SENTINEL), ttl: ttl(), created: UnixMillis(1) };
+    let message = NewMessage::plain(address(BYTE), content(BYTE, SENTINEL), ttl(), UnixMillis(1));
     let id = message.content.id;
     store.enqueue(&message).unwrap();
     let (record_id, record) = record(BYTE);

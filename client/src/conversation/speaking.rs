@@ -1,0 +1,189 @@
+//! What is encrypted, and by which session.
+//!
+//! A message is encrypted once, when it is queued: the ratchet behind it is on disk with it. It may be sealed and stored
+//! many times after that. When its session has been replaced meanwhile it is encrypted again under its own id.
+
+use rand_core::CryptoRng;
+use sotto_proto::address::Address;
+use sotto_proto::content::{Announcement, Body, Content, MessageId};
+use sotto_proto::envelope::Ttl;
+use sotto_proto::request::Message as _;
+use sotto_proto::time::UnixMillis;
+use zeroize::Zeroizing;
+
+use super::{DEVICE, Error, Me, keys};
+use crate::crypto::{Bundle, InitialHeader, Ratchet, associated_data, initiate};
+use crate::store::{ContactState, Encrypted, NewMessage, Said, Session, StoreError, Transaction};
+
+/// How long swarms keep what has no other time: four days.
+pub(super) const TTL: Ttl = Ttl::LONGEST;
+/// What was sent in so many milliseconds before a contact began anew is sent again: longer nothing was kept for it.
+const RESENT: u64 = 4 * 24 * 3_600_000;
+/// Messages that are sent again.
+const RESENT_MOST: usize = 1000;
+
+/// Something to say to a contact.
+#[derive(Clone, Debug)]
+pub struct Saying {
+    /// To whom.
+    pub account: Address,
+    /// What.
+    pub body: Body,
+    /// How long swarms keep it.
+    pub ttl: Ttl,
+}
+
+/// Queues something to say, encrypted, and writes it into the history.
+///
+/// # Errors
+/// [`Error`]
+pub fn say(tx: &Transaction<'_>, me: &Me<'_>, saying: Saying, rng: &mut dyn CryptoRng) -> Result<MessageId, Error> {
+    let Saying { account, body, ttl } = saying;
+    let contact = tx.contact(&account)?.ok_or_else(|| Error::NoContact(account.to_string()))?;
+    if contact.state == ContactState::Blocked {
+        return Err(Error::Blocked(contact.name));
+    }
+    let session = for_sending(tx, me, &account)?;
+    let mut session = session.ok_or(Error::NotAccepted(contact.name))?;
+    let content = Content { sequence: tx.next_sequence(&account)?, ..Content::new(draw(rng), me.now, body) };
+    let id = content.id;
+    tx.add_to_history(&Said { account, outgoing: true, device: DEVICE, arrived: me.now, content: content.clone() })?;
+    queue(tx, me, &mut session, content, ttl, rng)?;
+    Ok(id)
+}
+
+/// The session that a contact is written to by.
+///
+/// Of two that both sides began at the same time it is that of the smaller id, as soon as something came by it (H10);
+/// until then one by which something came, and until then one begun here.
+pub(super) fn for_sending(tx: &Transaction<'_>, me: &Me<'_>, account: &Address) -> Result<Option<Session>, StoreError> {
+    let mut live: Vec<_> = tx.sessions_of(account)?.into_iter().filter(|session| session.retired.is_none()).collect();
+    // The best last; the newest of equals.
+    live.sort_by_key(|session| {
+        let heard = session.received.is_some();
+        (heard, heard && is_of_smaller(me, account, session), session.created)
+    });
+    Ok(live.pop())
+}
+
+/// Whether the one with the smaller id began it.
+pub(super) fn is_of_smaller(me: &Me<'_>, account: &Address, session: &Session) -> bool {
+    session.initiator == (me.address().to_bytes() < account.to_bytes())
+}
+
+/// Begins a session by somebody's bundle.
+pub(super) fn begin(
+    tx: &Transaction<'_>,
+    me: &Me<'_>,
+    bundle: &Bundle,
+    rng: &mut dyn CryptoRng,
+) -> Result<Session, Error> {
+    let agreed = initiate(me.account, bundle, DEVICE, rng)?;
+    let header =
+        InitialHeader { initiator: me.address(), device: DEVICE, epoch: bundle.epoch(), ephemeral: agreed.ephemeral };
+    let ratchet = Ratchet::initiator(&agreed.secrets, bundle.prekey(), rng)?;
+    let session = Session {
+        tag: agreed.tag,
+        account: bundle.account(),
+        device: bundle.device(),
+        own_device: DEVICE,
+        initiator: true,
+        ratchet: ratchet.encode_core(),
+        skipped: None,
+        initial: Some(header.encode()),
+        mailbox: bundle.mailbox(),
+        seal_key: *bundle.prekey(),
+        peer_epoch: 0,
+        created: me.now.seconds(),
+        received: None,
+        retired: None,
+    };
+    tx.add_session(&session)?;
+    Ok(session)
+}
+
+/// Tells the other side of a session where this device reads, and what is sealed to it.
+pub(super) fn announce(
+    tx: &Transaction<'_>,
+    me: &Me<'_>,
+    session: &mut Session,
+    rng: &mut dyn CryptoRng,
+) -> Result<(), Error> {
+    let now = me.now.seconds();
+    let (mailbox, prekey) = (keys::mailbox(tx, now, rng)?, keys::prekey(tx, now, rng)?);
+    let announcement = Announcement::new(mailbox, prekey.secret.public(), prekey.number.0, me.name.to_owned());
+    let body = Body::Announce(announcement.map_err(|error| Error::Content(error.to_string()))?);
+    // Without a number: what is numbered is said, so that a gap in the numbers is something that did not come.
+    queue(tx, me, session, Content::new(draw(rng), me.now, body), TTL, rng)
+}
+
+/// Sends again, by the present session, what was sent of late.
+pub(super) fn resend(
+    tx: &Transaction<'_>,
+    me: &Me<'_>,
+    account: &Address,
+    rng: &mut dyn CryptoRng,
+) -> Result<(), Error> {
+    let since = UnixMillis(me.now.0.saturating_sub(RESENT));
+    for id in tx.encrypted_since(account, since, RESENT_MOST)? {
+        let (Some(message), Some(mut session)) = (tx.outbox_message(&id)?, for_sending(tx, me, account)?) else {
+            continue;
+        };
+        let is_said = !matches!(message.content.body, Body::Announce(_));
+        if is_said && message.encrypted.is_some_and(|encrypted| encrypted.session != session.tag) {
+            let encrypted = encrypt(tx, me, &mut session, &message.content, rng)?;
+            tx.encrypt_again(&id, &encrypted)?;
+        }
+    }
+    Ok(())
+}
+
+fn queue(
+    tx: &Transaction<'_>,
+    me: &Me<'_>,
+    session: &mut Session,
+    content: Content,
+    ttl: Ttl,
+    rng: &mut dyn CryptoRng,
+) -> Result<(), Error> {
+    let encrypted = Some(encrypt(tx, me, session, &content, rng)?);
+    let (recipient, created) = (session.account, me.now);
+    tx.enqueue(&NewMessage { recipient, content, ttl, created, encrypted })?;
+    Ok(())
+}
+
+/// Encrypts by a session, whose ratchet goes on in the store and in `session`.
+pub(super) fn encrypt(
+    tx: &Transaction<'_>,
+    me: &Me<'_>,
+    session: &mut Session,
+    content: &Content,
+    rng: &mut dyn CryptoRng,
+) -> Result<Encrypted, Error> {
+    let plain = content.clone().encode().map_err(|error| Error::Content(error.to_string()))?;
+    let plain = Zeroizing::new(plain);
+    let mut ratchet = ratchet_of(session)?;
+    let message = ratchet.encrypt(&associated(me, session), &plain, rng)?;
+    session.ratchet = ratchet.encode_core();
+    tx.set_ratchet(&session.tag, &session.ratchet, None)?;
+    Ok(Encrypted { session: session.tag, message })
+}
+
+/// A session's ratchet.
+pub(super) fn ratchet_of(session: &Session) -> Result<Ratchet, StoreError> {
+    let skipped = session.skipped.as_ref().map(|skipped| skipped.as_slice());
+    Ratchet::decode(&session.ratchet, skipped).map_err(|_| StoreError::Damaged("a session"))
+}
+
+/// What a session's messages are bound to (B12).
+pub(super) fn associated(me: &Me<'_>, session: &Session) -> Vec<u8> {
+    let (own, other) = ((me.address(), session.own_device), (session.account, session.device));
+    let (initiator, responder) = if session.initiator { (own, other) } else { (other, own) };
+    associated_data(me.chain, initiator, responder, &session.tag)
+}
+
+pub(super) fn draw(rng: &mut dyn CryptoRng) -> MessageId {
+    let mut id = [0; MessageId::LEN];
+    rng.fill_bytes(&mut id);
+    MessageId::new(id)
+}

@@ -1,0 +1,198 @@
+//! Those who are written to, or blocked.
+
+use rusqlite::{OptionalExtension as _, Row, params};
+use sotto_proto::address::Address;
+use sotto_proto::time::UnixMillis;
+
+use super::row::{read_address, to_signed, to_unsigned};
+use super::{StoreError, Transaction};
+
+/// How things stand with somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContactState {
+    /// A request was sent.
+    Requested,
+    /// It was accepted, or theirs was.
+    Accepted,
+    /// Nothing of it is shown or kept.
+    Blocked,
+}
+
+impl ContactState {
+    const fn code(self) -> i64 {
+        match self {
+            Self::Requested => 0,
+            Self::Accepted => 1,
+            Self::Blocked => 2,
+        }
+    }
+
+    const fn from_code(code: i64) -> Option<Self> {
+        match code {
+            0 => Some(Self::Requested),
+            1 => Some(Self::Accepted),
+            2 => Some(Self::Blocked),
+            _ => None,
+        }
+    }
+}
+
+/// Somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// Who.
+    pub account: Address,
+    /// What it is called here; no two contacts are called the same, in whatever case.
+    pub name: String,
+    /// What it calls itself.
+    pub said_name: Option<String>,
+    /// How things stand.
+    pub state: ContactState,
+    /// Since when it is known.
+    pub created: UnixMillis,
+}
+
+const SELECT: &str = "SELECT account, name, said_name, state, created FROM contact";
+
+impl Transaction<'_> {
+    /// A contact.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn contact(&self, account: &Address) -> Result<Option<Contact>, StoreError> {
+        let sql = format!("{SELECT} WHERE account = ?");
+        self.query_row(&sql, [account.to_bytes()], RawContact::read).optional()?.map(RawContact::decode).transpose()
+    }
+
+    /// The contact that is called so, in whatever case.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn contact_named(&self, name: &str) -> Result<Option<Contact>, StoreError> {
+        let sql = format!("{SELECT} WHERE name = ?");
+        self.query_row(&sql, [name], RawContact::read).optional()?.map(RawContact::decode).transpose()
+    }
+
+    /// All contacts, by their names.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn contacts(&self) -> Result<Vec<Contact>, StoreError> {
+        let sql = format!("{SELECT} ORDER BY name");
+        self.rows(&sql, [], RawContact::read)?.into_iter().map(RawContact::decode).collect()
+    }
+
+    /// Adds a contact, or changes one.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when another one is called so.
+    pub fn put_contact(&self, contact: &Contact) -> Result<(), StoreError> {
+        if self.contact_named(&contact.name)?.is_some_and(|other| other.account != contact.account) {
+            return Err(StoreError::Exists("a contact of that name"));
+        }
+        self.execute(
+            "INSERT INTO contact (account, name, said_name, state, created) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT (account) DO UPDATE
+             SET name = excluded.name, said_name = excluded.said_name, state = excluded.state",
+            params![
+                contact.account.to_bytes(),
+                contact.name,
+                contact.said_name,
+                contact.state.code(),
+                to_signed(contact.created.0)
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Takes a contact off the list. What was said, and by which sessions, stays.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn drop_contact(&self, account: &Address) -> Result<(), StoreError> {
+        self.execute("DELETE FROM contact WHERE account = ?", [account.to_bytes()])?;
+        Ok(())
+    }
+
+    /// Forgets a contact: its requests, its sessions, what was said, what waits to be sent.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn remove_contact(&self, account: &Address) -> Result<(), StoreError> {
+        let account = account.to_bytes();
+        for sql in [
+            "DELETE FROM contact WHERE account = ?",
+            "DELETE FROM request WHERE account = ?",
+            "DELETE FROM session WHERE account = ?",
+            "DELETE FROM message WHERE account = ?",
+            "DELETE FROM outbox WHERE recipient = ?",
+            "DELETE FROM inbox WHERE sender = ?",
+        ] {
+            self.execute(sql, [account])?;
+        }
+        Ok(())
+    }
+
+    /// Since when a contact's safety number is known to be right, if it was compared.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn verified(&self, account: &Address) -> Result<Option<UnixMillis>, StoreError> {
+        let sql = "SELECT verified FROM contact WHERE account = ?";
+        let at: Option<Option<i64>> = self.query_row(sql, [account.to_bytes()], |row| row.get(0)).optional()?;
+        Ok(at.flatten().map(|at| UnixMillis(to_unsigned(at))))
+    }
+
+    /// Its safety number was compared, and right.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when it is no contact.
+    pub fn set_verified(&self, account: &Address, at: UnixMillis) -> Result<(), StoreError> {
+        let sql = "UPDATE contact SET verified = ? WHERE account = ?";
+        match self.execute(sql, params![to_signed(at.0), account.to_bytes()])? {
+            0 => Err(StoreError::NotFound("contact")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next number of what is said to a contact: 1, 2, …
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when it is no contact.
+    pub fn next_sequence(&self, account: &Address) -> Result<u64, StoreError> {
+        let sql = "UPDATE contact SET sequence = sequence + 1 WHERE account = ? RETURNING sequence";
+        let next = self.query_row(sql, [account.to_bytes()], |row| row.get(0)).optional()?;
+        next.map(to_unsigned).ok_or(StoreError::NotFound("contact"))
+    }
+}
+
+/// A row as it lies in the database.
+struct RawContact {
+    account: Vec<u8>,
+    name: String,
+    said_name: Option<String>,
+    state: i64,
+    created: i64,
+}
+
+impl RawContact {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            account: row.get(0)?,
+            name: row.get(1)?,
+            said_name: row.get(2)?,
+            state: row.get(3)?,
+            created: row.get(4)?,
+        })
+    }
+
+    fn decode(self) -> Result<Contact, StoreError> {
+        Ok(Contact {
+            account: read_address(&self.account)?,
+            name: self.name,
+            said_name: self.said_name,
+            state: ContactState::from_code(self.state).ok_or(StoreError::Damaged("a contact"))?,
+            created: UnixMillis(to_unsigned(self.created)),
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! What was said, in both directions.
+//!
+//! It is told in the order of the senders' times, and of two at one time the one first that came first.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{OptionalExtension as _, Row, params};
+use sotto_proto::address::Address;
+use sotto_proto::content::Content;
+use sotto_proto::request::Message as _;
+use sotto_proto::time::UnixMillis;
+
+use super::row::{damaged, read_address, to_signed, to_unsigned};
+use super::{StoreError, Transaction};
+
+/// Something that was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// With whom.
+    pub account: Address,
+    /// Whether it was said from here.
+    pub outgoing: bool,
+    /// By which device of the sender.
+    pub device: u8,
+    /// When it came, or was queued.
+    pub arrived: UnixMillis,
+    /// What.
+    pub content: Content,
+}
+
+/// A place in a history: the sender's time, and the number of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The sender's time.
+    pub sent: UnixMillis,
+    /// In the order of arrival.
+    pub number: u64,
+}
+
+impl Transaction<'_> {
+    /// Adds something; false if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn add_to_history(&self, said: &Said) -> Result<bool, StoreError> {
+        let content = said.content.clone().encode().map_err(|_| StoreError::Damaged("a message too long to keep"))?;
+        let inserted = self.execute(
+            "INSERT INTO message (account, outgoing, id, device, sequence, sent, arrived, content)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            params![
+                said.account.to_bytes(),
+                said.outgoing,
+                said.content.id.as_bytes(),
+                said.device,
+                to_signed(said.content.sequence),
+                to_signed(said.content.sent.0),
+                to_signed(said.arrived.0),
+                content
+            ],
+        )?;
+        Ok(inserted == 1)
+    }
+
+    /// The last `limit` things said with an account before a place, the oldest of them first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn history(
+        &self,
+        account: &Address,
+        before: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<(Place, Said)>, StoreError> {
+        // Times of senders are what they say: kept within what the column orders.
+        let before = before.unwrap_or(Place { sent: UnixMillis(i64::MAX.unsigned_abs()), number: u64::MAX >> 1 });
+        let mut rows = self.rows(
+            "SELECT number, account, outgoing, device, arrived, content, sent FROM message
+             WHERE account = ?1 AND (sent, number) < (?2, ?3) ORDER BY sent DESC, number DESC LIMIT ?4",
+            params![
+                account.to_bytes(),
+                to_signed(before.sent.0),
+                to_signed(before.number),
+                i64::try_from(limit).unwrap_or(i64::MAX)
+            ],
+            RawSaid::read,
+        )?;
+        rows.reverse();
+        rows.into_iter().map(RawSaid::decode).collect()
+    }
+
+    /// The place of the message of that number, if it was said with this account.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn place_of(&self, account: &Address, number: u64) -> Result<Option<Place>, StoreError> {
+        let sql = "SELECT sent FROM message WHERE number = ? AND account = ?";
+        let sent = self.query_row(sql, params![to_signed(number), account.to_bytes()], |row| row.get(0)).optional()?;
+        Ok(sent.map(|sent| Place { sent: UnixMillis(to_unsigned(sent)), number }))
+    }
+
+    /// Of all that came from an account: the device that sent it, and the number which that gave it. What is between two
+    /// of them has not come.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn numbers_of(&self, account: &Address) -> Result<BTreeSet<(u8, u64)>, StoreError> {
+        let sql = "SELECT device, sequence FROM message WHERE account = ? AND outgoing = 0 AND sequence <> 0";
+        let rows = self.rows(sql, [account.to_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.into_iter().map(|(device, sequence)| (device, to_unsigned(sequence))).collect())
+    }
+}
+
+/// A row as it lies in the database.
+struct RawSaid {
+    number: i64,
+    account: Vec<u8>,
+    outgoing: bool,
+    device: u8,
+    arrived: i64,
+    content: Vec<u8>,
+    sent: i64,
+}
+
+impl RawSaid {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            number: row.get(0)?,
+            account: row.get(1)?,
+            outgoing: row.get(2)?,
+            device: row.get(3)?,
+            arrived: row.get(4)?,
+            content: row.get(5)?,
+            sent: row.get(6)?,
+        })
+    }
+
+    fn decode(self) -> Result<(Place, Said), StoreError> {
+        let place = Place { sent: UnixMillis(to_unsigned(self.sent)), number: to_unsigned(self.number) };
+        let said = Said {
+            account: read_address(&self.account)?,
+            outgoing: self.outgoing,
+            device: self.device,
+            arrived: UnixMillis(to_unsigned(self.arrived)),
+            content: Content::decode(&self.content).map_err(damaged("a message of the history"))?,
+        };
+        Ok((place, said))
+    }
+}

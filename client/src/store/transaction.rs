@@ -1,0 +1,105 @@
+//! Changes that are made together or not at all.
+
+use std::fmt;
+
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+
+use super::row::damaged;
+use super::{Store, StoreError};
+
+/// Setting: what the account calls itself.
+const DISPLAY_NAME: &str = "display name";
+
+/// Changes to a store. Dropped without [`Transaction::commit`], none of them was made.
+pub struct Transaction<'a>(rusqlite::Transaction<'a>);
+
+impl Store {
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn transaction(&mut self) -> Result<Transaction<'_>, StoreError> {
+        Ok(Transaction(self.connection.transaction()?))
+    }
+}
+
+impl Transaction<'_> {
+    /// Makes the changes, durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails; none was made then.
+    pub fn commit(self) -> Result<(), StoreError> {
+        Ok(self.0.commit()?)
+    }
+
+    /// Makes changes that are undone if they fail, while those before them stay.
+    ///
+    /// # Errors
+    /// That of `change`, or of the store.
+    pub fn attempt<T, E: From<StoreError>>(&self, change: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        self.execute("SAVEPOINT attempt", [])?;
+        let done = change();
+        if done.is_err() {
+            self.execute("ROLLBACK TO attempt", [])?;
+        }
+        self.execute("RELEASE attempt", [])?;
+        done
+    }
+
+    /// What the account calls itself to those it talks with, if that was said.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn display_name(&self) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT value FROM setting WHERE key = ?";
+        let name: Option<Vec<u8>> = self.query_row(sql, [DISPLAY_NAME], |row| row.get(0)).optional()?;
+        name.map(|name| String::from_utf8(name).map_err(damaged("the account's name"))).transpose()
+    }
+
+    /// Says it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn set_display_name(&self, name: &str) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            params![DISPLAY_NAME, name.as_bytes()],
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.0
+    }
+
+    pub(super) fn execute(&self, sql: &str, parameters: impl Params) -> Result<usize, StoreError> {
+        Ok(self.0.prepare(sql)?.execute(parameters)?)
+    }
+
+    pub(super) fn query_row<T>(
+        &self,
+        sql: &str,
+        parameters: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.0.prepare(sql)?.query_row(parameters, read)
+    }
+
+    /// All rows of a query.
+    pub(super) fn rows<T>(
+        &self,
+        sql: &str,
+        parameters: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.0.prepare(sql)?;
+        let rows = statement.query_map(parameters, read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+impl fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Transaction(open)")
+    }
+}
