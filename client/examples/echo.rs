@@ -58,14 +58,14 @@ fn answer(messenger: &mut Messenger) -> Result<(), Box<dyn Error>> {
     let ttl = Ttl::new(86_400).ok_or("a day is a time to live")?;
     let store = &mut messenger.account_mut().store;
     for message in store.unshown(AT_ONCE)? {
-        if let Letter::Message { sender, content } = &message.letter
+        if let Letter::Message { sender, content, .. } = &message.letter
             && let Body::Text(text) = &content.body
         {
             let mut id = [0; 16];
             getrandom::fill(&mut id)?;
             let body = Body::Text(Text::new(text.as_str().to_owned())?);
-            let content = Content { id: MessageId::new(id), sent: now, body };
-            store.enqueue(&NewMessage { recipient: *sender, content, ttl, created: now })?;
+            let content = Content::new(MessageId::new(id), now, body);
+            store.enqueue(&NewMessage::plain(*sender, content, ttl, now))?;
         }
         store.mark_shown(&[message.number])?;
     }

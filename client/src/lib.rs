@@ -4,12 +4,15 @@
 //! | --- | --- |
 //! | [`network`] | the node list, checked; guards, paths, and what is asked through them |
 //! | [`messenger`] | an account at work: sends, receives, keeps its view of the network fresh |
+//! | [`conversation`] | who talks with whom, by which sessions |
 //! | [`crypto`] | seals messages to their recipients and proves their senders |
 //! | [`store`] | keeps accounts, messages and what is known of the network, all of it encrypted |
 //! | [`cli`] | the command line |
 
 pub mod cli;
+pub mod conversation;
 pub mod crypto;
 pub mod messenger;
 pub mod network;
 pub mod store;
+mod text;

@@ -13,6 +13,7 @@ mod asking;
 mod expected;
 mod following;
 mod kill_point;
+mod mailbox;
 mod pages;
 mod receiving;
 mod refresh;
@@ -38,6 +39,7 @@ pub use self::following::{Continue, Followed};
 use self::kill_point::Probe;
 pub use self::receiving::Received;
 pub use self::sending::{Progress, Sent};
+use crate::conversation;
 use crate::network::choice::Avoid;
 use crate::network::clock::SharedClock;
 use crate::network::directory::{Directory, NoSwarms};
@@ -96,6 +98,9 @@ pub enum Error {
     /// The message can never be stored.
     #[error("this message cannot be sent: {0}")]
     Unsendable(String),
+    /// What was said to a contact cannot be sent to it now. The message stays in the outbox.
+    #[error(transparent)]
+    Conversation(conversation::Error),
     /// There is no such message.
     #[error("no message {0} in the outbox")]
     NoMessage(String),
@@ -264,12 +269,6 @@ impl Messenger {
             self.account.store.set_setting(SCORES, &bytes)?;
         }
         Ok(())
-    }
-
-    /// No hop of any path may be in the swarm that keeps the account's own mail, nor in those of a path's destinations.
-    fn avoid(&self, swarms: impl IntoIterator<Item = SwarmId>) -> Result<Avoid, Error> {
-        let own = self.directory.owner(&self.address()).ok_or(Error::NoOwner)?;
-        Ok(Avoid { swarms: swarms.into_iter().chain([own]).collect(), ..Avoid::default() })
     }
 
     /// Keeps the sample of guards complete, and stored.

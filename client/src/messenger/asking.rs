@@ -3,8 +3,6 @@
 use sotto_behaviours::onion::HopInfo;
 use sotto_behaviours::onion::client::Path;
 use sotto_behaviours::tunnel::client::{self as tunnel, Tunnel};
-use sotto_proto::account::Account;
-use sotto_proto::address::Address;
 use sotto_proto::id::{ChainId, Height, NodeId};
 use sotto_proto::limits::{REQUEST_TIME_SECONDS, RETRIEVE_BYTES};
 use sotto_proto::request::{
@@ -12,6 +10,7 @@ use sotto_proto::request::{
 };
 use sotto_proto::time::{Monotonic, UnixMillis, UnixSeconds};
 
+use super::mailbox::Mailbox;
 use crate::network::clock::SharedClock;
 use crate::network::ways::Ways;
 
@@ -83,15 +82,15 @@ pub(super) fn believe(refusals: Vec<Refusal>, clock: &SharedClock) -> Vec<Reader
 #[derive(Clone)]
 pub(super) struct Asking {
     pub(super) chain: ChainId,
-    pub(super) address: Address,
+    pub(super) mailbox: Mailbox,
     pub(super) clock: SharedClock,
 }
 
 impl Asking {
-    pub(super) fn sign<P: Signed>(&self, account: &Account, node: NodeId, cursor: Option<Cursor>) -> SignedRead<P> {
+    pub(super) fn sign<P: Signed>(&self, node: NodeId, cursor: Option<Cursor>) -> SignedRead<P> {
         let (time, cursor) = (self.clock.now().seconds(), cursor.unwrap_or_default());
-        let read = Read { node, address: self.address, time, cursor, max_bytes: RETRIEVE_BYTES };
-        SignedRead::sign(read, account.signing_key(), &self.chain)
+        let read = Read { node, address: self.mailbox.address, time, cursor, max_bytes: RETRIEVE_BYTES };
+        SignedRead::sign(read, &self.mailbox.key, &self.chain)
     }
 }
 
@@ -103,11 +102,10 @@ pub(super) async fn open(
     late: bool,
     reader: Option<Reader>,
     asking: &Asking,
-    account: &Account,
 ) -> Result<(Tunnel, Records), (MemberFailure, Option<Refusal>)> {
     let reader = reader.ok_or((MemberFailure::Nonsense, None))?;
     let asked = asking.clock.own().monotonic;
-    let told = first_page(ways, late, reader, asking, account).await;
+    let told = first_page(ways, late, reader, asking).await;
     told.map_err(|failure| {
         let refusal = Refusal::new(reader, &failure, asked, &asking.clock);
         (failure, refusal)
@@ -119,9 +117,8 @@ async fn first_page(
     late: bool,
     (to, cursor): Reader,
     asking: &Asking,
-    account: &Account,
 ) -> Result<(Tunnel, Records), MemberFailure> {
-    let question = |cursor| SwarmRequest::Retrieve(asking.sign::<Retrieve>(account, to.node, cursor));
+    let question = |cursor| SwarmRequest::Retrieve(asking.sign::<Retrieve>(to.node, cursor));
     let (mut tunnel, answer) = ways.connect(to, late, question(cursor)).await?;
     let told = match records_of(answer.ok_or(MemberFailure::Nonsense)?) {
         Err(MemberFailure::Refused(request::Error::CursorUnknown)) if cursor.is_some() => {

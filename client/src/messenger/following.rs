@@ -1,8 +1,10 @@
-//! Following: subscriptions at two members, which push what comes at once.
+//! Following: subscriptions at two members of each mailbox's swarm, which push what comes at once.
 //!
 //! ```text
-//!  member ── pages ──▶ subscription (task) ─┐ 16 pages
-//!  member ── pages ──▶ subscription (task) ─┴─▶ follow ──▶ store ──▶ whoever follows
+//!  inbox    member ── pages ──▶ subscription (task) ─┐
+//!           member ── pages ──▶ subscription (task) ─┤ 16 pages
+//!  mailbox  member ── pages ──▶ subscription (task) ─┼─▶ follow ──▶ store ──▶ whoever follows
+//!           member ── pages ──▶ subscription (task) ─┘
 //! ```
 //!
 //! What is told is read from the store, behind what was told before: however a path ends, whatever is given up halfway,
@@ -25,15 +27,18 @@ use tokio::time::{Instant, timeout};
 
 use self::silence::Silence;
 use super::asking::{MemberFailure, records_of};
+use super::mailbox::Mailbox;
 use super::{Error, Messenger};
 use crate::network::clock::SharedClock;
-use crate::network::paths::{Purpose, SETTLED, hop};
+use crate::network::paths::{SETTLED, hop};
 use crate::store::{InboxMessage, InboxNumber, Store};
 
 /// Members that are subscribed at.
 const SUBSCRIPTIONS: usize = 2;
 /// How long a member may take to begin: most of the time there is nothing to tell yet.
 const SUBSCRIBE_PATIENCE: Duration = Duration::from_secs(3);
+/// Messages that are sent at once after something came.
+const ANSWERS: usize = 16;
 /// Pages on their way from subscriptions to the store.
 const WAITING_PAGES: usize = 16;
 /// Messages that are told at once.
@@ -101,12 +106,52 @@ impl<F: FnMut(Followed, &mut Store) -> Continue> Follower<F> {
     }
 }
 
-/// The subscriptions on one path.
-struct Subscriptions {
-    running: JoinSet<Result<(), MemberFailure>>,
+/// What is followed of one mailbox, on a path of its own.
+struct Feed {
+    mailbox: Mailbox,
+    path: Path,
+    /// Those who keep the mailbox.
+    keepers: Vec<NodeId>,
     members: BTreeMap<tokio::task::Id, NodeId>,
-    pages: mpsc::Sender<(NodeId, Records)>,
     silence: Silence,
+    subscribe_at: Option<Instant>,
+    /// Who has refused our time on this path: each brings a poll forward once.
+    skewed: BTreeSet<NodeId>,
+}
+
+/// A subscription that ended: the place of its feed; the member and why, if it failed.
+type Ended = (usize, Option<(NodeId, MemberFailure)>);
+
+/// All that is followed. The first thing that goes wrong with a path ends it for all: what they are subscribed to goes on
+/// behind the cursors.
+struct Feeds {
+    each: Vec<Feed>,
+    running: JoinSet<Result<(), MemberFailure>>,
+    /// Pages with the place of their feed.
+    pages: mpsc::Sender<(usize, NodeId, Records)>,
+}
+
+impl Feeds {
+    /// The place of the feed that a task belongs to.
+    fn place(&self, task: tokio::task::Id) -> Option<usize> {
+        self.each.iter().position(|feed| feed.members.contains_key(&task))
+    }
+
+    fn subscribed(&self) -> usize {
+        self.each.iter().map(|feed| feed.members.len()).sum()
+    }
+
+    /// When a feed is to be subscribed at more members.
+    fn subscribe_at(&self) -> Option<Instant> {
+        self.each.iter().filter_map(|feed| feed.subscribe_at).min()
+    }
+
+    /// Comes back when a path has ended.
+    async fn path_ended(paths: &[Path]) {
+        let ended = paths.iter().map(|path| Box::pin(path.closed()));
+        let (end, ..) = futures::future::select_all(ended).await;
+        tracing::debug!(?end, "a path of the subscriptions ended");
+    }
 }
 
 impl Messenger {
@@ -141,7 +186,7 @@ impl Messenger {
         }
     }
 
-    /// Follows on one path, until it is time for another.
+    /// Follows every mailbox on a path, until it is time for another.
     async fn follow_path<F>(&mut self, follower: &mut Follower<F>) -> Result<Continue, Error>
     where
         F: FnMut(Followed, &mut Store) -> Continue,
@@ -150,41 +195,52 @@ impl Messenger {
         if follower.tell_new(&mut self.account.store)? == Continue::No {
             return Ok(Continue::No);
         }
-        let keepers = self.own_members()?.to_vec();
-        let path = self.path(Purpose::Receive).await?;
         let (pages, mut arriving) = mpsc::channel(WAITING_PAGES);
-        let mut subscriptions =
-            Subscriptions { running: JoinSet::new(), members: BTreeMap::new(), pages, silence: Silence::default() };
-        self.subscribe(&path, &mut subscriptions)?;
-        let members = subscriptions.members.len();
+        let mut feeds = Feeds { each: Vec::new(), running: JoinSet::new(), pages };
+        for mailbox in self.mailboxes()? {
+            let (keepers, path) = (self.keepers(&mailbox)?.to_vec(), self.path(mailbox.purpose).await?);
+            let (members, silence, skewed) = (BTreeMap::new(), Silence::default(), BTreeSet::new());
+            feeds.each.push(Feed { mailbox, path, keepers, members, silence, subscribe_at: None, skewed });
+            let place = feeds.each.len() - 1;
+            self.subscribe(&mut feeds, place)?;
+        }
+        let paths: Vec<Path> = feeds.each.iter().map(|feed| feed.path.clone()).collect();
+        let members = feeds.subscribed();
         if members > 0 && follower.tell(Followed::Subscribed { members }, &mut self.account.store) == Continue::No {
             return Ok(Continue::No);
         }
-        let move_at = Instant::now() + MOVE_AT.saturating_sub(path.age());
+        let oldest = paths.iter().map(Path::age).max().unwrap_or_default();
+        let move_at = Instant::now() + MOVE_AT.saturating_sub(oldest);
         let mut poll_at = Instant::now() + POLL_INTERVAL;
         let mut heed_at = Instant::now();
-        // Who has refused our time on this path: each brings a poll forward once.
-        let mut skewed = BTreeSet::new();
-        let mut subscribe_at = None;
         let mut spare_at = Instant::now() + 2 * SETTLED;
         loop {
+            let (mut came, subscribe_at) = (false, feeds.subscribe_at());
             tokio::select! {
-                Some((node, records)) = arriving.recv() => {
-                    self.came_back(&mut subscriptions);
-                    self.take_in(node, records, self.clock.now())?;
+                Some((place, node, records)) = arriving.recv() => {
+                    let Some(feed) = feeds.each.get_mut(place) else { continue };
+                    self.came_back(feed);
+                    let mailbox = feed.mailbox.clone();
+                    self.take_in(&mailbox, node, records, self.clock.now())?;
+                    came = true;
+                    // What came may have been the first wish to talk that this device accepted.
+                    if self.mailboxes()?.len() != feeds.each.len() {
+                        return Ok(Continue::Yes);
+                    }
                 }
-                Some(ended) = subscriptions.running.join_next_with_id() => {
-                    let failure = self.subscription_ended(ended, &path, &mut subscriptions)?;
-                    if path.end().is_some() {
+                Some(ended) = feeds.running.join_next_with_id() => {
+                    let Some((place, failure)) = self.subscription_ended(ended, &mut feeds)? else { continue };
+                    let Some(feed) = feeds.each.get_mut(place) else { continue };
+                    if feed.path.end().is_some() {
                         return Ok(Continue::Yes);
                     }
-                    if subscriptions.silence.blames_path() {
+                    if feed.silence.blames_path() {
                         tracing::debug!("the path of the subscriptions is silent");
-                        self.paths.give_up(&path);
+                        self.paths.give_up(&feed.path);
                         return Ok(Continue::Yes);
                     }
-                    if subscriptions.members.len() < SUBSCRIPTIONS {
-                        subscribe_at.get_or_insert_with(|| Instant::now() + AGAIN);
+                    if feed.members.len() < SUBSCRIPTIONS {
+                        feed.subscribe_at.get_or_insert_with(|| Instant::now() + AGAIN);
                     }
                     let Some((member, failure)) = failure else { continue };
                     // The poll finds out where the mail is now.
@@ -193,76 +249,90 @@ impl Messenger {
                         poll_at = Instant::now();
                     }
                     // It asks the others, too, before any clock is set.
-                    if failure.other_time().is_some() && skewed.insert(member) {
+                    if failure.other_time().is_some() && feed.skewed.insert(member) {
                         poll_at = Instant::now();
                     }
                 }
                 () = until(subscribe_at) => {
-                    subscribe_at = None;
-                    self.subscribe(&path, &mut subscriptions)?;
+                    for place in 0..feeds.each.len() {
+                        self.subscribe(&mut feeds, place)?;
+                    }
                 }
-                end = path.closed() => {
-                    tracing::debug!(?end, "the path of the subscriptions ended");
-                    return Ok(Continue::Yes);
-                }
+                () = Feeds::path_ended(&paths) => return Ok(Continue::Yes),
                 // Dropping the subscriptions first misses nothing: the cursor in the store is behind what was taken in.
                 () = tokio::time::sleep_until(move_at) => {
-                    self.rotate(Purpose::Receive);
+                    feeds.each.iter().for_each(|feed| self.rotate(feed.mailbox.purpose));
                     return Ok(Continue::Yes);
                 }
                 () = tokio::time::sleep_until(spare_at) => {
                     spare_at = Instant::now() + SPARE_INTERVAL;
-                    self.keep_spare(Purpose::Receive)?;
+                    for feed in &feeds.each {
+                        self.keep_spare(feed.mailbox.purpose)?;
+                    }
                 }
                 () = tokio::time::sleep_until(poll_at) => {
                     poll_at = Instant::now() + POLL_INTERVAL;
                     self.receive().await?;
                     self.send_pending(usize::MAX).await?;
-                    // Others keep the mail, and none of them may be a hop of the path; or the poll found the path silent.
-                    if self.own_members()? != keepers || !self.paths.is_held(&path) {
+                    // Others keep the mail, and none of them may be a hop of the path; or the poll found a path silent; or
+                    // there is a mailbox more.
+                    if self.mailboxes()?.len() != feeds.each.len() {
                         return Ok(Continue::Yes);
+                    }
+                    for feed in &feeds.each {
+                        if self.keepers(&feed.mailbox)? != feed.keepers || !self.paths.is_held(&feed.path) {
+                            return Ok(Continue::Yes);
+                        }
                     }
                 }
             }
             if follower.tell_new(&mut self.account.store)? == Continue::No {
                 return Ok(Continue::No);
             }
+            // What came may want an answer, such as the own keys; it is shown first.
+            if came {
+                self.send_pending(ANSWERS).await?;
+            }
         }
     }
 
-    /// Subscribes where there is no subscription yet, until there are enough.
-    fn subscribe(&mut self, path: &Path, subscriptions: &mut Subscriptions) -> Result<(), Error> {
-        while subscriptions.members.len() < SUBSCRIPTIONS
-            && let Some(to) = self.unsubscribed(subscriptions)?
+    /// Subscribes where there is no subscription yet, until a feed has enough.
+    fn subscribe(&mut self, feeds: &mut Feeds, place: usize) -> Result<(), Error> {
+        let Some(feed) = feeds.each.get_mut(place) else { return Ok(()) };
+        feed.subscribe_at = None;
+        while let Some(feed) = feeds.each.get(place)
+            && feed.members.len() < SUBSCRIPTIONS
+            && let Some(to) = self.unsubscribed(feed)?
         {
-            self.subscribe_at(to, path, subscriptions)?;
+            self.subscribe_at(to, feeds, place)?;
         }
         Ok(())
     }
 
-    fn subscribe_at(&self, to: HopInfo, path: &Path, subscriptions: &mut Subscriptions) -> Result<(), Error> {
-        let cursor = self.account.store.cursor(&self.address(), &to.node)?;
-        let read = self.asking().sign::<Subscribe>(self.account.account(), to.node, cursor);
-        let (path, pages, quiet) = (path.clone(), subscriptions.pages.clone(), self.patience * QUIET_TIMES);
-        let running = async move { run_subscription(&path, to, read, &pages, quiet).await };
-        let task = subscriptions.running.spawn(running);
-        subscriptions.members.insert(task.id(), to.node);
+    fn subscribe_at(&self, to: HopInfo, feeds: &mut Feeds, place: usize) -> Result<(), Error> {
+        let Some(feed) = feeds.each.get_mut(place) else { return Ok(()) };
+        let cursor = self.account.store.cursor(&feed.mailbox.address, &to.node)?;
+        let read = self.asking(&feed.mailbox).sign::<Subscribe>(to.node, cursor);
+        let (path, pages, quiet) = (feed.path.clone(), feeds.pages.clone(), self.patience * QUIET_TIMES);
+        let running = async move { run_subscription(&path, to, read, (place, &pages), quiet).await };
+        let task = feeds.running.spawn(running);
+        feed.members.insert(task.id(), to.node);
         Ok(())
     }
 
     /// Something came back through the path of the subscriptions: whoever was silent meanwhile is marked.
-    fn came_back(&mut self, subscriptions: &mut Subscriptions) {
-        for member in subscriptions.silence.end() {
+    fn came_back(&mut self, feed: &mut Feed) {
+        for member in feed.silence.end() {
             self.paths.slow(member);
         }
     }
 
     /// A random member without a subscription, one that was slow or silent lately only if there is no other.
-    fn unsubscribed(&mut self, subscriptions: &Subscriptions) -> Result<Option<HopInfo>, Error> {
-        let is_free = |node: &NodeId| !subscriptions.members.values().any(|other| other == node);
-        let mut free: Vec<_> = self.own_members()?.iter().copied().filter(is_free).collect();
+    fn unsubscribed(&mut self, feed: &Feed) -> Result<Option<HopInfo>, Error> {
+        let is_free = |node: &NodeId| !feed.members.values().any(|other| other == node);
+        let mut free: Vec<_> = self.keepers(&feed.mailbox)?.iter().copied().filter(is_free).collect();
         crate::network::shuffle(&mut self.rng, &mut free);
-        let silent = subscriptions.silence.members();
+        let silent = feed.silence.members();
         let first = self.slow_last(free).into_iter().min_by_key(|node| silent.contains(node));
         Ok(first.and_then(|node| hop(self.directory.nodes(), &node)))
     }
@@ -274,46 +344,46 @@ impl Messenger {
 
     /// Whoever ends a subscription while its path stands, for whatever reason, is subscribed at again only if there is
     /// nobody else; one that does not answer is marked only if others do. One that was quiet for long goes on at the same
-    /// member.
+    /// member. Returns the place of its feed.
     fn subscription_ended(
         &mut self,
         ended: Result<(tokio::task::Id, Result<(), MemberFailure>), tokio::task::JoinError>,
-        path: &Path,
-        subscriptions: &mut Subscriptions,
-    ) -> Result<Option<(NodeId, MemberFailure)>, Error> {
+        feeds: &mut Feeds,
+    ) -> Result<Option<Ended>, Error> {
         let (task, ended) = match ended {
-            Ok((task, ended)) => (task, ended),
+            Ok((task, ended)) => (task, Some(ended)),
             Err(error) => {
                 tracing::warn!(%error, "a subscription broke");
-                subscriptions.members.remove(&error.id());
-                return Ok(None);
+                (error.id(), None)
             }
         };
-        let member = subscriptions.members.remove(&task);
+        let Some(place) = feeds.place(task) else { return Ok(None) };
+        let Some(feed) = feeds.each.get_mut(place) else { return Ok(None) };
+        let member = feed.members.remove(&task);
+        let (Some(ended), Some(member)) = (ended, member) else { return Ok(Some((place, None))) };
         let Err(failure) = ended else {
-            if let Some(to) = member.and_then(|node| hop(self.directory.nodes(), &node)) {
-                self.subscribe_at(to, path, subscriptions)?;
+            if let Some(to) = hop(self.directory.nodes(), &member) {
+                self.subscribe_at(to, feeds, place)?;
             }
-            return Ok(None);
+            return Ok(Some((place, None)));
         };
         tracing::debug!(%failure, "a subscription ended");
-        let Some(member) = member else { return Ok(None) };
         match failure {
             MemberFailure::Tunnel(tunnel::Error::TimedOut) => {
                 let expected = self.paths.shunned(self.directory.nodes()).contains(&member);
-                subscriptions.silence.add(member, expected);
+                feed.silence.add(member, expected);
             }
             _ if is_of_path(&failure) => {}
             _ => {
-                self.came_back(subscriptions);
+                self.came_back(feed);
                 self.paths.slow(member);
             }
         }
         if matches!(failure, MemberFailure::Refused(request::Error::CursorUnknown)) {
             // Its database is another one: it is read from the beginning.
-            self.account.store.drop_cursor(&self.address(), &member)?;
+            self.account.store.drop_cursor(&feed.mailbox.address, &member)?;
         }
-        Ok(Some((member, failure)))
+        Ok(Some((place, Some((member, failure)))))
     }
 }
 
@@ -343,7 +413,7 @@ async fn run_subscription(
     path: &Path,
     to: HopInfo,
     read: SignedRead<Subscribe>,
-    pages: &mpsc::Sender<(NodeId, Records)>,
+    (place, pages): (usize, &mpsc::Sender<(usize, NodeId, Records)>),
     quiet: Duration,
 ) -> Result<(), MemberFailure> {
     let begun = Tunnel::connect(path, to, Some(SwarmRequest::Subscribe(read)));
@@ -353,7 +423,7 @@ async fn run_subscription(
     loop {
         let records = records_of(answer)?;
         // Whoever followed has stopped.
-        pages.send((to.node, records)).await.map_err(|_| MemberFailure::Nonsense)?;
+        pages.send((place, to.node, records)).await.map_err(|_| MemberFailure::Nonsense)?;
         let Ok(pushed) = timeout(quiet, tunnel.next()).await else { return Ok(()) };
         answer = pushed?;
     }

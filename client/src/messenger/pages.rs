@@ -19,6 +19,7 @@ use sotto_proto::time::UnixMillis;
 use tokio::time::{Instant, timeout_at};
 
 use super::asking::{MemberFailure, records_of};
+use super::mailbox::Mailbox;
 use super::{Error, Messenger};
 use crate::store::InboxMessage;
 
@@ -82,6 +83,7 @@ impl Messenger {
     /// [`Error`] of the store.
     pub(super) async fn take_pages(
         &mut self,
+        mailbox: &Mailbox,
         first: impl IntoIterator<Item = (Reading, Records)>,
         now: UnixMillis,
         messages: &mut Vec<InboxMessage>,
@@ -95,12 +97,12 @@ impl Messenger {
                 let (node, more, syncing) = (reading.node, records.more, records.syncing);
                 reading.cursor = Cursor { epoch: records.epoch, seq: records.next_seq };
                 reading.pages += 1;
-                messages.extend(self.take_in(node, records, now)?);
+                messages.extend(self.take_in(mailbox, node, records, now)?);
                 if !more {
                     members.push((node, Outcome::Everything { syncing }));
                     continue;
                 }
-                let question = self.asking().sign::<Retrieve>(self.account.account(), node, Some(reading.cursor));
+                let question = self.asking(mailbox).sign::<Retrieve>(node, Some(reading.cursor));
                 asked.insert(node);
                 pending.push(reading.next(SwarmRequest::Retrieve(question)));
             }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use sotto_proto::address::Address;
 use sotto_proto::envelope::Record;
 use sotto_proto::id::{Height, NodeId};
 use sotto_proto::limits::{MEMBER_TIMESTAMP_FUTURE_SECONDS, TTL_SECONDS};
@@ -15,18 +14,17 @@ use tokio::time::Instant;
 
 use super::asking::{Asking, Reader, believe, open};
 use super::kill_point::KillPoint;
+use super::mailbox::Mailbox;
 use super::pages::{Outcome, Reading};
 use super::refresh::Newer;
 use super::{Error, Messenger};
-use crate::crypto::{self, Opened};
+use crate::conversation::{self, Me};
 use crate::network::hedge::{self, Plan};
-use crate::network::paths::{Purpose, hop};
+use crate::network::paths::hop;
 use crate::network::polls::{PER_POLL, Polls};
 use crate::network::ways::Ways;
-use crate::store::{Arrival, InboxMessage, Letter, Page};
+use crate::store::{Arrival, InboxMessage, StoreError};
 
-/// Where the times of polls are kept.
-const POLLS: &str = "polls";
 /// Members that are asked at once.
 const AT_ONCE: usize = 4;
 
@@ -46,6 +44,17 @@ pub struct Received {
     pub asked: usize,
 }
 
+impl Received {
+    /// With what another mailbox brought.
+    fn and(&mut self, other: Self) {
+        self.messages.extend(other.messages);
+        self.caught_up &= other.caught_up;
+        self.syncing |= other.syncing;
+        self.answered += other.answered;
+        self.asked += other.asked;
+    }
+}
+
 /// What one poll came to.
 struct Polled {
     received: Received,
@@ -58,22 +67,47 @@ struct Polled {
 }
 
 impl Messenger {
-    /// Asks some members of the own swarm for mail, and takes in what they have. Where they say that another swarm keeps
-    /// it by now, the list is renewed and those of that swarm are asked, once.
+    /// Asks members of the swarms that keep the account's mail, and takes in what they have. One swarm that does not answer
+    /// keeps nothing away that others have.
     ///
     /// # Errors
-    /// [`Error`] if none of them tells anything.
+    /// [`Error`] if nobody tells anything.
     pub async fn receive(&mut self) -> Result<Received, Error> {
         self.refresh_if_needed().await?;
         self.account.store.forget_seen(self.clock.now().seconds())?;
-        let before = self.own_members()?.to_vec();
-        let Polled { mut received, told, moved, last } = self.poll().await?;
+        self.tidy()?;
+        let (mut all, mut failure) = (None::<Received>, None);
+        for mailbox in self.mailboxes()? {
+            match self.receive_at(&mailbox).await {
+                Ok(received) => match &mut all {
+                    Some(all) => all.and(received),
+                    None => all = Some(received),
+                },
+                Err(Error::Store(error)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::debug!(%error, ?mailbox, "a mailbox was not read");
+                    failure = Some(error);
+                }
+            }
+        }
+        match (all, failure) {
+            (Some(received), None) => Ok(received),
+            (Some(received), Some(_)) => Ok(Received { caught_up: false, ..received }),
+            (None, failure) => Err(failure.unwrap_or(Error::NoOwner)),
+        }
+    }
+
+    /// Reads one mailbox. Where members say that another swarm keeps it by now, the list is renewed and those of that swarm
+    /// are asked, once.
+    async fn receive_at(&mut self, mailbox: &Mailbox) -> Result<Received, Error> {
+        let before = self.keepers(mailbox)?.to_vec();
+        let Polled { mut received, told, moved, last } = self.poll(mailbox).await?;
         let is_newer = match moved {
             Some(height) => matches!(self.refresh_for(height).await?, Newer::Adopted),
             None => false,
         };
-        if is_newer && self.own_members()? != before {
-            match self.poll().await {
+        if is_newer && self.keepers(mailbox)? != before {
+            match self.poll(mailbox).await {
                 Ok(again) if again.told > 0 => {
                     received.messages.extend(again.received.messages);
                     return Ok(Received { messages: received.messages, ..again.received });
@@ -94,20 +128,28 @@ impl Messenger {
         Ok(received)
     }
 
-    /// Those who keep the account's mail, by the list known.
-    pub(super) fn own_members(&self) -> Result<&[NodeId], Error> {
-        let swarm = self.directory.owner(&self.address()).ok_or(Error::NoOwner)?;
-        Ok(self.directory.members(swarm))
+    /// Keys and sessions that are over go, and new keys are given out in time.
+    fn tidy(&mut self) -> Result<(), Error> {
+        let now = self.clock.now();
+        let tidied = self.account.change(|tx, own| {
+            let me = Me { chain: &self.chain, account: own.account, name: own.name, now };
+            conversation::tidy(tx, &me, &mut self.rng)
+        });
+        match tidied {
+            Ok(()) => Ok(()),
+            Err(conversation::Error::Store(error)) => Err(error.into()),
+            Err(error) => Err(Error::Conversation(error)),
+        }
     }
 
     /// One poll of the swarm that keeps the mail by the list known.
-    async fn poll(&mut self) -> Result<Polled, Error> {
+    async fn poll(&mut self, mailbox: &Mailbox) -> Result<Polled, Error> {
         let avoid = self.avoid([])?;
-        let mut path = self.path_without(Purpose::Receive, &avoid).await?;
-        let mut polls = self.polls()?;
+        let mut path = self.path_without(mailbox.purpose, &avoid).await?;
+        let mut polls = self.polls(mailbox)?;
         // Whatever members say of the time later, what they tell in this poll is not judged by it.
         let now = self.clock.now();
-        let members = self.own_members()?.to_vec();
+        let members = self.keepers(mailbox)?.to_vec();
         let slow = self.paths.shunned(self.directory.nodes());
         let poll = polls.next(&members, now.seconds(), &mut self.rng).slow_last(&slow);
         let mut received = Received { messages: Vec::new(), caught_up: false, syncing: false, answered: 0, asked: 0 };
@@ -119,7 +161,7 @@ impl Messenger {
         // Whether anything came back through the path; whether it fell silent since, and under whom.
         let (mut proven, mut fell_silent, mut under) = (false, false, Vec::new());
         let (all, mut due) = (poll.members.len(), poll.members.len());
-        let mut readers = self.readers(poll.members.into_iter().chain(poll.spare))?;
+        let mut readers = self.readers(mailbox, poll.members.into_iter().chain(poll.spare))?;
         let mut asked = BTreeSet::new();
         let mut deadline = Instant::now() + self.patience;
         while due > 0 || received.answered < PER_POLL {
@@ -131,15 +173,15 @@ impl Messenger {
                 at_once: AT_ONCE,
                 patience: deadline.saturating_duration_since(Instant::now()),
             };
-            let (asking, account) = (self.asking(), self.account.account());
+            let asking = self.asking(mailbox);
             let (nodes, paths) = (self.directory.nodes(), &mut self.paths);
-            let second = async { paths.another(nodes, Purpose::Receive, &avoid, &path).await.ok() };
+            let second = async { paths.another(nodes, mailbox.purpose, &avoid, &path).await.ok() };
             let ways = Ways::new(path.clone(), second);
             if proven {
                 ways.heard(&path);
             }
             let reader = |place: usize| readers.get(place).copied();
-            let told = hedge::ask(plan, |place| open(&ways, place >= due, reader(place), &asking, account)).await;
+            let told = hedge::ask(plan, |place| open(&ways, place >= due, reader(place), &asking)).await;
             let (better, is_heard, blames) = (ways.better(), ways.is_heard(), ways.blames(told.late.len()));
             proven = better.is_some() || is_heard;
             drop(ways);
@@ -175,7 +217,7 @@ impl Messenger {
             let first = told.answers.into_iter().filter_map(|(place, (tunnel, records))| {
                 Some((Reading::new(readers.get(place)?.0.node, tunnel), records))
             });
-            let read = self.take_pages(first, now, &mut received.messages).await?;
+            let read = self.take_pages(mailbox, first, now, &mut received.messages).await?;
             proven &= !read.none_came;
             for (node, outcome) in read.members {
                 match outcome {
@@ -223,7 +265,7 @@ impl Messenger {
                 deadline = deadline.max(Instant::now() + self.patience);
             }
         }
-        self.account.store.set_setting(POLLS, &polls.encode())?;
+        self.account.store.set_setting(mailbox.polls(), &polls.encode())?;
         self.keep_scores()?;
         if fell_silent || (heard == 0 && !proven) {
             // It may be the path that is silent.
@@ -238,9 +280,9 @@ impl Messenger {
     }
 
     /// How nodes are asked, and how far each was read.
-    fn readers(&self, nodes: impl IntoIterator<Item = NodeId>) -> Result<Vec<Reader>, Error> {
+    fn readers(&self, mailbox: &Mailbox, nodes: impl IntoIterator<Item = NodeId>) -> Result<Vec<Reader>, Error> {
         let hops = nodes.into_iter().filter_map(|node| hop(self.directory.nodes(), &node));
-        hops.map(|to| Ok((to, self.account.store.cursor(&self.address(), &to.node)?))).collect()
+        hops.map(|to| Ok((to, self.account.store.cursor(&mailbox.address, &to.node)?))).collect()
     }
 
     /// Those that were slow or failed lately behind the others.
@@ -250,55 +292,46 @@ impl Messenger {
         nodes
     }
 
-    /// Opens what a member told and takes it into the store, with the cursor behind it.
-    /// What is over by the time of `now` is dropped.
+    /// Opens what a member told, does what it says, and takes it into the store with the cursor behind it, all or nothing:
+    /// what a session decrypted and how far its ratchet went belong together. What is over by the time of `now` is dropped.
+    /// Nodes vouch for nothing here: ids are computed, and what does not open was not written for us.
     pub(super) fn take_in(
         &mut self,
+        mailbox: &Mailbox,
         node: NodeId,
         records: Records,
         now: UnixMillis,
     ) -> Result<Vec<InboxMessage>, Error> {
-        let address = self.address();
         let cursor = Cursor { epoch: records.epoch, seq: records.next_seq };
-        let mut arrivals = Vec::new();
-        for stored in &records.records {
-            if let Some(arrival) = self.arrival(&stored.record, &address, now)? {
-                arrivals.push(arrival);
+        let (chain, rng, probe) = (&self.chain, &mut self.rng, &mut self.probe);
+        let fresh = self.account.change(|tx, own| {
+            let me = Me { chain, account: own.account, name: own.name, now };
+            let mut fresh = Vec::new();
+            for stored in &records.records {
+                let Ok(record) = Record::decode(&stored.record) else { continue };
+                let (id, envelope) = (record.envelope().id(chain), record.envelope());
+                let is_new = envelope.address() == mailbox.address && !is_over(envelope.expiry(), now);
+                if !is_new || tx.has_seen(&id)? {
+                    continue;
+                }
+                let letter = conversation::hear(tx, &me, envelope, rng)?;
+                let expiry = believable(envelope.expiry(), now);
+                fresh.extend(tx.take(Arrival { record: id, expiry, letter }, now)?);
             }
-        }
-        let page = Page { address, node, cursor: Some(cursor), received: now, arrivals };
-        self.probe.pass(KillPoint::Opened);
-        let fresh = self.account.store.take_in(&page)?;
+            tx.set_cursor(&mailbox.address, &node, cursor)?;
+            probe.pass(KillPoint::Opened);
+            Ok::<_, StoreError>(fresh)
+        })?;
         self.probe.pass(KillPoint::TakenIn);
         Ok(fresh)
     }
 
-    /// What a record holds; nothing if it is none, is not ours, is over, or was taken in before. Nodes vouch for
-    /// nothing here: the id is computed, and what does not open was not written for us.
-    fn arrival(&self, bytes: &[u8], address: &Address, now: UnixMillis) -> Result<Option<Arrival>, Error> {
-        let Ok(record) = Record::decode(bytes) else { return Ok(None) };
-        let (id, envelope) = (record.envelope().id(&self.chain), record.envelope());
-        if envelope.address() != *address || is_over(envelope.expiry(), now) || self.account.store.has_seen(&id)? {
-            return Ok(None);
-        }
-        let letter = match crypto::open(&self.chain, self.account.account(), envelope) {
-            Ok(Opened::Message { sender, content }) => Some(Letter::Message { sender, content }),
-            Ok(Opened::Newer { kind, body }) => Some(Letter::Newer { kind, body }),
-            Ok(Opened::Cover) => None,
-            Err(error) => {
-                tracing::debug!(%error, "a record does not open");
-                None
-            }
-        };
-        Ok(Some(Arrival { record: id, expiry: believable(envelope.expiry(), now), letter }))
+    pub(super) fn asking(&self, mailbox: &Mailbox) -> Asking {
+        Asking { chain: self.chain, mailbox: mailbox.clone(), clock: self.clock.clone() }
     }
 
-    pub(super) fn asking(&self) -> Asking {
-        Asking { chain: self.chain, address: self.address(), clock: self.clock.clone() }
-    }
-
-    pub(super) fn polls(&self) -> Result<Polls, Error> {
-        let stored = self.account.store.setting(POLLS)?;
+    pub(super) fn polls(&self, mailbox: &Mailbox) -> Result<Polls, Error> {
+        let stored = self.account.store.setting(mailbox.polls())?;
         // Lost times only make the next poll ask everybody.
         Ok(stored.and_then(|bytes| Polls::decode(&bytes).ok()).unwrap_or_default())
     }

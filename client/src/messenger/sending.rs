@@ -1,4 +1,5 @@
-//! Sending: seal, work, store at three members of the recipient's swarm, keep their receipts.
+//! Sending: seal, work, store at three members of the swarm that keeps the recipient's mail, keep their receipts. A message
+//! to a contact was encrypted when it was queued, and goes to the mailbox of its session; all others go to the inbox.
 //!
 //! The members that tell time and height first are those that are asked to store, in the tunnels that are open already:
 //! whoever is frozen is not among them, and no tunnel is built while the sender waits.
@@ -25,6 +26,7 @@ use super::refresh::Newer;
 use super::terms::{NoTerms, Terms};
 use super::work::prove;
 use super::{Error, Messenger};
+use crate::conversation::{self, Delivery};
 use crate::crypto::{self, SealContext};
 use crate::network::choice::Avoid;
 use crate::network::lookups::LookupError;
@@ -107,8 +109,10 @@ impl Messenger {
     /// # Errors
     /// [`Error`]
     pub async fn send(&mut self, id: &MessageId, mut progress: impl FnMut(Progress)) -> Result<Sent, Error> {
-        let message = self.account.store.outbox_message(id)?.ok_or_else(|| Error::NoMessage(id.to_string()))?;
-        let result = self.send_rounds(message, &mut progress).await;
+        let result = match self.addressed(id)? {
+            Ok((message, delivery)) => Box::pin(self.send_rounds(message, &delivery, &mut progress)).await,
+            Err(error) => Err(error),
+        };
         self.keep_scores()?;
         match &result {
             Ok(_) => {}
@@ -150,9 +154,29 @@ impl Messenger {
         Ok(self.account.store.note_attempt(id, UnixMillis(at), &error.to_string())?)
     }
 
+    /// A message of the outbox, and where it goes. What was made for another address before is made anew.
+    fn addressed(&mut self, id: &MessageId) -> Result<Result<(OutboxMessage, Delivery), Error>, Error> {
+        let no_message = || Error::NoMessage(id.to_string());
+        let message = self.account.store.outbox_message(id)?.ok_or_else(no_message)?;
+        let now = self.clock.now();
+        let delivery = match self.account.change(|tx, own| {
+            let me = conversation::Me { chain: &self.chain, account: own.account, name: own.name, now };
+            conversation::delivery(tx, &me, &message, &mut self.rng)
+        }) {
+            Ok(delivery) => delivery,
+            Err(conversation::Error::Store(error)) => return Err(error.into()),
+            Err(error) => return Ok(Err(Error::Conversation(error))),
+        };
+        // It may have been encrypted anew.
+        let mut message = self.account.store.outbox_message(id)?.ok_or_else(no_message)?;
+        message.record = message.record.filter(|record| record.envelope().address() == delivery.address);
+        Ok(Ok((message, delivery)))
+    }
+
     async fn send_rounds(
         &mut self,
         mut message: OutboxMessage,
+        delivery: &Delivery,
         progress: &mut impl FnMut(Progress),
     ) -> Result<Sent, Error> {
         self.refresh_if_needed().await?;
@@ -160,7 +184,7 @@ impl Messenger {
         let mut took = Duration::ZERO;
         let (mut last, mut unbelieved) = (None, 0);
         for _ in 0..ROUNDS {
-            let swarm = self.directory.owner(&message.recipient).ok_or(Error::NoOwner)?;
+            let swarm = self.directory.owner(&delivery.address).ok_or(Error::NoOwner)?;
             let avoid = self.avoid([swarm])?;
             let mut path = self.path_without(Purpose::Send, &avoid).await?;
             let hops = path.hops().map(|hop| hop.node);
@@ -206,7 +230,7 @@ impl Messenger {
                             continue;
                         }
                     };
-                    let (record, worked) = self.make(&message, &terms, difficulty, progress).await?;
+                    let (record, worked) = self.make(&message, delivery, &terms, difficulty, progress).await?;
                     work = worked;
                     took += work;
                     let record_id = record.envelope().id(&self.chain);
@@ -245,7 +269,7 @@ impl Messenger {
                                 newer = self.refresh_for(*height).await?;
                             }
                             match newer {
-                                Newer::Adopted if self.directory.owner(&message.recipient) != Some(swarm) => {}
+                                Newer::Adopted if self.directory.owner(&delivery.address) != Some(swarm) => {}
                                 // One member may have made it up, and the others are silent behind the path.
                                 Newer::Adopted | Newer::Nowhere => self.paths.give_up(&path),
                                 // Without that list the same members would be asked again, and say the same.
@@ -279,19 +303,23 @@ impl Messenger {
     async fn make(
         &mut self,
         message: &OutboxMessage,
+        delivery: &Delivery,
         terms: &Terms,
         difficulty: u64,
         progress: &mut impl FnMut(Progress),
     ) -> Result<(Record, Duration), Error> {
         let context = SealContext {
             chain: &self.chain,
-            address: message.recipient,
+            address: delivery.address,
             timestamp: terms.now.seconds(),
             ttl: message.ttl,
         };
-        let data = crypto::seal(&context, self.account.account(), message.content.clone(), &mut self.rng)
-            .map_err(|error| Error::Unsendable(error.to_string()))?;
-        let envelope = Envelope::new(message.recipient, context.timestamp, message.ttl, terms.anchor, data)
+        let data = match &delivery.inside {
+            None => crypto::seal(&context, self.account.account(), message.content.clone(), &mut self.rng),
+            Some(inside) => crypto::seal_session(&context, &delivery.seal_key, inside, &mut self.rng),
+        };
+        let data = data.map_err(|error| Error::Unsendable(error.to_string()))?;
+        let envelope = Envelope::new(delivery.address, context.timestamp, message.ttl, terms.anchor, data)
             .map_err(|error| Error::Unsendable(error.to_string()))?;
         let difficulty = u32::try_from(difficulty).ok().and_then(Difficulty::new);
         let difficulty = difficulty.ok_or_else(|| Error::Unsendable("no difficulty".into()))?;

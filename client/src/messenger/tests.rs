@@ -46,8 +46,8 @@ fn queue(messenger: &mut Messenger, text: &str) -> MessageId {
     messenger.rng.fill_bytes(&mut id);
     let id = MessageId::new(id);
     let body = Body::Text(Text::new(text.to_owned()).unwrap());
-    let content = Content { id, sent: created, body };
-    let new = NewMessage { recipient, content, ttl: Ttl::new(86_400).unwrap(), created };
+    let content = Content::new(id, created, body);
+    let new = NewMessage::plain(recipient, content, Ttl::new(86_400).unwrap(), created);
     messenger.account_mut().store.enqueue(&new).unwrap();
     id
 }

@@ -41,15 +41,17 @@ const LAST_MOMENTS: Duration = Duration::from_secs(15);
 pub enum Purpose {
     /// Storing messages for others.
     Send,
-    /// Reading one's own.
+    /// Reading one's inbox.
     Receive,
+    /// Reading one's mailbox.
+    Mailbox,
     /// The node list.
     Other,
 }
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Send, Self::Receive, Self::Other];
+    pub const ALL: [Self; 4] = [Self::Send, Self::Receive, Self::Mailbox, Self::Other];
 
     /// For people and metrics.
     #[must_use]
@@ -57,6 +59,7 @@ impl Purpose {
         match self {
             Self::Send => "send",
             Self::Receive => "receive",
+            Self::Mailbox => "mailbox",
             Self::Other => "other",
         }
     }

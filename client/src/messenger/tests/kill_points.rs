@@ -121,7 +121,14 @@ fn no_key_sealed_twice(records: &[Vec<u8>]) {
 fn carried(bytes: &[u8]) -> Content {
     let account = sotto_proto::account::Account::new(&Entropy::take(&mut [9; 16]));
     let record = Record::decode(bytes).unwrap();
-    match crate::crypto::open(&genesis().chain_id(), &account, record.envelope()).unwrap() {
+    match crate::crypto::open(
+        &genesis().chain_id(),
+        &account.address(),
+        &[account.x25519_secret().into()],
+        record.envelope(),
+    )
+    .unwrap()
+    {
         crate::crypto::Opened::Message { content, .. } => content,
         other => panic!("{other:?}"),
     }

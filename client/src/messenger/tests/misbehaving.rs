@@ -42,7 +42,8 @@ async fn a_member_that_drips_its_pages_is_late_like_any_other_and_what_came_coun
 
 /// Draws until the next poll, of two members, asks these.
 fn draw_next(messenger: &mut Messenger, wanted: [u8; 2]) {
-    let (polls, members) = (messenger.polls().unwrap(), messenger.own_members().unwrap().to_vec());
+    let (polls, members) =
+        (messenger.polls(&messenger.inbox()).unwrap(), messenger.keepers(&messenger.inbox()).unwrap().to_vec());
     let now = messenger.clock().now().seconds();
     let asks = |rng: &mut ChaCha20Rng| polls.next(&members, now, rng).members.into_iter().collect::<BTreeSet<_>>();
     let mut rngs = (0..=u8::MAX).map(|seed| ChaCha20Rng::from_seed([seed; 32]));
@@ -190,7 +191,7 @@ async fn mail_that_has_moved_to_another_swarm_is_read_there_at_once() {
     let received = messenger.receive().await.unwrap();
     assert_eq!(received.messages.len(), 1);
     assert!(received.caught_up, "{received:?}");
-    assert_eq!(messenger.own_members().unwrap().len(), MEMBERS.len(), "the list is the new one");
+    assert_eq!(messenger.keepers(&messenger.inbox()).unwrap().len(), MEMBERS.len(), "the list is the new one");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

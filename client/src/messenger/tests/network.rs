@@ -434,7 +434,7 @@ impl World {
         let from = sotto_proto::account::Account::new(&Entropy::take(&mut [8; 16]));
         let now = WallClock::system().now();
         let body = Body::Text(Text::new(text.to_owned()).unwrap());
-        let content = Content { id: MessageId::new([self.sent; 16]), sent: now, body };
+        let content = Content::new(MessageId::new([self.sent; 16]), now, body);
         let ttl = Ttl::new(345_600).unwrap();
         let context = SealContext { chain: &self.chain, address: own.address(), timestamp: now.seconds(), ttl };
         let data = crypto::seal(&context, &from, content, &mut super::super::seeded().unwrap()).unwrap();

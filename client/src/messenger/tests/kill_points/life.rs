@@ -151,9 +151,9 @@ impl Life {
         id[8] = number;
         let (id, name) = (MessageId::new(id), format!("{}-{number}", self.orders.life));
         let now = self.messenger.clock().now();
-        let content = Content { id, sent: now, body: Body::Text(Text::new(name.clone()).unwrap()) };
+        let content = Content::new(id, now, Body::Text(Text::new(name.clone()).unwrap()));
         let recipient = self.messenger.address();
-        let new = NewMessage { recipient, content, ttl: Ttl::new(86_400).unwrap(), created: now };
+        let new = NewMessage::plain(recipient, content, Ttl::new(86_400).unwrap(), now);
         self.messenger.account_mut().store.enqueue(&new).unwrap();
         say(&format!("queued {id} {name}"));
         self.messenger.send(&id, |_| ()).await.unwrap();
