@@ -6,8 +6,10 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `account`, `passphrase`, `config`, `completions`, `network`, `path` | one noun each |
-//! | `send`, `recv`, `status`, `doctor` | one verb each |
+//! | `account`, `contact`, `request`, `verify`, `passphrase`, `config`, `completions`, `network`, `path` | one noun each |
+//! | `send`, `recv`, `history`, `status`, `doctor` | one verb each |
+//! | `recipient`, `sending`, `received` | who is meant; what was queued, on its way; how what came is shown |
+//! | `conversation_error` | what the rules of conversations mean to somebody at a terminal |
 //! | `network_error` | what the network's errors mean to somebody at a terminal |
 //! | `settings` | flags, environment and files, in one table |
 //! | `context` | the network, the account and the output that commands work with |
@@ -17,9 +19,12 @@
 mod account;
 mod completions;
 mod config;
+mod contact;
 mod context;
+mod conversation_error;
 mod doctor;
 mod exit;
+mod history;
 mod input;
 mod log;
 mod network;
@@ -27,10 +32,15 @@ mod network_error;
 mod output;
 mod passphrase;
 mod path;
+mod received;
+mod recipient;
 mod recv;
+mod request;
 mod send;
+mod sending;
 mod settings;
 mod status;
+mod verify;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -114,6 +124,16 @@ enum Format {
 enum Noun {
     Send(send::Send),
     Recv(recv::Recv),
+    History(history::History),
+    /// Ask somebody to talk, and answer those who ask
+    #[command(subcommand)]
+    Request(request::Verb),
+    /// Those you talk with
+    #[command(subcommand)]
+    Contact(contact::Verb),
+    /// Make sure that nobody stands between you and a contact
+    #[command(subcommand)]
+    Verify(verify::Verb),
     Status(status::Status),
     Doctor(doctor::Doctor),
     /// The way messages take, and what each hop knows
@@ -162,6 +182,10 @@ fn dispatch(noun: Noun, context: &Context) -> Result<Exit, CliError> {
     match noun {
         Noun::Send(send) => send.run(context),
         Noun::Recv(recv) => recv.run(context),
+        Noun::History(history) => history.run(context),
+        Noun::Request(verb) => verb.run(context),
+        Noun::Contact(verb) => verb.run(context),
+        Noun::Verify(verb) => verb.run(context),
         Noun::Status(status) => status.run(context),
         Noun::Doctor(doctor) => doctor.run(context),
         Noun::Path(verb) => verb.run(context),

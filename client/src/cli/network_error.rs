@@ -41,6 +41,7 @@ pub(super) fn cli_error(error: &Error) -> CliError {
         }
         Error::Moved { .. } => (Exit::Network, "list", "if it stays so: sotto doctor"),
         Error::Unsendable(_) => (Exit::Failed, "unsendable", "make it shorter, or send it in parts"),
+        Error::Conversation(error) => return super::conversation_error::cli_error(error),
         Error::NoMessage(_) => (Exit::NotFound, "not_found", "see: sotto status"),
         Error::Random(_) => (Exit::Internal, "random", "the operating system gives no random numbers"),
     };

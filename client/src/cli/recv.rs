@@ -4,22 +4,20 @@
 //! dies in between shows it again the next time rather than never. On a full disk nothing is shown that cannot be marked.
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::context::Context;
 use super::network_error::cli_error;
 use super::output::Output;
-use super::status::rfc3339;
+use super::received::{Known, document, line};
+use super::sending::OLDER;
 use super::{CliError, Exit};
 use crate::messenger::{Continue, Followed, Messenger};
-use crate::store::{InboxMessage, InboxNumber, Letter, Store};
+use crate::store::{InboxMessage, InboxNumber, Store};
 use sotto_proto::address::Address;
-use sotto_proto::content::{Body, Content};
 
 /// Rows that are read from the store at once.
 const ROWS: usize = 256;
-/// Messages that waited for a path and are sent along.
-const OLDER: usize = 64;
 
 /// Receive messages
 #[derive(Debug, Args)]
@@ -47,7 +45,7 @@ impl Recv {
             });
             let mut messenger = opening.await.map_err(|error| cli_error(&error))?;
             if let Some(since) = self.since {
-                show_since(&out, &own, &messenger.account().store, InboxNumber(since), &mut left)?;
+                show_since(&out, &own, &mut messenger.account_mut().store, InboxNumber(since), &mut left)?;
             }
             // What an earlier process took in and did not come to show.
             show_unshown(&out, &own, &mut messenger.account_mut().store, &mut left)?;
@@ -135,7 +133,8 @@ fn show(
         if *left == 0 {
             return Ok(());
         }
-        store.show(message.number, || print(out, own, message))?;
+        let known = Known::look_up(&store.transaction()?, message)?;
+        store.show(message.number, || out.result(&document(own, message, &known), line(message, &known)))?;
         *left -= 1;
     }
     Ok(())
@@ -144,7 +143,7 @@ fn show(
 fn show_since(
     out: &Output,
     own: &Address,
-    store: &Store,
+    store: &mut Store,
     mut after: InboxNumber,
     left: &mut u64,
 ) -> Result<(), CliError> {
@@ -156,71 +155,9 @@ fn show_since(
             if *left == 0 {
                 return Ok(());
             }
-            print(out, own, message)?;
+            let known = Known::look_up(&store.transaction()?, message)?;
+            out.result(&document(own, message, &known), line(message, &known))?;
             *left -= 1;
         }
-    }
-}
-
-fn print(out: &Output, own: &Address, message: &InboxMessage) -> Result<(), CliError> {
-    let received = rfc3339(message.received);
-    let document = |sender: Option<&Address>, kind: Value, body: Option<&str>, content: Option<&Content>| {
-        json!({
-            "v": 1, "type": "message.received", "id": message.record.to_string(), "ts": received,
-            "account": own.to_string(), "cursor": message.number.0.to_string(),
-            "data": {
-                "conversation": sender.map(ToString::to_string), "sender": sender.map(ToString::to_string),
-                "sender_device": 0, "id": content.map(|content| content.id.to_string()),
-                "sent": content.map(|content| rfc3339(content.sent)), "kind": kind, "body": body, "reply_to": null,
-                "attachments": [], "expires_at": null, "verified": false,
-            },
-        })
-    };
-    match &message.letter {
-        Letter::Message { sender, content } => {
-            let (kind, body) = match &content.body {
-                Body::Text(text) => ("text", Some(text.as_str())),
-                _ => (NEWER_KIND, None),
-            };
-            let text = body.map_or_else(|| format!("[{NEWER}]"), printable);
-            let line = format!("{}  {sender}  {text}", rfc3339(content.sent));
-            out.result(&document(Some(sender), kind.into(), body, Some(content)), line)
-        }
-        Letter::Newer { .. } => {
-            out.result(&document(None, NEWER_KIND.into(), None, None), format!("{received}  [{NEWER}]"))
-        }
-    }
-}
-
-/// The kind, for programs, of what this version cannot read.
-const NEWER_KIND: &str = "newer";
-/// What is shown of what this version cannot read.
-const NEWER: &str = "a message of a newer version";
-
-/// A stranger's text on a terminal: no control characters but line breaks, which are indented, so that no text passes
-/// for another line of ours.
-fn printable(text: &str) -> String {
-    let plain = text.chars().map(|c| match c {
-        '\n' | '\t' => c,
-        c if c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-        {
-            '\u{fffd}'
-        }
-        c => c,
-    });
-    plain.collect::<String>().replace('\n', "\n    ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_strangers_text_cannot_move_the_cursor_or_begin_a_line() {
-        assert_eq!(printable("a\u{1b}[2Jb\rc"), "a\u{fffd}[2Jb\u{fffd}c");
-        assert_eq!(printable("one\ntwo"), "one\n    two");
-        assert_eq!(printable("a\u{202e}b"), "a\u{fffd}b");
-        assert_eq!(printable("grüße 👋"), "grüße 👋");
     }
 }

@@ -1,32 +1,30 @@
 //! `sotto send`: a message into the outbox, and from there to the recipient's swarm.
 
 use std::io::Read as _;
+use std::str::FromStr;
 
 use clap::Args;
-use serde_json::json;
-use sotto_proto::address::{Address, AddressKind};
+use rand_chacha::ChaCha20Rng;
+use rand_core::Rng as _;
+use sotto_proto::address::Address;
 use sotto_proto::content::{Body, Content, MessageId, Text};
 use sotto_proto::envelope::Ttl;
 use sotto_proto::limits::TEXT_MAX;
-use sotto_proto::time::UnixMillis;
 
 use super::context::{Context, clock, random};
-use super::network_error::cli_error;
-use super::output::{Output, millis};
-use super::{CliError, Exit};
-use crate::messenger::{Error, Messenger, Progress, Sent};
-use crate::network::storing::WANTED;
-use crate::store::NewMessage;
-
-/// Messages that still wait from earlier are sent along, at most so many.
-const OLDER: usize = 64;
+use super::recipient::{Recipient, called};
+use super::sending::{Queued, send_queued};
+use super::{CliError, Exit, conversation_error, verify};
+use crate::conversation::{Me, Saying, say};
+use crate::store::{NewMessage, OpenAccount, Transaction};
 
 /// Send a message
 #[derive(Debug, Args)]
 pub(super) struct Send {
-    /// Account ids (66 hex digits, beginning with 05), with or without "sotto:" before them
-    #[arg(required = true, value_name = "RECIPIENT", value_parser = recipient)]
-    recipients: Vec<Address>,
+    /// Names of contacts, or account ids (66 hex digits, beginning with 05), with or without "sotto:" before them. Whoever
+    /// is no contact gets a message without a session; see: sotto request send --help
+    #[arg(required = true, value_name = "RECIPIENT")]
+    recipients: Vec<Recipient>,
     /// The text; "-" reads it from standard input
     #[arg(short, long, value_name = "TEXT")]
     message: String,
@@ -35,11 +33,25 @@ pub(super) struct Send {
     ttl: Ttl,
 }
 
-fn recipient(text: &str) -> Result<Address, String> {
-    let text = text.trim().to_ascii_lowercase();
-    // As `account show --qr` shows it.
-    let address: Address = text.strip_prefix("sotto:").unwrap_or(&text).parse().map_err(|error| format!("{error}"))?;
-    if address.kind() == AddressKind::AccountInbox { Ok(address) } else { Err("an account id begins with 05".into()) }
+/// Who may be written to before it is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// Anybody. An account's key cannot change, because it is its id: the first use is no other than the next.
+    Anybody,
+    /// Nobody.
+    Never,
+}
+
+impl FromStr for Trust {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "on-first-use" | "always" => Ok(Self::Anybody),
+            "never" => Ok(Self::Never),
+            _ => Err("expected on-first-use, always or never"),
+        }
+    }
 }
 
 fn ttl(text: &str) -> Result<Ttl, String> {
@@ -52,30 +64,9 @@ impl Send {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
         let text = self.text()?;
         let mut unlocked = context.unlock()?;
-        let mut queued = Vec::new();
-        for recipient in &self.recipients {
-            let id = self.queue(&mut unlocked.account.store, *recipient, &text)?;
-            queued.push((*recipient, id));
-        }
-        let out = &context.out;
-        Context::runtime()?.block_on(async {
-            let opening = Messenger::open(unlocked.genesis, unlocked.account, context.timeout, |step| {
-                out.progress(&json!({"v": 1, "type": "progress", "phase": "network"}), super::network::describe(step));
-            });
-            let mut messenger = opening.await.map_err(|error| kept(cli_error(&error)))?;
-            let mut results = Vec::new();
-            for (recipient, id) in &queued {
-                let sent = messenger.send(id, |step| show(out, &step)).await;
-                report(out, recipient, id, &sent)?;
-                results.push(sent);
-            }
-            // What waited from earlier goes along, now that a path is up.
-            let (older, _) = messenger.send_pending(OLDER).await.map_err(|error| cli_error(&error))?;
-            if older > 0 {
-                out.say(format!("{older} older messages are stored, too"));
-            }
-            outcome(results)
-        })
+        let trust = context.settings.parse("trust", str::parse)?;
+        let queued = self.queue(&mut unlocked.account, &text, trust)?;
+        send_queued(context, unlocked, &queued)
     }
 
     fn text(&self) -> Result<Text, CliError> {
@@ -94,103 +85,47 @@ impl Send {
         Text::new(text).map_err(|error| bad(error.to_string()))
     }
 
-    fn queue(&self, store: &mut crate::store::Store, recipient: Address, text: &Text) -> Result<MessageId, CliError> {
-        use rand_core::Rng as _;
-        let mut id = [0; 16];
-        random()?.fill_bytes(&mut id);
-        let (id, now) = (MessageId::new(id), clock());
-        let content = Content { id, sent: now, body: Body::Text(text.clone()) };
-        store.enqueue(&NewMessage { recipient, content, ttl: self.ttl, created: UnixMillis(now.0) })?;
+    /// For all recipients or for none: whoever corrects one of them does not write to the others twice.
+    fn queue(&self, account: &mut OpenAccount, text: &Text, trust: Trust) -> Result<Vec<Queued>, CliError> {
+        let chain = *account.chain();
+        let (now, mut rng) = (clock(), random()?);
+        account.change(|tx, own| {
+            let me = Me { chain: &chain, account: own.account, name: own.name, now };
+            let mut queued: Vec<Queued> = Vec::new();
+            for recipient in &self.recipients {
+                let (account, contact) = recipient.find(tx)?;
+                if trust == Trust::Never {
+                    verify::check(tx, &account)?;
+                }
+                // Whoever is named twice, by name and by id, is written to once.
+                if queued.iter().all(|other| other.account != account) {
+                    let id = self.queue_for(tx, &me, (account, contact.is_some()), text, &mut rng)?;
+                    queued.push(Queued { id, account, name: called(tx, &account)? });
+                }
+            }
+            Ok(queued)
+        })
+    }
+
+    /// To a contact by its session; in plain to whoever is none.
+    fn queue_for(
+        &self,
+        tx: &Transaction<'_>,
+        me: &Me<'_>,
+        (account, is_contact): (Address, bool),
+        text: &Text,
+        rng: &mut ChaCha20Rng,
+    ) -> Result<MessageId, CliError> {
+        let (body, ttl) = (Body::Text(text.clone()), self.ttl);
+        if is_contact {
+            let said = say(tx, me, Saying { account, body, ttl }, rng);
+            return said.map_err(|error| conversation_error::cli_error(&error));
+        }
+        let mut id = [0; MessageId::LEN];
+        rng.fill_bytes(&mut id);
+        let id = MessageId::new(id);
+        tx.enqueue(&NewMessage::plain(account, Content::new(id, me.now, body), ttl, me.now))?;
         Ok(id)
-    }
-}
-
-/// The message is not lost, whatever went wrong after it was queued.
-fn kept(error: CliError) -> CliError {
-    let hint = error.hint.clone().unwrap_or_default();
-    error.hint(
-        format!("{hint}; the message is kept and goes with the next: sotto send, or sotto recv")
-            .trim_start_matches("; "),
-    )
-}
-
-fn show(out: &Output, step: &Progress) {
-    let (document, text) = match step {
-        Progress::Path { hops } => {
-            let hops: Vec<_> = hops.iter().map(|hop| hop.short()).collect();
-            (json!({"phase": "path", "hops": hops}), format!("path    {}", hops.join(" → ")))
-        }
-        Progress::Work { difficulty, expected } => (
-            json!({"phase": "pow", "difficulty": difficulty, "expected": expected}),
-            format!("work    difficulty {difficulty}, about {expected} trials"),
-        ),
-        Progress::Working { attempts, expected } => (
-            json!({"phase": "pow", "attempts": attempts, "expected": expected}),
-            format!("work    {attempts} trials so far, about {expected} on average"),
-        ),
-        Progress::Worked { took } => {
-            let ms = took.as_millis();
-            (
-                json!({"phase": "pow", "took_ms": u64::try_from(ms).unwrap_or(u64::MAX)}),
-                format!("work    done in {ms} ms"),
-            )
-        }
-        Progress::Stored { receipts, wanted } => {
-            (json!({"phase": "stored", "stored": receipts, "wanted": wanted}), format!("stored  {receipts}/{wanted}"))
-        }
-    };
-    let mut line = json!({"v": 1, "type": "progress"});
-    if let (Some(line), Some(document)) = (line.as_object_mut(), document.as_object()) {
-        line.extend(document.clone());
-    }
-    out.progress(&line, text);
-}
-
-fn report(out: &Output, recipient: &Address, id: &MessageId, sent: &Result<Sent, Error>) -> Result<(), CliError> {
-    let to = recipient.to_string();
-    match sent {
-        Ok(sent) => {
-            let (stored, ms) = (sent.members.len(), u64::try_from(sent.work.as_millis()).unwrap_or(u64::MAX));
-            let document = json!({
-                "v": 1, "type": "send.result", "id": id.to_string(), "state": "stored", "mode": "offline", "pow_ms": ms,
-                "hops": sent.hops.len(), "stored": stored, "wanted": WANTED,
-                "stored_ms": millis(sent.stored), "swarm": format!("0x{}", sent.swarm),
-                "record": sent.record.to_string(), "recipients": [{"to": to, "ok": true}],
-            });
-            let path: Vec<_> = sent.hops.iter().map(|hop| hop.short()).collect();
-            out.result(
-                &document,
-                format!(
-                    "✓ {id}  stored {stored}/{WANTED} in swarm 0x{} in {} ms · path {} · work {ms} ms",
-                    sent.swarm,
-                    millis(sent.stored),
-                    path.join(" → ")
-                ),
-            )
-        }
-        Err(error) => {
-            let failure = cli_error(error);
-            let document = json!({
-                "v": 1, "type": "send.result", "id": id.to_string(), "state": "queued", "mode": "offline", "stored": 0,
-                "wanted": WANTED, "recipients": [{"to": to, "ok": false, "error": failure.message}],
-            });
-            out.result(&document, format!("✗ {id}  not stored yet: {}", failure.message))
-        }
-    }
-}
-
-fn outcome(results: Vec<Result<Sent, Error>>) -> Result<Exit, CliError> {
-    let all = results.len();
-    let mut failures: Vec<_> = results.into_iter().filter_map(Result::err).collect();
-    match failures.pop() {
-        None => Ok(Exit::Done),
-        Some(last) if failures.len() + 1 == all => Err(kept(cli_error(&last))),
-        Some(last) => Err(CliError::new(
-            Exit::Partial,
-            "partial",
-            format!("{} of {all} messages are not stored; the last one: {last}", failures.len() + 1),
-        )
-        .hint("they are kept and go with the next: sotto send, or sotto recv")),
     }
 }
 
@@ -199,11 +134,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recipients_are_account_ids_in_either_case() {
-        let id = format!("05{}", "ab".repeat(32));
-        assert!(recipient(&id).is_ok() && recipient(&id.to_uppercase()).is_ok());
-        assert!(recipient(&format!("06{}", "ab".repeat(32))).is_err());
-        assert!(recipient("alice").is_err());
+    fn trust_is_one_of_three_words() {
+        assert_eq!(("on-first-use".parse(), "always".parse()), (Ok(Trust::Anybody), Ok(Trust::Anybody)));
+        assert_eq!("never".parse(), Ok(Trust::Never));
+        assert!("sometimes".parse::<Trust>().is_err());
     }
 
     #[test]

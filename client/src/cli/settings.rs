@@ -76,6 +76,13 @@ pub(super) static SETTINGS: &[Setting] = &[
     )
     .file(),
     setting("timeout", "SOTTO_TIMEOUT", "10s", "DURATION", "How long to wait for an answer, such as 30s or 2m"),
+    setting(
+        "trust",
+        "SOTTO_TRUST",
+        "on-first-use",
+        "WHOM",
+        "Who may be written to: on-first-use and always anybody, since an id is its key; never, who is not verified",
+    ),
     setting("color", "SOTTO_COLOR", "auto", "WHEN", "When to use colours: auto, always, never; NO_COLOR is honoured"),
     setting("log-format", "SOTTO_LOG_FORMAT", "text", "FORMAT", "How log lines look: text, json, logfmt"),
     setting("log-file", "SOTTO_LOG_FILE", "", "FILE", "Log to this file instead of standard error").file(),
