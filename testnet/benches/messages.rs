@@ -160,8 +160,8 @@ fn queue(messenger: &mut Messenger, recipient: Address) -> MessageId {
     seeded().fill_bytes(&mut id);
     let id = MessageId::new(id);
     let created = UnixMillis(messenger.clock().own().wall.0);
-    let content = Content { id, sent: created, body: Body::Text(Text::new("x".repeat(TEXT_BYTES)).unwrap()) };
-    let message = NewMessage { recipient, content, ttl: Ttl::new(600).unwrap(), created };
+    let content = Content::new(id, created, Body::Text(Text::new("x".repeat(TEXT_BYTES)).unwrap()));
+    let message = NewMessage::plain(recipient, content, Ttl::new(600).unwrap(), created);
     messenger.account_mut().store.enqueue(&message).unwrap();
     id
 }

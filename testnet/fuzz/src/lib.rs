@@ -42,6 +42,7 @@ mod sealed;
 mod service;
 mod service_steps;
 mod service_world;
+mod session;
 mod snapshot;
 mod streams;
 mod sync;
@@ -120,6 +121,8 @@ targets! {
     directory (directory::renewal, renewal_seeds) 4096 500 "buckets of the node list as a light client takes them";
     client_rows (directory::rows, rows_seeds) 1024 4000 "what a client keeps of polls and failures";
     sealed (sealed::run, seeds) 1024 500 "mailed messages: under the seal, under the proof of the sender, and changed";
+    session_rows (session::rows, rows_seeds) 1024 1500 "keys that begin a session, and how one lies in the store";
+    session (session::talk, talk_seeds) 1024 60 "both ends of a session, whose messages are changed, repeated, reordered, lost";
     service_node (service::run, seeds) 768 120 "a node: clients, members and the disk do anything in any order";
 }
 

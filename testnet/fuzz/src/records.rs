@@ -8,8 +8,8 @@ use sotto_proto::content::{Body, Content, MessageId, Text};
 use sotto_proto::envelope::{Envelope, HEADER_LEN, Record};
 use sotto_proto::id::{Hash, Height, RecordId, SwarmId};
 use sotto_proto::limits::{
-    CONTENT_MAX, DELETE_IDS, ENVELOPE_DATA_SIZES, RECORD_MAX, SIGNED_DELETE_MAX, TEST_ANSWER_MAX, TEST_REQUEST_MAX,
-    TEST_SAMPLES, TEXT_MAX,
+    CONTENT_MAX, DELETE_IDS, DEVICES_MAX, ENVELOPE_DATA_SIZES, INTRODUCTION_MAX, NAME_MAX, RECORD_MAX,
+    SIGNED_DELETE_MAX, TEST_ANSWER_MAX, TEST_REQUEST_MAX, TEST_SAMPLES, TEXT_MAX,
 };
 use sotto_proto::request::{Cursor, Delete, Fingerprint, Message as _, Read, Receipt, Scope, SignedDelete, Summary};
 use sotto_proto::sign::Ed25519;
@@ -131,6 +131,13 @@ pub(crate) fn content(input: &[u8]) {
     assert!(input.len() <= CONTENT_MAX);
     match &content.body {
         Body::Text(text) => assert!((1..=TEXT_MAX).contains(&text.as_str().len())),
+        Body::Request(request) => {
+            assert!(request.name().len() <= NAME_MAX && request.introduction().len() <= INTRODUCTION_MAX);
+            assert!((1..=DEVICES_MAX).contains(&request.bundles().len()));
+        }
+        Body::Announce(announcement) => {
+            assert!(announcement.name().len() <= NAME_MAX && announcement.seal_key().is_usable());
+        }
         // What a later version wrote is kept as it is.
         Body::Newer(bytes) => assert_eq!(bytes, input),
     }
@@ -138,7 +145,7 @@ pub(crate) fn content(input: &[u8]) {
 
 pub(crate) fn plain(text: &str) -> Content {
     let text = Text::new(text.to_owned()).expect("a short text");
-    Content { id: MessageId::new([4; MessageId::LEN]), sent: UnixMillis(START.0 + 5), body: Body::Text(text) }
+    Content::new(MessageId::new([4; MessageId::LEN]), UnixMillis(START.0 + 5), Body::Text(text))
 }
 
 pub(crate) fn content_seeds() -> Vec<Vec<u8>> {

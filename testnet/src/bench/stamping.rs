@@ -269,7 +269,7 @@ impl Stamper {
         let (chain, address): (ChainId, Address) = (self.network.chain, recipient.account.address());
         let sent = UnixMillis(terms.start.0.saturating_add(whole_ms(planned.due)));
         let text = Text::new("x".repeat(self.size)).map_err(|error| wrong(&error))?;
-        let content = Content { id: self.ids.id(planned.number), sent, body: Body::Text(text) };
+        let content = Content::new(self.ids.id(planned.number), sent, Body::Text(text));
         let context = SealContext { chain: &chain, address, timestamp: sent.seconds(), ttl: terms.ttl };
         let data = crypto::seal(&context, &sender.account, content, rng).map_err(|error| wrong(&error))?;
         let envelope = Envelope::new(address, context.timestamp, terms.ttl, terms.anchor.height, data)

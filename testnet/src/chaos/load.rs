@@ -185,10 +185,10 @@ impl Writer {
         let now = self.messenger.clock().now();
         let text = Text::new(format!("message {message} to reader {reader}")).map_err(|error| broken(&error))?;
         let ttl = Ttl::new(TTL_SECONDS).ok_or_else(|| broken(&"no such time to live"))?;
-        let content = Content { id: self.common.ids.id(message), sent: now, body: Body::Text(text) };
+        let content = Content::new(self.common.ids.id(message), now, Body::Text(text));
         let recipient = *self.addresses.get(reader).ok_or_else(|| broken(&"nobody to write to"))?;
         self.common.recorder.note(Event::Intent { message, reader });
-        let new = NewMessage { recipient, content, ttl, created: now };
+        let new = NewMessage::plain(recipient, content, ttl, now);
         self.messenger.account_mut().store.enqueue(&new).map_err(|error| messenger_failed(&error))?;
         Ok(message)
     }

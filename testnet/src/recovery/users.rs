@@ -274,8 +274,8 @@ async fn write(
         let now = messenger.clock().now();
         let text = Text::new(format!("message {message}")).map_err(|error| broken(&error))?;
         let ttl = Ttl::new(TTL_SECONDS).ok_or_else(|| broken(&"no such time to live"))?;
-        let content = Content { id: common.ids.id(message), sent: now, body: Body::Text(text) };
-        let new = NewMessage { recipient, content, ttl, created: now };
+        let content = Content::new(common.ids.id(message), now, Body::Text(text));
+        let new = NewMessage::plain(recipient, content, ttl, now);
         messenger.account_mut().store.enqueue(&new).map_err(|error| messenger_failed(&error))?;
         match Box::pin(messenger.send(&common.ids.id(message), |_| ())).await {
             Ok(_) => {

@@ -3,6 +3,7 @@
 mod attack;
 mod bench;
 mod chaos;
+mod conversations;
 mod crashes;
 mod delivery;
 mod following;
@@ -23,6 +24,9 @@ type Check = (&'static str, fn(&Testnet) -> Figure);
 /// In this order, on one testnet.
 const CHECKS: &[Check] = &[
     ("messages between users arrive exactly once", delivery::verify),
+    ("two that ask and accept each other talk in sessions, and each message is shown once", conversations::talk),
+    ("two that have asked each other are contacts without accepting", conversations::crossing),
+    ("who declines, blocks, renames and forgets is told what became of it", conversations::refused),
     ("a follower has a message at once", following::at_once),
     ("a short bench has figures of everything, and every member holds what was stored", bench::short),
     ("a member that begins with nothing has what its swarm has, by the bench of recovery", bench::recovery),

@@ -76,7 +76,7 @@ tests! {
     transaction block state_value genesis genesis_file state_proof text phrase config gossip_id
     tunnel_first tunnel_bytes tunnel_records path_build path_cells streams replay_set replay_file
     reconcile repair chain_sync snapshot transactions block_apply follower
-    directory client_rows sealed service_node
+    directory client_rows sealed session_rows session service_node
 }
 
 #[test]

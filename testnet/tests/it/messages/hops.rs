@@ -70,8 +70,8 @@ async fn store(messenger: &mut Messenger) -> [NodeId; 3] {
     static NEXT: AtomicU8 = AtomicU8::new(0);
     let id = MessageId::new([NEXT.fetch_add(1, Ordering::Relaxed); 16]);
     let (now, recipient) = (messenger.clock().now(), messenger.address());
-    let content = Content { id, sent: now, body: Body::Text(Text::new("past a hop".to_owned()).unwrap()) };
-    let new = NewMessage { recipient, content, ttl: Ttl::new(3600).unwrap(), created: now };
+    let content = Content::new(id, now, Body::Text(Text::new("past a hop".to_owned()).unwrap()));
+    let new = NewMessage::plain(recipient, content, Ttl::new(3600).unwrap(), now);
     messenger.account_mut().store.enqueue(&new).unwrap();
     messenger.send(&id, |_| ()).await.unwrap().hops
 }
