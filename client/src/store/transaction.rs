@@ -38,12 +38,19 @@ impl Transaction<'_> {
     /// That of `change`, or of the store.
     pub fn attempt<T, E: From<StoreError>>(&self, change: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         self.execute("SAVEPOINT attempt", [])?;
-        let done = change();
-        if done.is_err() {
-            self.execute("ROLLBACK TO attempt", [])?;
-        }
+        let done = match change() {
+            Ok(done) => done,
+            Err(error) => {
+                let undone = self.execute("ROLLBACK TO attempt", []).and_then(|_| self.execute("RELEASE attempt", []));
+                if let Err(undone) = undone {
+                    // A full disk has undone the whole transaction, and the savepoint with it.
+                    tracing::debug!(%undone, "there is nothing left to undo");
+                }
+                return Err(error);
+            }
+        };
         self.execute("RELEASE attempt", [])?;
-        done
+        Ok(done)
     }
 
     /// What the account calls itself to those it talks with, if that was said.
