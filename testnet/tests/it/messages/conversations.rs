@@ -34,30 +34,31 @@ fn kinds(came: &[(String, Value)]) -> Vec<&str> {
 }
 
 pub(super) fn talk(testnet: &Testnet) -> Figure {
-    let (_, olga) = (user(testnet, "nora"), user(testnet, "olga"));
-    run(testnet, "nora", &["request", "send", &olga, "-m", "from the harbour", "--as", "captain"]).ok();
-    run(testnet, "nora", &["send", "captain", "-m", "too early"]).failed_with(8);
-    let came = recv(testnet, "olga");
+    user(testnet, "xenia");
+    let yves = user(testnet, "yves");
+    run(testnet, "xenia", &["request", "send", &yves, "-m", "from the harbour", "--as", "captain"]).ok();
+    run(testnet, "xenia", &["send", "captain", "-m", "too early"]).failed_with(8);
+    let came = recv(testnet, "yves");
     assert_eq!(kinds(&came), ["request"], "{came:?}");
-    let waiting = lines(testnet, "olga", &["request", "list"]);
+    let waiting = lines(testnet, "yves", &["request", "list"]);
     let [request] = waiting.as_slice() else { panic!("{waiting:?}") };
-    assert_eq!((request["name"].as_str(), request["introduction"].as_str()), (Some("nora"), Some("from the harbour")));
-    run(testnet, "olga", &["request", "accept", &request["id"].as_str().unwrap()[..8]]).ok();
-    assert_eq!(kinds(&recv(testnet, "nora")), ["accepted"]);
+    assert_eq!((request["name"].as_str(), request["introduction"].as_str()), (Some("xenia"), Some("from the harbour")));
+    run(testnet, "yves", &["request", "accept", &request["id"].as_str().unwrap()[..8]]).ok();
+    assert_eq!(kinds(&recv(testnet, "xenia")), ["accepted"]);
     // Each reads after the other wrote; some are written before anything is read.
     for number in 0..MESSAGES {
-        run(testnet, "nora", &["send", "CAPTAIN", "-m", &format!("out {number}")]).ok();
+        run(testnet, "xenia", &["send", "CAPTAIN", "-m", &format!("out {number}")]).ok();
         if number % 3 == 0 {
-            recv(testnet, "olga");
+            recv(testnet, "yves");
         }
-        run(testnet, "olga", &["send", "nora", "-m", &format!("back {number}")]).ok();
+        run(testnet, "yves", &["send", "xenia", "-m", &format!("back {number}")]).ok();
     }
-    run(testnet, "nora", &["send", "captain", "nobody", "-m", "to both or to none"]).failed_with(7);
-    recv(testnet, "olga");
-    let came = recv(testnet, "nora");
+    run(testnet, "xenia", &["send", "captain", "nobody", "-m", "to both or to none"]).failed_with(7);
+    recv(testnet, "yves");
+    let came = recv(testnet, "xenia");
     let (_, last) = came.last().unwrap();
     assert_eq!((&last["data"]["name"], &last["data"]["session"]), (&"captain".into(), &true.into()), "{last}");
-    for (name, other, own, theirs) in [("nora", "captain", "out", "back"), ("olga", "nora", "back", "out")] {
+    for (name, other, own, theirs) in [("xenia", "captain", "out", "back"), ("yves", "xenia", "back", "out")] {
         assert_eq!(recv(testnet, name).len(), 0, "each is shown once");
         let history = lines(testnet, name, &["history", other, "--limit", "100"]);
         for (outgoing, word) in [(true, own), (false, theirs)] {
@@ -80,55 +81,55 @@ pub(super) fn talk(testnet: &Testnet) -> Figure {
 fn verified(testnet: &Testnet) {
     let digits =
         |name, other| lines(testnet, name, &["verify", "show", other])[0]["digits"].as_str().unwrap().to_owned();
-    let number = digits("nora", "captain");
-    assert_eq!(number, digits("olga", "nora"));
-    let refused = run(testnet, "nora", &["send", "captain", "-m", "x", "--trust", "never"]).failed_with(4);
+    let number = digits("xenia", "captain");
+    assert_eq!(number, digits("yves", "xenia"));
+    let refused = run(testnet, "xenia", &["send", "captain", "-m", "x", "--trust", "never"]).failed_with(4);
     assert!(refused.contains("sotto verify show captain"), "{refused}");
     let other: String = number.chars().rev().collect();
-    run(testnet, "nora", &["verify", "compare", "captain", &other]).failed_with(4);
-    run(testnet, "nora", &["verify", "compare", "captain", &number]).ok();
-    assert_eq!(lines(testnet, "nora", &["contact", "show", "captain"])[0]["verified"], true);
-    run(testnet, "nora", &["send", "captain", "-m", "x", "--trust", "never"]).ok();
-    let code = lines(testnet, "nora", &["verify", "qr", "captain"])[0]["code"].as_str().unwrap().to_owned();
-    run(testnet, "nora", &["verify", "scan", "captain", &code]).failed_with(1);
-    run(testnet, "olga", &["verify", "scan", "nora", &code]).ok();
-    assert_eq!(lines(testnet, "olga", &["verify", "list"])[0]["verified"], true);
+    run(testnet, "xenia", &["verify", "compare", "captain", &other]).failed_with(4);
+    run(testnet, "xenia", &["verify", "compare", "captain", &number]).ok();
+    assert_eq!(lines(testnet, "xenia", &["contact", "show", "captain"])[0]["verified"], true);
+    run(testnet, "xenia", &["send", "captain", "-m", "x", "--trust", "never"]).ok();
+    let code = lines(testnet, "xenia", &["verify", "qr", "captain"])[0]["code"].as_str().unwrap().to_owned();
+    run(testnet, "xenia", &["verify", "scan", "captain", &code]).failed_with(1);
+    run(testnet, "yves", &["verify", "scan", "xenia", &code]).ok();
+    assert_eq!(lines(testnet, "yves", &["verify", "list"])[0]["verified"], true);
 }
 
 pub(super) fn crossing(testnet: &Testnet) -> Figure {
-    let (pia, quentin) = (user(testnet, "pia"), user(testnet, "quentin"));
-    run(testnet, "pia", &["request", "send", &quentin, "--as", "q"]).ok();
-    run(testnet, "quentin", &["request", "send", &pia, "--as", "p"]).ok();
+    let (zoe, zeno) = (user(testnet, "zoe"), user(testnet, "zeno"));
+    run(testnet, "zoe", &["request", "send", &zeno, "--as", "q"]).ok();
+    run(testnet, "zeno", &["request", "send", &zoe, "--as", "p"]).ok();
     // Whoever has the smaller id begins; each reads twice, in turn.
-    for name in ["pia", "quentin", "pia", "quentin"] {
+    for name in ["zoe", "zeno", "zoe", "zeno"] {
         recv(testnet, name);
         assert_eq!(lines(testnet, name, &["request", "list", "--in"]).len(), 0, "nothing is to be accepted by hand");
     }
-    run(testnet, "pia", &["send", "q", "-m", "one"]).ok();
-    run(testnet, "quentin", &["send", "p", "-m", "two"]).ok();
+    run(testnet, "zoe", &["send", "q", "-m", "one"]).ok();
+    run(testnet, "zeno", &["send", "p", "-m", "two"]).ok();
     let text = |came: Vec<(String, Value)>| came.last().map(|(_, line)| line["data"]["body"].clone());
-    assert_eq!(text(recv(testnet, "quentin")), Some("one".into()));
-    assert_eq!(text(recv(testnet, "pia")), Some("two".into()));
+    assert_eq!(text(recv(testnet, "zeno")), Some("one".into()));
+    assert_eq!(text(recv(testnet, "zoe")), Some("two".into()));
     nothing()
 }
 
 pub(super) fn refused(testnet: &Testnet) -> Figure {
-    let (rosa, sven) = (user(testnet, "rosa"), user(testnet, "sven"));
-    run(testnet, "rosa", &["request", "send", &sven]).ok();
-    recv(testnet, "sven");
-    run(testnet, "sven", &["request", "decline", &rosa, "--block"]).ok();
-    let contacts = lines(testnet, "sven", &["contact", "list"]);
+    let (wanda, viggo) = (user(testnet, "wanda"), user(testnet, "viggo"));
+    run(testnet, "wanda", &["request", "send", &viggo]).ok();
+    recv(testnet, "viggo");
+    run(testnet, "viggo", &["request", "decline", &wanda, "--block"]).ok();
+    let contacts = lines(testnet, "viggo", &["contact", "list"]);
     assert_eq!(contacts[0]["state"], "blocked");
-    let refused = run(testnet, "sven", &["send", "rosa", "-m", "x"]).failed_with(1);
+    let refused = run(testnet, "viggo", &["send", "wanda", "-m", "x"]).failed_with(1);
     assert!(refused.contains("contact unblock"), "{refused}");
-    run(testnet, "sven", &["contact", "rename", "rosa", "rosa b"]).ok();
-    run(testnet, "sven", &["contact", "show", "ROSA B"]).ok();
-    run(testnet, "sven", &["contact", "delete", "rosa b", "--yes"]).ok();
-    run(testnet, "sven", &["contact", "show", "rosa b"]).failed_with(7);
-    run(testnet, "sven", &["request", "accept", "abcdef"]).failed_with(7);
+    run(testnet, "viggo", &["contact", "rename", "wanda", "wanda b"]).ok();
+    run(testnet, "viggo", &["contact", "show", "WANDA B"]).ok();
+    run(testnet, "viggo", &["contact", "delete", "wanda b", "--yes"]).ok();
+    run(testnet, "viggo", &["contact", "show", "wanda b"]).failed_with(7);
+    run(testnet, "viggo", &["request", "accept", "abcdef"]).failed_with(7);
     // Somebody who was blocked and never asked is a stranger again: its request waits.
-    run(testnet, "sven", &["contact", "block", &rosa]).ok();
-    run(testnet, "sven", &["contact", "unblock", &rosa]).ok();
-    run(testnet, "sven", &["contact", "show", &rosa]).failed_with(7);
+    run(testnet, "viggo", &["contact", "block", &wanda]).ok();
+    run(testnet, "viggo", &["contact", "unblock", &wanda]).ok();
+    run(testnet, "viggo", &["contact", "show", &wanda]).failed_with(7);
     nothing()
 }
