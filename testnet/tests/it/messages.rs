@@ -24,9 +24,6 @@ type Check = (&'static str, fn(&Testnet) -> Figure);
 /// In this order, on one testnet.
 const CHECKS: &[Check] = &[
     ("messages between users arrive exactly once", delivery::verify),
-    ("two that ask and accept each other talk in sessions, and each message is shown once", conversations::talk),
-    ("two that have asked each other are contacts without accepting", conversations::crossing),
-    ("who declines, blocks, renames and forgets is told what became of it", conversations::refused),
     ("a follower has a message at once", following::at_once),
     ("a short bench has figures of everything, and every member holds what was stored", bench::short),
     ("a member that begins with nothing has what its swarm has, by the bench of recovery", bench::recovery),
@@ -52,6 +49,9 @@ const CHECKS: &[Check] = &[
     ("an attack that is interrupted leaves no attackers, and nobody stopped", attack::interrupted),
     ("the commands about messages in the banner work when pasted", delivery::pasted),
     // Behind the attacks: what "unread-tunnels" takes grows with the mail that the victim has.
+    ("two that ask and accept each other talk in sessions, and each message is shown once", conversations::talk),
+    ("two that have asked each other are contacts without accepting", conversations::crossing),
+    ("who declines, blocks, renames and forgets is told what became of it", conversations::refused),
     ("no message is lost while nodes die, stand still, lose their databases, are cut off", chaos::slice),
 ];
 
