@@ -53,7 +53,7 @@ impl Transaction<'_> {
                 said.content.id.as_bytes(),
                 said.device,
                 to_signed(said.content.sequence),
-                to_signed(said.content.sent.0),
+                orderly(said.content.sent),
                 to_signed(said.arrived.0),
                 content
             ],
@@ -71,14 +71,13 @@ impl Transaction<'_> {
         before: Option<Place>,
         limit: usize,
     ) -> Result<Vec<(Place, Said)>, StoreError> {
-        // Times of senders are what they say: kept within what the column orders.
-        let before = before.unwrap_or(Place { sent: UnixMillis(i64::MAX.unsigned_abs()), number: u64::MAX >> 1 });
+        let before = before.unwrap_or(Place { sent: UnixMillis(u64::MAX), number: u64::MAX >> 1 });
         let mut rows = self.rows(
             "SELECT number, account, outgoing, device, arrived, content, sent FROM message
              WHERE account = ?1 AND (sent, number) < (?2, ?3) ORDER BY sent DESC, number DESC LIMIT ?4",
             params![
                 account.to_bytes(),
-                to_signed(before.sent.0),
+                orderly(before.sent),
                 to_signed(before.number),
                 i64::try_from(limit).unwrap_or(i64::MAX)
             ],
@@ -108,6 +107,11 @@ impl Transaction<'_> {
         let rows = self.rows(sql, [account.to_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.into_iter().map(|(device, sequence)| (device, to_unsigned(sequence))).collect())
     }
+}
+
+/// A sender's time as the column orders it. It is what the sender says: one beyond all time comes last, not first.
+fn orderly(sent: UnixMillis) -> i64 {
+    i64::try_from(sent.0).unwrap_or(i64::MAX)
 }
 
 /// A row as it lies in the database.

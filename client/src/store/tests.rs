@@ -2,6 +2,7 @@
 
 mod accounts;
 mod full;
+mod history;
 mod inbox;
 mod outbox;
 mod secrecy;
