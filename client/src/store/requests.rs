@@ -1,5 +1,7 @@
 //! Wishes to talk, in either direction.
 
+use std::fmt;
+
 use rusqlite::{OptionalExtension as _, Row, params};
 use sotto_proto::address::Address;
 use sotto_proto::content::MessageId;
@@ -38,8 +40,8 @@ impl RequestState {
     }
 }
 
-/// A request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A request. `Debug` shows no word of it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Request {
     /// Its id, which is the message's.
     pub id: MessageId,
@@ -61,6 +63,13 @@ pub struct Request {
     pub created: UnixMillis,
     /// Until when it may be accepted.
     pub expires: UnixSeconds,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direction = if self.outgoing { "to" } else { "from" };
+        write!(f, "Request({:?}, {direction} {:?}, {:?})", self.id, self.account, self.state)
+    }
 }
 
 const SELECT: &str = "SELECT id, account, outgoing, name, introduction, renewal, bundles, state, created, expires_s

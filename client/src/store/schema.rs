@@ -111,23 +111,104 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::ToSql;
+    use rusqlite::types::Value;
+    use sotto_proto::address::Address;
+    use sotto_proto::content::{Body, Content, MessageId, Text};
+    use sotto_proto::id::{RecordId, X25519Key};
+    use sotto_proto::request::Message as _;
+    use sotto_proto::time::UnixMillis;
+
     use super::*;
+    use crate::store::{InboxNumber, Letter, Store};
+
+    /// A database of the first version with a row in each table.
+    fn first_version() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        let (sender, content) = (address().to_bytes(), content().encode().unwrap());
+        let (message, record) = (content_id(), [9_u8; 32]);
+        let insert =
+            |sql: &str, parameters: &[&dyn ToSql]| assert_eq!(connection.execute(sql, parameters), Ok(1), "{sql}");
+        insert("INSERT INTO account VALUES (1, ?, 'alice', ?, 5, ?)", &[&record, &[1_u8; 16], &record]);
+        insert("INSERT INTO setting VALUES ('polls', x'0102')", &[]);
+        insert(
+            "INSERT INTO outbox (message, recipient, content, ttl_s, created, state, attempts, retry_at, failure)
+             VALUES (?, ?, ?, 60, 7, 1, 3, 8, 'no path')",
+            &[&message, &sender, &content],
+        );
+        insert("INSERT INTO receipt VALUES (?, ?, x'01', x'02')", &[&message, &record]);
+        insert(
+            "INSERT INTO inbox (record, sender, message, received, kind, body, shown) VALUES (?, ?, ?, 6, 1, ?, 1)",
+            &[&record, &sender, &message, &content],
+        );
+        insert("INSERT INTO seen VALUES (?, 50)", &[&record]);
+        insert("INSERT INTO cursor VALUES (?, ?, 4, 5)", &[&sender, &record]);
+        insert("INSERT INTO header VALUES (1, x'01', 2)", &[]);
+        insert("INSERT INTO node VALUES (?, x'02')", &[&record]);
+        insert("INSERT INTO evidence (found, kind, bytes) VALUES (1, 'list', x'03')", &[]);
+        connection.execute_batch("PRAGMA user_version = 1;").unwrap();
+        connection
+    }
+
+    fn address() -> Address {
+        Address::account(&X25519Key::new([5; 32]))
+    }
+
+    fn content_id() -> [u8; 16] {
+        [3; 16]
+    }
+
+    fn content() -> Content {
+        let body = Body::Text(Text::new("before".into()).unwrap());
+        Content::new(MessageId::new(content_id()), UnixMillis(5), body)
+    }
+
+    /// Every row of every table that is named.
+    fn rows(connection: &Connection, tables: &[&str]) -> Vec<String> {
+        let mut rows = Vec::new();
+        for table in tables {
+            let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+            let columns = statement.column_count();
+            let mut found = statement.query([]).unwrap();
+            while let Some(row) = found.next().unwrap() {
+                rows.push(format!("{table} {:?}", (0..columns).map(|i| row.get::<_, Value>(i)).collect::<Vec<_>>()));
+            }
+        }
+        rows
+    }
 
     #[test]
     fn a_database_of_the_first_version_keeps_what_it_has() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(MIGRATIONS[0]).unwrap();
-        connection
-            .execute_batch(
-                "PRAGMA user_version = 1;
-                 INSERT INTO outbox (message, recipient, content, ttl_s, created, state) VALUES (x'01', x'05', x'', 60, 1, 0);
-                 INSERT INTO inbox (record, sender, message, received, kind, body) VALUES (x'02', x'05', x'03', 1, 1, x'');",
-            )
-            .unwrap();
+        const UNCHANGED: [&str; 8] = ["account", "setting", "receipt", "seen", "cursor", "header", "node", "evidence"];
+        let mut connection = first_version();
+        let before = rows(&connection, &UNCHANGED);
         migrate(&mut connection).unwrap();
-        let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
-        assert_eq!(one("SELECT count(*) FROM outbox WHERE session IS NULL AND sealed IS NULL"), 1);
-        assert_eq!(one("SELECT count(*) FROM inbox WHERE session IS NULL AND device = 0"), 1);
+        assert_eq!((before.len(), rows(&connection, &UNCHANGED)), (UNCHANGED.len(), before));
+        connection.execute("DELETE FROM receipt", []).unwrap();
+        let mut store = Store { connection };
+        let waiting = store.pending(9).unwrap().remove(0);
+        assert_eq!((waiting.content, waiting.recipient, waiting.encrypted), (content(), address(), None));
+        assert_eq!((waiting.attempts, waiting.failure.as_deref()), (3, Some("no path")));
+        let came = store.inbox_after(InboxNumber(0), 9).unwrap().remove(0);
+        let letter = Letter::Message { sender: address(), device: 0, session: None, content: content() };
+        assert_eq!((came.letter, came.shown), (letter, true));
+        // What came before is neither taken in again nor in the way of what comes.
+        let tx = store.transaction().unwrap();
+        assert!(tx.has_seen(&RecordId::new([9; 32])).unwrap());
+        assert_eq!(tx.contacts().unwrap(), []);
+        assert_eq!(tx.next_bundle_epoch().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_version_before_it() {
+        let mut connection = first_version();
+        connection.execute_batch("CREATE TABLE contact (x);").unwrap();
+        assert!(migrate(&mut connection).is_err());
+        let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!((version, connection.prepare("SELECT session FROM outbox").is_err()), (1, true));
+        connection.execute_batch("DROP TABLE contact;").unwrap();
+        migrate(&mut connection).unwrap();
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! The store as a whole: what is on the disk, what survives a crash, what two accounts share.
 
 mod accounts;
+mod contacts;
 mod full;
 mod history;
 mod inbox;
 mod outbox;
+mod scale;
 mod secrecy;
+mod sessions;
+mod transactions;
 
 use std::fs;
 use std::path::Path;

@@ -1,9 +1,12 @@
 //! Nothing of what is kept can be found on the disk.
 
+use sotto_behaviours::noise::Secret;
 use sotto_proto::chain::{Header, NodeRecord, NodeState};
 use sotto_proto::id::{Hash, PublicKey};
+use sotto_proto::sign::SigningKey;
 
 use super::*;
+use crate::crypto::SessionTag;
 
 /// In every text.
 const SENTINEL: &str = "Zq7-sentinel-Xv3";
@@ -28,9 +31,67 @@ fn plant(accounts: &Accounts) -> OpenAccount {
     store.save_network(&network()).unwrap();
     let evidence = Evidence { found: UnixMillis(1), kind: SENTINEL.into(), bytes: SENTINEL.into() };
     store.add_evidence(&evidence).unwrap();
+    plant_conversation(store);
     let guard = Guard { node: NodeId::new([BYTE; 32]), chosen: UnixSeconds(1), expires: UnixSeconds(2) };
     account.device().set_guards(&[guard], &mut rng()).unwrap();
     account
+}
+
+/// What conversations keep.
+fn plant_conversation(store: &mut Store) {
+    let (account, key, tag) = (address(BYTE), SigningKey::from_seed(&[BYTE; 32]), SessionTag::new([BYTE; 16]));
+    let secret = || Zeroizing::new([SENTINEL.as_bytes(), &[BYTE; 64]].concat());
+    let tx = store.transaction().unwrap();
+    tx.set_display_name(SENTINEL).unwrap();
+    tx.put_contact(&Contact {
+        account,
+        name: SENTINEL.into(),
+        said_name: Some(SENTINEL.into()),
+        state: ContactState::Accepted,
+        created: UnixMillis(1),
+    })
+    .unwrap();
+    tx.add_request(&Request {
+        id: MessageId::new([BYTE; 16]),
+        account,
+        outgoing: false,
+        name: SENTINEL.into(),
+        introduction: SENTINEL.into(),
+        renewal: false,
+        bundles: SENTINEL.into(),
+        state: RequestState::Waiting,
+        created: UnixMillis(1),
+        expires: UnixSeconds(1),
+    })
+    .unwrap();
+    tx.add_mailbox(&OwnMailbox { address: Address::mailbox(&key.public()), key }, UnixSeconds(1)).unwrap();
+    let prekey = tx.add_prekey(Secret::take(&mut [BYTE; 32]), UnixSeconds(1)).unwrap().number;
+    let (created, expires) = (UnixSeconds(1), UnixSeconds(2));
+    tx.put_bundle(&StoredBundle { epoch: 1, recipient: account, prekey, secrets: secret(), created, expires }).unwrap();
+    tx.use_slot(1, 0, &X25519Key::new([BYTE; 32]), &tag).unwrap();
+    tx.add_session(&Session {
+        tag,
+        account,
+        device: 0,
+        own_device: 0,
+        initiator: true,
+        ratchet: secret(),
+        skipped: Some(secret()),
+        initial: Some(secret().to_vec()),
+        mailbox: account,
+        seal_key: X25519Key::new([BYTE; 32]),
+        peer_epoch: 1,
+        created,
+        received: None,
+        retired: None,
+    })
+    .unwrap();
+    let content = content(BYTE - 1, SENTINEL);
+    let said = Said { account, outgoing: true, device: 0, arrived: UnixMillis(1), content: content.clone() };
+    assert!(tx.add_to_history(&said).unwrap());
+    let encrypted = Some(Encrypted { session: tag, message: secret().to_vec() });
+    tx.enqueue(&NewMessage { encrypted, ..NewMessage::plain(account, content, ttl(), UnixMillis(1)) }).unwrap();
+    tx.commit().unwrap();
 }
 
 fn network() -> SavedNetwork {
@@ -43,7 +104,7 @@ fn network() -> SavedNetwork {
         list_root: Hash::new([BYTE; 32]),
     };
     SavedNetwork {
-        header: header.sign(&sotto_proto::sign::SigningKey::from_seed(&[BYTE; 32]), &CHAIN),
+        header: header.sign(&SigningKey::from_seed(&[BYTE; 32]), &CHAIN),
         nodes: vec![NodeRecord {
             node: NodeId::new([BYTE; 32]),
             operator: PublicKey::new([BYTE; 32]),
@@ -82,7 +143,8 @@ fn assert_nothing_shows(dir: &Path) {
         let key = bytes.windows(6).any(|window| *window == [BYTE; 6]);
         assert!(!text && !key, "{name}");
         // The schema would name what a messenger keeps.
-        assert!(!bytes.windows(6).any(|window| window == b"outbox" || window == b"SQLite"), "{name}");
+        let named = |window: &[u8]| [b"outbox", b"contac", b"messag", b"SQLite"].iter().any(|known| window == *known);
+        assert!(!bytes.windows(6).any(named), "{name}");
     }
 }
 
@@ -100,7 +162,14 @@ fn a_sentinel_in_every_field_is_nowhere_in_the_data_directory() {
     drop(account);
     assert_nothing_shows(dir.path());
     // It really was all there.
-    let account = accounts.open(&name(SENTINEL), &passphrase(SENTINEL)).unwrap();
+    let mut account = accounts.open(&name(SENTINEL), &passphrase(SENTINEL)).unwrap();
+    let tx = account.store.transaction().unwrap();
+    assert_eq!(tx.display_name().unwrap().unwrap(), SENTINEL);
+    assert!(tx.contact_named(SENTINEL).unwrap().is_some() && tx.bundle(1).unwrap().is_some());
+    assert!(tx.session(&SessionTag::new([BYTE; 16])).unwrap().is_some());
+    assert_eq!((tx.requests().unwrap().len(), tx.prekeys().unwrap().len(), tx.mailboxes().unwrap().len()), (1, 1, 1));
+    assert_eq!(tx.history(&address(BYTE), None, 9).unwrap().len(), 1);
+    drop(tx);
     assert_eq!(account.store.unshown(9).unwrap().len(), 2);
     assert_eq!(account.device().guards().unwrap().len(), 1);
 }
@@ -120,10 +189,15 @@ fn nobody_else_on_the_machine_can_read_the_files() {
 #[test]
 fn debug_of_an_open_account_shows_no_secret() {
     let dir = tempfile::tempdir().unwrap();
-    let account = plant(&Accounts::new(dir.path(), CHAIN));
+    let mut account = plant(&Accounts::new(dir.path(), CHAIN));
     let shown = format!("{account:?} {:?} {:?}", account.store, account.device().key());
     assert!(!shown.contains(SENTINEL) && !shown.contains("215, 215"), "{shown}");
     assert!(shown.contains("Store(open) DeviceKey(secret)"), "{shown}");
+    let tx = account.store.transaction().unwrap();
+    let shown =
+        format!("{tx:?} {:?} {:?} {:?}", tx.mailboxes().unwrap(), tx.prekeys().unwrap(), tx.requests().unwrap());
+    assert!(!shown.contains(SENTINEL) && !shown.contains("215, 215"), "{shown}");
+    assert!(shown.contains("Transaction(open)"), "{shown}");
 }
 
 #[test]
