@@ -88,6 +88,11 @@ const MIGRATIONS: &[&str] = &[
      ALTER TABLE outbox ADD COLUMN sealed BLOB;
      ALTER TABLE inbox ADD COLUMN session BLOB;
      ALTER TABLE inbox ADD COLUMN device INTEGER NOT NULL DEFAULT 0;",
+    // What is asked for often, or by strangers, is found without going through all of a table.
+    "CREATE INDEX request_by_state ON request (outgoing, state);
+     CREATE INDEX session_by_retired ON session (retired_s) WHERE retired_s IS NOT NULL;
+     CREATE INDEX message_by_sequence ON message (account, outgoing, device, sequence);
+     CREATE INDEX outbox_by_recipient ON outbox (recipient, number);",
 ];
 
 /// Brings the database to this version's schema, each step whole or not at all.
@@ -209,6 +214,29 @@ mod tests {
         assert_eq!((version, connection.prepare("SELECT session FROM outbox").is_err()), (1, true));
         connection.execute_batch("DROP TABLE contact;").unwrap();
         migrate(&mut connection).unwrap();
+    }
+
+    #[test]
+    fn no_table_that_grows_is_gone_through_for_one_row() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        for sql in [
+            "SELECT count(*) FROM request WHERE outgoing = 0 AND state = 0",
+            "SELECT id FROM request WHERE account = x'' AND outgoing = 0",
+            "SELECT tag FROM session WHERE account = x''",
+            "DELETE FROM session WHERE retired_s < 1",
+            "SELECT number FROM message WHERE account = x'' AND (sent, number) < (1, 1) ORDER BY sent DESC, number DESC",
+            "SELECT device, sequence FROM message WHERE account = x'' AND outgoing = 0 AND sequence <> 0",
+            "SELECT message FROM outbox WHERE recipient = x'' AND session IS NOT NULL ORDER BY number",
+            "DELETE FROM outbox WHERE recipient = x''",
+            "DELETE FROM inbox WHERE sender = x''",
+        ] {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let plan = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+            let plan: Vec<_> = plan.collect::<Result<_, _>>().unwrap();
+            let searched = plan.iter().any(|step| step.starts_with("SEARCH"));
+            assert!(searched && !plan.iter().any(|step| step.starts_with("SCAN")), "{sql}: {plan:?}");
+        }
     }
 
     #[test]
