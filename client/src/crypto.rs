@@ -45,3 +45,6 @@ pub use ratchet::{DecryptError, Decrypted, EncryptError, Ratchet};
 pub use safety_number::{CodeError, DigitsError, SafetyNumber, Scanned};
 pub use sealed::{KIND_PLAIN, OpenError, Opened, SealContext, SealError, open, seal, seal_session};
 pub use x3dh::{Agreed, SessionTag, SharedSecrets, X3dhError, associated_data, initiate, respond};
+
+#[cfg(test)]
+mod tests;

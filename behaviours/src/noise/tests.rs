@@ -102,8 +102,22 @@ fn the_randomness_is_the_injected_one() {
 
 #[test]
 fn an_agreement_on_zeros_is_an_error() {
-    for small in ["00".repeat(32), format!("01{}", "00".repeat(31))] {
-        let key: X25519Key = small.parse().unwrap();
+    // 0, 1, the two of order eight, −1, and the first two once more with 2^255 − 19 added.
+    let small = [
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    ];
+    // X25519 does not look at the top bit.
+    for (small, top) in small.into_iter().flat_map(|small| [(small, 0), (small, 0x80)]) {
+        let mut bytes = *small.parse::<X25519Key>().unwrap().as_bytes();
+        bytes[31] |= top;
+        let key = X25519Key::new(bytes);
+        assert_eq!(secret(1).agree(&key), Err(AllZero), "{key}");
         assert!(n_seal(b"", &key, b"text", &mut rng()).is_err(), "{small}");
         let forged = [key.as_bytes(), &[7; 32][..]].concat();
         assert!(n_open(b"", &secret(1), &forged).is_err(), "{small}");

@@ -67,12 +67,10 @@ impl Bundle {
         prekey: X25519Key,
         rng: &mut dyn CryptoRng,
     ) -> (Self, BundleSecrets) {
-        let secrets = BundleSecrets(std::array::from_fn(|_| Some(Secret::generate(rng))));
-        let one_time = std::array::from_fn(|slot| {
-            let secret = secrets.0.get(slot).and_then(Option::as_ref);
-            secret.map_or(X25519Key::new([0; 32]), Secret::public)
-        });
-        (Self { account, device, mailbox, epoch, created, prekey, one_time }, secrets)
+        let secrets: [Secret; DEVICES_MAX] = std::array::from_fn(|_| Secret::generate(rng));
+        let one_time = secrets.each_ref().map(Secret::public);
+        let bundle = Self { account, device, mailbox, epoch, created, prekey, one_time };
+        (bundle, BundleSecrets(secrets.map(Some)))
     }
 
     /// Whose it is.

@@ -53,7 +53,7 @@ impl InitialHeader {
     /// Reads them.
     ///
     /// # Errors
-    /// [`DecodeError`] if they are not exactly that.
+    /// [`DecodeError`] if they are not exactly that, or a key is none to agree on secrets with.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let header = Self::read(&mut reader)?;
@@ -66,13 +66,19 @@ impl InitialHeader {
             return Err(DecodeError::Value("version of an initial message"));
         }
         let (initiator, device) = (Address::read(reader)?, reader.u8()?);
-        if initiator.kind() != AddressKind::AccountInbox {
+        let header = Self { initiator, device, epoch: reader.u32()?, ephemeral: reader.id()? };
+        // In another encoding a key agrees on the same secrets: one account would have several names, one session several
+        // beginnings.
+        if initiator.kind() != AddressKind::AccountInbox || !header.initiator_key().is_usable() {
             return Err(DecodeError::Value("initiator"));
         }
         if usize::from(device) >= DEVICES_MAX {
             return Err(DecodeError::Value("device"));
         }
-        Ok(Self { initiator, device, epoch: reader.u32()?, ephemeral: reader.id()? })
+        if !header.ephemeral.is_usable() {
+            return Err(DecodeError::Value("ephemeral key"));
+        }
+        Ok(header)
     }
 }
 
@@ -138,7 +144,9 @@ impl Inside {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use sotto_behaviours::noise::Secret;
 
+    use super::super::tests::low_order;
     use super::*;
 
     fn message() -> InitialMessage {
@@ -162,6 +170,19 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_small_order_or_in_another_encoding_are_refused() {
+        let good = message().header;
+        let mut encoded_otherwise = *good.ephemeral.as_bytes();
+        encoded_otherwise[31] |= 0x80;
+        for key in low_order().into_iter().chain([X25519Key::new(encoded_otherwise)]) {
+            let initiator = InitialHeader { initiator: Address::account(&key), ..good };
+            let ephemeral = InitialHeader { ephemeral: key, ..good };
+            assert_eq!(InitialHeader::decode(&initiator.encode()), Err(DecodeError::Value("initiator")));
+            assert_eq!(InitialHeader::decode(&ephemeral.encode()), Err(DecodeError::Value("ephemeral key")));
+        }
+    }
+
+    #[test]
     fn another_version_kind_or_device_is_refused() {
         let good = message().header.encode();
         for (place, byte) in [(0, 2), (1, 6), (34, 8)] {
@@ -173,6 +194,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn initial_messages_round_trip(
+            keys: [[u8; 32]; 2], device in 0..8_u8, epoch: u32, tag: [u8; 16],
+            message in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            // A public key is always in its one encoding.
+            let [initiator, ephemeral] = keys.map(|mut key| Secret::take(&mut key).public());
+            let header = InitialHeader { initiator: Address::account(&initiator), device, epoch, ephemeral };
+            let body = SessionBody { tag: tag.into(), message };
+            let (kind, bytes) = Inside::Session(body.clone()).encode();
+            prop_assert_eq!((kind, SessionBody::decode(&bytes)), (2, Ok(body.clone())));
+            let message = InitialMessage { header, body };
+            let (kind, bytes) = Inside::Initial(message.clone()).encode();
+            prop_assert_eq!((kind, InitialMessage::decode(&bytes)), (3, Ok(message)));
+            prop_assert_eq!(InitialHeader::decode(&header.encode()), Ok(header));
+        }
+
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = InitialMessage::decode(&bytes);

@@ -64,8 +64,8 @@ pub struct SealContext<'a> {
 /// Why a message cannot be sealed.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
-    /// The recipient is no account, or its key is none.
-    #[error("nothing can be sealed to {}: it is not an account", .0.short())]
+    /// The recipient is none that has a key, or the key is another's.
+    #[error("nothing can be sealed to {}: it has no key, or not that one", .0.short())]
     Recipient(Address),
     /// It does not fit the largest envelope.
     #[error("the message is too long: {content} bytes of content, at most {} fit", most_content())]
@@ -151,16 +151,25 @@ pub fn seal(
     seal_content(context, &to, ephemeral, KIND_PLAIN, &body)
 }
 
-/// The data of an envelope that carries a session's message: sealed to a mailbox's key, or to that of an inbox.
+/// The data of an envelope that carries a session's message: sealed to a signed prekey of the device that reads a
+/// mailbox, or to the key of an inbox.
 ///
 /// # Errors
-/// [`SealError`] when the key is none, or the message is too long.
+/// [`SealError`] when the key is none or not the inbox's, or the message is too long.
 pub fn seal_session(
     context: &SealContext<'_>,
     to: &X25519Key,
     inside: &Inside,
     rng: &mut dyn CryptoRng,
 ) -> Result<Vec<u8>, SealError> {
+    let fits = match context.address.kind() {
+        AddressKind::AccountInbox => key_of(context.address) == Some(*to),
+        AddressKind::Mailbox => to.is_usable(),
+        AddressKind::GroupEpoch | AddressKind::PublicRecord => false,
+    };
+    if !fits {
+        return Err(SealError::Recipient(context.address));
+    }
     let (kind, body) = inside.encode();
     seal_content(context, to, noise::Secret::generate(rng), kind, &body)
 }

@@ -74,14 +74,12 @@ pub enum X3dhError {
 
 /// What a session's ratchet begins with.
 #[derive(ZeroizeOnDrop)]
-pub struct SharedSecrets(Box<[u8; 96]>);
+pub struct SharedSecrets(Box<[[u8; 32]; 3]>);
 
 impl SharedSecrets {
     /// Root key, header key, next header key.
     pub(super) fn parts(&self) -> [&[u8; 32]; 3] {
-        let (parts, _) = self.0.as_chunks::<32>();
-        let [root, header, next] = parts else { return [&[0; 32]; 3] };
-        [root, header, next]
+        self.0.each_ref()
     }
 }
 
@@ -149,12 +147,15 @@ fn derive(agreements: &[Zeroizing<[u8; 32]>; 4], ephemeral: X25519Key) -> Agreed
     }
     let derive = Hkdf::<Sha256>::new(Some(&[0; 32]), material.as_slice());
     let info = domain::X3DH.prefixed();
-    let (mut secrets, mut tag) = (Zeroizing::new([0; 96 + SessionTag::LEN]), [0; SessionTag::LEN]);
-    derive.expand(&info, secrets.as_mut_slice()).expect("at most 255 hashes");
-    tag.copy_from_slice(&secrets[96..]);
-    let mut shared = SharedSecrets(Box::new([0; 96]));
-    shared.0.copy_from_slice(&secrets[..96]);
-    Agreed { secrets: shared, tag: SessionTag(tag), ephemeral }
+    let mut output = Zeroizing::new([0; 3 * 32 + SessionTag::LEN]);
+    derive.expand(&info, output.as_mut_slice()).expect("at most 255 hashes");
+    let (mut secrets, mut tag) = (SharedSecrets(Box::default()), [0; SessionTag::LEN]);
+    let (keys, rest) = output.as_chunks::<32>();
+    for (secret, key) in secrets.0.iter_mut().zip(keys) {
+        secret.copy_from_slice(key);
+    }
+    tag.copy_from_slice(rest);
+    Agreed { secrets, tag: SessionTag(tag), ephemeral }
 }
 
 /// What every message of a session is bound to: who is at its two ends, and which session it is.

@@ -3,6 +3,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use sotto_proto::account::{Account, Entropy};
 
+use super::super::tests::low_order;
+use super::super::{X3dhError, initiate};
 use super::*;
 
 const CHAIN: ChainId = ChainId::new([0xc4; 32]);
@@ -58,19 +60,66 @@ fn a_bundle_signed_by_somebody_else_is_refused() {
     assert_eq!(Bundle::verify(&bytes, &CHAIN), Err(BundleError::Signature));
 }
 
+/// The bytes of a bundle, changed, with a signature of its account that holds.
+fn signed_otherwise(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = bundle(1).0.to_bytes();
+    change(&mut bytes);
+    let signature = account(1).signing_key().sign(domain::PREKEYS, &CHAIN, &bytes);
+    [&bytes, account(1).public_key().as_bytes().as_slice(), signature.as_bytes()].concat()
+}
+
 #[test]
-fn keys_of_small_order_are_refused_in_every_place() {
-    let small = ["00".repeat(32), format!("01{}", "00".repeat(31))].map(|hex| hex.parse::<X25519Key>().unwrap());
-    for key in small {
+fn what_the_format_does_not_allow_is_refused_also_with_a_signature_that_holds() {
+    let refused = |change: fn(&mut Vec<u8>)| Bundle::verify(&signed_otherwise(change), &CHAIN).unwrap_err();
+    let bad = |field| BundleError::Malformed(DecodeError::Value(field));
+    assert!(Bundle::verify(&signed_otherwise(|_| ()), &CHAIN).is_ok());
+    assert_eq!(refused(|bytes| bytes[0] = 0x06), bad("address of a bundle"));
+    assert_eq!(refused(|bytes| bytes[0] = 0x04), bad("address kind"));
+    assert_eq!(refused(|bytes| bytes[33] = 8), bad("device"));
+    assert_eq!(refused(|bytes| bytes[34] = 0x05), bad("address of a bundle"));
+    assert_eq!(refused(|bytes| bytes[34] = 0x03), bad("address of a bundle"));
+    // Created a second later, or over a second earlier.
+    assert_eq!(refused(|bytes| bytes[78] ^= 1), bad("expiry of a bundle"));
+    assert_eq!(refused(|bytes| bytes[86] ^= 1), bad("expiry of a bundle"));
+    // It would be over before it was made.
+    assert_eq!(refused(|bytes| bytes[71..79].fill(0xff)), bad("expiry of a bundle"));
+    for count in [0, 7, 9] {
+        let signed = signed_otherwise(|bytes| bytes[119] = count);
+        assert_eq!(Bundle::verify(&signed, &CHAIN), Err(bad("count of one-time keys")));
+    }
+}
+
+/// A bundle in which the signed prekey, or the one-time key of that place, is another.
+fn with_key(place: usize, key: X25519Key) -> Bundle {
+    let (mut bundle, _) = bundle(1);
+    match bundle.one_time.get_mut(place) {
+        Some(one_time) => *one_time = key,
+        None => bundle.prekey = key,
+    }
+    bundle
+}
+
+#[test]
+fn keys_of_small_order_or_in_another_encoding_are_refused_in_every_place() {
+    let mut encoded_otherwise = *bundle(1).0.prekey.as_bytes();
+    encoded_otherwise[31] |= 0x80;
+    for key in low_order().into_iter().chain([X25519Key::new(encoded_otherwise)]) {
         for place in 0..=DEVICES_MAX {
-            let (mut bundle, _) = bundle(1);
-            if place == DEVICES_MAX {
-                bundle.prekey = key
-            } else {
-                bundle.one_time[place] = key
-            }
-            let bytes = bundle.sign(account(1).signing_key(), &CHAIN);
+            let bytes = with_key(place, key).sign(account(1).signing_key(), &CHAIN);
             assert_eq!(Bundle::verify(&bytes, &CHAIN), Err(BundleError::Key), "place {place}");
+        }
+    }
+}
+
+#[test]
+fn an_initiator_agrees_on_nothing_with_a_key_of_small_order_even_if_nobody_had_verified_the_bundle() {
+    for key in low_order() {
+        // DH1 and DH3; DH4; DH2.
+        let (prekey, one_time, mut identity) = (with_key(DEVICES_MAX, key), with_key(3, key), bundle(1).0);
+        identity.account = Address::account(&key);
+        for bundle in [prekey, one_time, identity] {
+            let agreed = initiate(&account(2), &bundle, 3, &mut rng());
+            assert!(matches!(agreed, Err(X3dhError::AllZero(_))), "{key}");
         }
     }
 }
@@ -86,6 +135,26 @@ fn a_one_time_secret_is_there_once_also_from_the_store() {
     }
     assert!(secrets.take(8).is_none() && bundle.one_time_key(8).is_none());
     assert_eq!(format!("{secrets:?} {bundle:?}"), format!("BundleSecrets(0 of 8 left) {bundle:?}"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn bundles_and_their_secrets_round_trip(
+        device in 0..8_u8, epoch: u32, created in 0..u64::MAX / 2, mailbox: [u8; 32], seed: [u8; 32], taken: u8,
+    ) {
+        let mut rng = ChaCha20Rng::from_seed(seed);
+        let (whose, mailbox) = ((account(1).address(), device), Address::new(AddressKind::Mailbox, mailbox));
+        let prekey = Secret::generate(&mut rng).public();
+        let (bundle, mut secrets) = Bundle::create(whose, mailbox, epoch, UnixSeconds(created), prekey, &mut rng);
+        let signed = bundle.sign(account(1).signing_key(), &CHAIN);
+        prop_assert_eq!(Bundle::verify(&signed, &CHAIN), Ok(bundle));
+        for slot in (0..8).filter(|slot| taken & (1 << slot) != 0) {
+            secrets.take(slot);
+        }
+        let stored = secrets.encode();
+        prop_assert_eq!(BundleSecrets::decode(&stored).unwrap().encode(), stored);
+    }
 }
 
 proptest! {

@@ -7,6 +7,8 @@ use sotto_proto::id::Height;
 use sotto_proto::limits::{CONTENT_MAX, TEXT_MAX};
 use sotto_proto::time::UnixMillis;
 
+use super::super::SessionTag;
+use super::super::tests::low_order;
 use super::*;
 
 const CHAIN: ChainId = ChainId::new([0xc4; 32]);
@@ -178,6 +180,36 @@ fn nothing_is_sealed_to_what_is_no_account() {
         let context = SealContext { address, ..context(&account(2)) };
         let error = seal(&context, &account(1), text(5), &mut rng()).unwrap_err();
         assert!(matches!(error, SealError::Recipient(refused) if refused == address));
+    }
+}
+
+#[test]
+fn a_session_s_message_is_sealed_to_no_key_but_the_recipient_s() {
+    let (bytes, other) = (*account(2).address().key(), noise::Secret::of_ed25519_seed(&[3; 32]).public());
+    let own = X25519Key::new(bytes);
+    let fits = |kind, key: X25519Key| {
+        let context = SealContext { address: Address::new(kind, bytes), ..context(&account(2)) };
+        let inside = Inside::Session(SessionBody { tag: [7; 16].into(), message: b"ratchet".to_vec() });
+        match seal_session(&context, &key, &inside, &mut rng()) {
+            Ok(_) => true,
+            Err(SealError::Recipient(refused)) if refused == context.address => false,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(fits(AddressKind::AccountInbox, own) && !fits(AddressKind::AccountInbox, other));
+    assert!(fits(AddressKind::Mailbox, own) && fits(AddressKind::Mailbox, other));
+    assert!(!fits(AddressKind::GroupEpoch, own) && !fits(AddressKind::PublicRecord, own));
+    assert!(low_order().into_iter().all(|key| !fits(AddressKind::Mailbox, key)));
+}
+
+#[test]
+fn a_session_s_message_that_is_cut_is_malformed_and_not_of_a_later_version() {
+    let initial = 1 + Address::LEN + 1 + 4 + 32 + SessionTag::LEN;
+    for (kind, whole) in [(KIND_SESSION, SessionTag::LEN), (KIND_INITIAL, initial)] {
+        for length in 0..whole {
+            let opened = open_as(2, &sealed_by_hand(kind, &vec![1; length]));
+            assert!(matches!(opened, Err(OpenError::Malformed(_))), "kind {kind}, {length} bytes");
+        }
     }
 }
 
