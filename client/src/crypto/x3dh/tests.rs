@@ -8,6 +8,8 @@ use super::super::BundleSecrets;
 use super::super::tests::low_order;
 use super::*;
 
+mod vectors;
+
 const CHAIN: ChainId = ChainId::new([0xc4; 32]);
 
 fn account(byte: u8) -> Account {
