@@ -14,8 +14,13 @@
 //! ```text
 //! seal        Noise_N_25519_AESGCM_SHA256 to the inbox's key or the mailbox's signed prekey
 //!             prologue  lp("sotto/seal/1") ‖ chain id ‖ version, address, timestamp, ttl
+//!             payload   u32 length ‖ kind u8 ‖ body ‖ zeros, so that the data has one of six lengths
+//!             kinds     0 cover   1 plain   2 of a session   3 initial
 //! plain       Noise_X_25519_AESGCM_SHA256 to the same key
 //!             prologue  lp("sotto/auth/1") ‖ chain id ‖ address ‖ e of the seal
+//!             payload   protobuf Content
+//! session     session tag 16 ‖ message
+//! initial     01 ‖ initiator 33 ‖ its device ‖ epoch of the bundle u32 ‖ EK 32 ‖ session
 //! bundle      Ed25519 over lp("sotto/v1/prekeys") ‖ chain id ‖ bundle
 //! X3DH        DH1 = DH(IK initiator, SPK)  DH2 = DH(EK, IK responder)  DH3 = DH(EK, SPK)  DH4 = DH(EK, one-time key)
 //!             HKDF-SHA-256( salt zeros(32), ikm 0xFF × 32 ‖ DH1 ‖ DH2 ‖ DH3 ‖ DH4, info lp("sotto/x3dh/1") )
@@ -27,10 +32,14 @@
 //!             ‖ nonce 12 ‖ AES-256-GCM( message key, plaintext )                               body, 28 bytes more
 //!             associated data of the header: AD; of the body: AD ‖ header
 //! AD          lp("sotto/dr/1") ‖ chain id ‖ initiator 33 ‖ device ‖ responder 33 ‖ device ‖ session tag 16
+//! number      h = SHA-512( lp("sotto/v1/safety-number") ‖ chain id ‖ 01 ‖ account 33 )
+//!             then 5,200 times h = SHA-512( h ‖ account 33 )
 //! ```
 //!
-//! Nonces of messages are drawn at random, although each key of a chain serves once: should a copied state ever use one
-//! twice, it is with another nonce.
+//! A key of Noise seals one thing, under the nonce zero: it follows from an ephemeral key that is drawn for that. Nonces of
+//! messages are drawn. A header key serves for a chain, which has fewer than the 2^32 messages that random nonces allow
+//! (NIST SP 800-38D, 8.3); a message key serves once, and should a copied state ever use one twice, it is with another
+//! nonce.
 
 mod bundle;
 mod initial;
