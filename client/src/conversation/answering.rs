@@ -3,18 +3,21 @@
 use rand_core::CryptoRng;
 use sotto_proto::address::Address;
 use sotto_proto::content::{MessageId, Request as RequestBody};
+use sotto_proto::limits::BUNDLE_SECONDS;
 
 use super::hearing::Heard;
 use super::names::name_for;
-use super::speaking::{announce, begin, resend};
+use super::speaking::{announce, begin, is_of_smaller, rank, resend};
 use super::{Error, Me};
 use crate::crypto::{Bundle, BundleError};
 use crate::store::{Contact, ContactState, OutboxState, Request, RequestState, StoreError, Transaction};
 
-/// Requests that may wait for an answer.
+/// Requests of strangers that may wait for an answer.
 const WAITING_MOST: usize = 1000;
 /// Times that a contact may begin anew in [`RENEWALS_MILLIS`] without its user's being asked.
 const RENEWALS_MOST: usize = 3;
+/// How far the clock of whoever asks may be ahead.
+const AHEAD_SECONDS: u64 = 3600;
 /// A day.
 const RENEWALS_MILLIS: u64 = 86_400_000;
 
@@ -51,7 +54,10 @@ pub(super) fn receive(
         created: me.now,
         expires,
     };
-    if tx.waiting_requests()? >= WAITING_MOST || !tx.add_request(&row)? {
+    if contact.is_none() && !may_wait(tx, &row)? {
+        return Ok(Heard::Nothing);
+    }
+    if !tx.add_request(&row)? {
         return Ok(Heard::Nothing);
     }
     match contact {
@@ -59,21 +65,35 @@ pub(super) fn receive(
         Some(contact) if contact.state == ContactState::Accepted && is_too_often(tx, me, sender)? => {}
         Some(contact) if contact.state == ContactState::Accepted => {
             // A contact with the same key: its sessions are gone, or no longer open what is sent.
-            begin_anew(tx, me, &contact, &bundles, rng)?;
             tx.set_request_state(&row.id, RequestState::Accepted)?;
+            begin_anew(tx, me, &contact.account, &bundles, rng)?;
         }
         Some(contact) => {
             // Both have asked. One begins: the smaller id, or this side, if its own request may not have come.
-            let initiates = me.address().to_bytes() < sender.to_bytes() || !is_on_its_way(tx, sender, me)?;
+            let initiates = is_of_smaller(me, sender, true) || !is_on_its_way(tx, sender, me)?;
             tx.put_contact(&Contact { state: ContactState::Accepted, said_name: said(&row), ..contact })?;
             settle(tx, sender)?;
             if initiates {
-                begin_all(tx, me, &bundles, rng)?;
+                begin_anew(tx, me, sender, &bundles, rng)?;
             }
         }
         None => {}
     }
     Ok(Heard::Shown)
+}
+
+/// Whether a stranger's request may wait: there is room, and none of the same account is as new. It takes the place of those
+/// before it, whose keys may be gone with a device.
+fn may_wait(tx: &Transaction<'_>, row: &Request) -> Result<bool, StoreError> {
+    let mut waiting = tx.requests_of(&row.account, false)?;
+    waiting.retain(|request| request.state == RequestState::Waiting && request.id != row.id);
+    if waiting.iter().any(|request| request.expires >= row.expires) {
+        return Ok(false);
+    }
+    for request in &waiting {
+        tx.set_request_state(&request.id, RequestState::Declined)?;
+    }
+    Ok(tx.waiting_requests()? < WAITING_MOST)
 }
 
 /// Whether a contact has begun anew so often of late that it is not accepted by itself.
@@ -99,23 +119,18 @@ pub fn accept(
     if bundles.iter().all(|bundle| bundle.expires() <= me.now.seconds()) {
         return Err(Error::Expired(request.name));
     }
+    super::tidying::rotate(tx, me, rng)?;
     let account = request.account;
-    let said_name = said(&request);
     let contact = Contact {
         account,
-        name: name_for(tx, &account, name, said_name.as_deref())?,
-        said_name,
+        name: name_here(tx, &request, name)?,
+        said_name: said(&request),
         state: ContactState::Accepted,
         created: me.now,
     };
-    let is_known = tx.contact(&account)?.is_some_and(|known| known.state == ContactState::Accepted);
     tx.put_contact(&contact)?;
     settle(tx, &account)?;
-    if is_known {
-        begin_anew(tx, me, &contact, &bundles, rng)?;
-    } else {
-        begin_all(tx, me, &bundles, rng)?;
-    }
+    begin_anew(tx, me, &account, &bundles, rng)?;
     Ok(contact)
 }
 
@@ -128,7 +143,7 @@ pub fn decline(tx: &Transaction<'_>, me: &Me<'_>, id: &MessageId, block: bool) -
     tx.set_request_state(id, RequestState::Declined)?;
     if block {
         let account = request.account;
-        let name = name_for(tx, &account, None, said(&request).as_deref())?;
+        let name = name_here(tx, &request, None)?;
         let (state, created) = (ContactState::Blocked, me.now);
         tx.put_contact(&Contact { account, name, said_name: said(&request), state, created })?;
     }
@@ -138,6 +153,14 @@ pub fn decline(tx: &Transaction<'_>, me: &Me<'_>, id: &MessageId, block: bool) -
 fn waiting(tx: &Transaction<'_>, id: &MessageId) -> Result<Request, Error> {
     let request = tx.request(id)?.filter(|request| !request.outgoing && request.state == RequestState::Waiting);
     request.ok_or_else(|| Error::NoRequest(id.to_string()))
+}
+
+/// What whoever asks is to be called here: as wanted, or as before. What it calls itself is for those who have no name yet.
+fn name_here(tx: &Transaction<'_>, request: &Request, wanted: Option<&str>) -> Result<String, Error> {
+    match (wanted, tx.contact(&request.account)?) {
+        (None, Some(known)) => Ok(known.name),
+        _ => name_for(tx, &request.account, wanted, said(request).as_deref()),
+    }
 }
 
 /// What it calls itself, if it does.
@@ -178,7 +201,9 @@ fn verified(me: &Me<'_>, sender: &Address, signed: &[Vec<u8>]) -> Result<Vec<Bun
         if bundle.account() != *sender || known {
             return Err(BundleError::Account);
         }
-        if bundle.expires() > me.now.seconds() {
+        let left = bundle.expires().0.saturating_sub(me.now.seconds().0);
+        // One of a time to come would never be over.
+        if (1..=BUNDLE_SECONDS + AHEAD_SECONDS).contains(&left) {
             bundles.push(bundle);
         }
     }
@@ -198,18 +223,38 @@ fn begin_all(tx: &Transaction<'_>, me: &Me<'_>, bundles: &[Bundle], rng: &mut dy
     Ok(())
 }
 
-/// A contact that begins anew: earlier sessions are kept for what is under way, and what was sent of late is sent again,
-/// for nobody knows what of it still opened. Its own ids keep it from being shown twice.
+/// Begins with somebody, perhaps anew: earlier sessions are kept for what is under way, and what was sent of late is sent
+/// again, for nobody knows what of it still opened. Its own ids keep it from being shown twice. Bundles from before the
+/// present session change nothing: that request was answered, and came late.
 fn begin_anew(
     tx: &Transaction<'_>,
     me: &Me<'_>,
-    contact: &Contact,
+    account: &Address,
     bundles: &[Bundle],
     rng: &mut dyn CryptoRng,
 ) -> Result<(), Error> {
-    for session in tx.sessions_of(&contact.account)?.into_iter().filter(|session| session.retired.is_none()) {
-        tx.retire_session(&session.tag, me.now.seconds())?;
+    let mut bundles = bundles.to_vec();
+    for session in tx.sessions_of(account)? {
+        let (expires, is_smaller, epoch, _) = rank(me, &session);
+        let ours = is_of_smaller(me, account, true);
+        bundles.retain(|bundle| (bundle.expires(), ours, bundle.epoch()) > (expires, is_smaller, epoch));
     }
-    begin_all(tx, me, bundles, rng)?;
-    resend(tx, me, &contact.account, rng)
+    begin_all(tx, me, &bundles, rng)?;
+    resend(tx, me, account, rng)
+}
+
+/// Begins with those who asked when this side had asked them as well and waited for them to begin: they never read that.
+pub(super) fn begin_waited(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -> Result<(), Error> {
+    for account in tx.without_session()? {
+        if is_on_its_way(tx, &account, me)? {
+            continue;
+        }
+        let accepted = |request: &Request| request.state == RequestState::Accepted;
+        let Some(request) = tx.requests_of(&account, false)?.into_iter().find(accepted) else { continue };
+        match verified(me, &account, &split(&request.bundles)) {
+            Ok(bundles) => begin_anew(tx, me, &account, &bundles, rng)?,
+            Err(error) => tracing::debug!(%error, "a request whose keys are none"),
+        }
+    }
+    Ok(())
 }

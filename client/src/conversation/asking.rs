@@ -5,6 +5,7 @@ use sotto_proto::address::Address;
 use sotto_proto::content::{Body, Content, MessageId, Request as RequestBody};
 
 use super::names::name_for;
+use super::speaking::for_sending;
 use super::{Error, Me, keys};
 use crate::store::{Contact, ContactState, NewMessage, Request, RequestState, Transaction};
 
@@ -37,7 +38,9 @@ pub fn ask(tx: &Transaction<'_>, me: &Me<'_>, ask: &Ask<'_>, rng: &mut dyn Crypt
     let is_contact = contact.as_ref().is_some_and(|contact| contact.state == ContactState::Accepted);
     match &contact {
         Some(contact) if contact.state == ContactState::Blocked => return Err(Error::Blocked(contact.name.clone())),
-        Some(contact) if is_contact && !ask.renew => return Err(Error::Already(contact.name.clone())),
+        Some(contact) if is_contact && !ask.renew && for_sending(tx, me, &account)?.is_some() => {
+            return Err(Error::Already(contact.name.clone()));
+        }
         _ => {}
     }
     let waits = |request: &Request| request.state == RequestState::Waiting && request.expires > me.now.seconds();
@@ -50,6 +53,7 @@ pub fn ask(tx: &Transaction<'_>, me: &Me<'_>, ask: &Ask<'_>, rng: &mut dyn Crypt
     if let Some(request) = waiting.filter(|_| !ask.renew) {
         return Err(Error::Waiting(name_of(&contact, &request.account)));
     }
+    super::tidying::rotate(tx, me, rng)?;
     let name = name_for(tx, &account, ask.name, contact.as_ref().map(|contact| contact.name.as_str()))?;
     if !is_contact {
         let (created, said_name) = (me.now, None);

@@ -4,7 +4,7 @@ use rand_core::CryptoRng;
 use sotto_proto::address::Address;
 use sotto_proto::id::X25519Key;
 
-use super::speaking::{encrypt, for_sending};
+use super::speaking::{encrypt, for_sending, serves};
 use super::{Error, Me};
 use crate::crypto::{InitialHeader, InitialMessage, Inside, SessionBody};
 use crate::store::{Encrypted, OutboxMessage, StoreError, Transaction};
@@ -35,7 +35,7 @@ pub(crate) fn delivery(
         let seal_key = X25519Key::new(*message.recipient.key());
         return Ok(Delivery { address: message.recipient, seal_key, inside: None });
     };
-    let usable = tx.session(&tag)?.filter(|session| session.retired.is_none());
+    let usable = tx.session(&tag)?.filter(|session| session.retired.is_none() && serves(me, session));
     let (session, sealed) = match usable {
         Some(session) => (session, sealed),
         None => {

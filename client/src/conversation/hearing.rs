@@ -5,15 +5,20 @@ use sotto_behaviours::noise;
 use sotto_proto::address::Address;
 use sotto_proto::content::{Announcement, Body, Content};
 use sotto_proto::envelope::Envelope;
+use sotto_proto::limits::BUNDLE_SECONDS;
 use sotto_proto::request::Message as _;
+use sotto_proto::time::UnixSeconds;
 
-use super::speaking::{associated, is_of_smaller, ratchet_of};
+use super::speaking::{associated, ratchet_of};
 use super::{Error, Me};
 use crate::crypto::{self, Opened, Ratchet, SessionBody};
 use crate::store::{Contact, ContactState, Letter, Said, Session, StoreError, Transaction};
 
 /// Signed prekeys that something sealed to a mailbox is tried with, the newest first.
 const TRIED: usize = 4;
+
+/// How long the key of an overtaken message is kept: longer than a swarm keeps it, for its sender may have stored it late.
+const OVERTAKEN_SECONDS: u64 = BUNDLE_SECONDS;
 
 /// What came of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,20 +121,14 @@ pub(super) fn receive(
         tracing::debug!("a message of a session that is not known");
         return Ok(Heard::Nothing);
     };
-    let Some((content, ratchet)) = open_with(me, &session, message)? else { return Ok(Heard::Nothing) };
+    let Some((content, mut ratchet)) = open_with(me, &session, message)? else { return Ok(Heard::Nothing) };
+    ratchet.drop_skipped_before(UnixSeconds(me.now.seconds().0.saturating_sub(OVERTAKEN_SECONDS)));
     session.ratchet = ratchet.encode_core();
     tx.set_ratchet(tag, &session.ratchet, Some(&ratchet.encode_skipped()))?;
     let is_first = session.received.is_none();
     session.received = Some(me.now.seconds());
     session.initial = None;
     tx.set_received(tag, me.now.seconds())?;
-    if session.retired.is_none() && is_of_smaller(me, &session.account, &session) {
-        for other in tx.sessions_of(&session.account)? {
-            if other.retired.is_none() && other.tag != *tag {
-                tx.retire_session(&other.tag, me.now.seconds())?;
-            }
-        }
-    }
     deliver(tx, me, &mut session, content, is_first)
 }
 

@@ -6,7 +6,7 @@
 use rand_core::CryptoRng;
 
 use super::hearing::{Heard, deliver, open_with};
-use super::speaking::{announce, is_of_smaller};
+use super::speaking::{announce, supersede};
 use super::{DEVICE, Error, Me};
 use crate::crypto::{BundleSecrets, InitialMessage, Ratchet, respond};
 use crate::store::{Contact, ContactState, RequestState, Session, StoreError, StoredBundle, Transaction};
@@ -19,6 +19,11 @@ pub(super) fn receive(
     rng: &mut dyn CryptoRng,
 ) -> Result<Heard, Error> {
     let header = &message.header;
+    if let Some(session) = tx.session(&message.body.tag)? {
+        // Repeated, for no answer came: that may go on after its bundle is gone.
+        let is_this = !session.initiator && (session.account, session.device) == (header.initiator, header.device);
+        return if is_this { super::hearing::receive(tx, me, &message.body) } else { Ok(Heard::Nothing) };
+    }
     let Some(mut bundle) = tx.bundle(header.epoch)? else {
         tracing::debug!("a session by a bundle that is gone");
         return Ok(Heard::Nothing);
@@ -31,12 +36,9 @@ pub(super) fn receive(
         tracing::debug!("a session by somebody else's bundle");
         return Ok(Heard::Nothing);
     }
-    if let Some((ephemeral, tag)) = tx.used_slot(header.epoch, header.device)? {
-        if ephemeral != header.ephemeral || tag != message.body.tag {
-            tracing::debug!("a second session by a key that served already");
-            return Ok(Heard::Nothing);
-        }
-        return super::hearing::receive(tx, me, &message.body);
+    if tx.used_slot(header.epoch, header.device)?.is_some() {
+        tracing::debug!("a second session by a key that served already, or one that is over");
+        return Ok(Heard::Nothing);
     }
     let Some(mut session) = agree(tx, me, message, &mut bundle)? else { return Ok(Heard::Nothing) };
     let Some((content, ratchet)) = open_with(me, &session, &message.body.message)? else { return Ok(Heard::Nothing) };
@@ -95,13 +97,14 @@ fn agree(
         seal_key: header.initiator_key(),
         peer_epoch: 0,
         created: me.now.seconds(),
+        expires: bundle.expires,
+        epoch: bundle.epoch,
         received: Some(me.now.seconds()),
         retired: None,
     }))
 }
 
-/// The request is accepted by this. True if the contact begins anew: the sessions from before the bundle was made are
-/// replaced then.
+/// The request is accepted by this. True if it was one to begin anew.
 fn settle(tx: &Transaction<'_>, me: &Me<'_>, session: &Session, bundle: &StoredBundle) -> Result<bool, Error> {
     let account = session.account;
     for request in tx.requests_of(&account, true)? {
@@ -120,17 +123,8 @@ fn settle(tx: &Transaction<'_>, me: &Me<'_>, session: &Session, bundle: &StoredB
         },
     };
     tx.put_contact(&contact)?;
+    supersede(tx, me, &account)?;
     // One-time keys are those of a request that asked to begin anew, or of the first one.
     let asked = tx.requests_of(&account, true)?;
-    let is_renewal = asked.iter().any(|request| request.renewal && request.created.seconds() == bundle.created);
-    for other in tx.sessions_of(&account)? {
-        if other.retired.is_some() || other.tag == session.tag {
-            continue;
-        }
-        let is_earlier = other.created <= bundle.created;
-        if (is_renewal && is_earlier) || is_of_smaller(me, &account, session) {
-            tx.retire_session(&other.tag, me.now.seconds())?;
-        }
-    }
-    Ok(is_renewal)
+    Ok(asked.iter().any(|request| request.renewal && request.created.seconds() == bundle.created))
 }

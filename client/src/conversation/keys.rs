@@ -28,17 +28,24 @@ pub(super) fn mailbox(tx: &Transaction<'_>, now: UnixSeconds, rng: &mut dyn Cryp
     Ok(address)
 }
 
-/// The signed prekey in use: the newest, or a new one once that has served a week.
+/// The signed prekey in use: the newest, or the first.
 pub(super) fn prekey(tx: &Transaction<'_>, now: UnixSeconds, rng: &mut dyn CryptoRng) -> Result<Prekey, StoreError> {
     match tx.prekeys()?.into_iter().next() {
-        Some(prekey) if is_fresh(prekey.created, now) => Ok(prekey),
-        _ => tx.add_prekey(noise::Secret::generate(rng), now),
+        Some(newest) => Ok(newest),
+        None => tx.add_prekey(noise::Secret::generate(rng), now),
     }
 }
 
-/// Whether a prekey of that age is still given out.
-pub(super) const fn is_fresh(created: UnixSeconds, now: UnixSeconds) -> bool {
-    now.0.saturating_sub(created.0) < PREKEY_SECONDS
+/// The signed prekey in use, if there is any: a new one once that has served a week. Whoever asks for this tells everybody
+/// in touch.
+pub(super) fn next_prekey(
+    tx: &Transaction<'_>,
+    now: UnixSeconds,
+    rng: &mut dyn CryptoRng,
+) -> Result<Option<Prekey>, StoreError> {
+    let Some(newest) = tx.prekeys()?.into_iter().next() else { return Ok(None) };
+    let is_fresh = now.0.saturating_sub(newest.created.0) < PREKEY_SECONDS;
+    if is_fresh { Ok(Some(newest)) } else { tx.add_prekey(noise::Secret::generate(rng), now).map(Some) }
 }
 
 /// A new bundle for `recipient`, signed; its secrets are in the store.

@@ -8,11 +8,11 @@ use sotto_proto::address::Address;
 use sotto_proto::content::{Announcement, Body, Content, MessageId};
 use sotto_proto::envelope::Ttl;
 use sotto_proto::request::Message as _;
-use sotto_proto::time::UnixMillis;
+use sotto_proto::time::{UnixMillis, UnixSeconds};
 use zeroize::Zeroizing;
 
 use super::{DEVICE, Error, Me, keys};
-use crate::crypto::{Bundle, InitialHeader, Ratchet, associated_data, initiate};
+use crate::crypto::{Bundle, InitialHeader, Ratchet, SessionTag, associated_data, initiate};
 use crate::store::{ContactState, Encrypted, NewMessage, Said, Session, StoreError, Transaction};
 
 /// How long swarms keep what has no other time: four days.
@@ -43,8 +43,11 @@ pub fn say(tx: &Transaction<'_>, me: &Me<'_>, saying: Saying, rng: &mut dyn Cryp
     if contact.state == ContactState::Blocked {
         return Err(Error::Blocked(contact.name));
     }
-    let session = for_sending(tx, me, &account)?;
-    let mut session = session.ok_or(Error::NotAccepted(contact.name))?;
+    let Some(mut session) = for_sending(tx, me, &account)? else {
+        // One that nobody answered while it could be.
+        let is_over = !tx.sessions_of(&account)?.is_empty();
+        return Err(if is_over { Error::Expired(contact.name) } else { Error::NotAccepted(contact.name) });
+    };
     let content = Content { sequence: tx.next_sequence(&account)?, ..Content::new(draw(rng), me.now, body) };
     let id = content.id;
     tx.add_to_history(&Said { account, outgoing: true, device: DEVICE, arrived: me.now, content: content.clone() })?;
@@ -52,23 +55,39 @@ pub fn say(tx: &Transaction<'_>, me: &Me<'_>, saying: Saying, rng: &mut dyn Cryp
     Ok(id)
 }
 
-/// The session that a contact is written to by.
-///
-/// Of two that both sides began at the same time it is that of the smaller id, as soon as something came by it (H10);
-/// until then one by which something came, and until then one begun here.
+/// The session that a contact is written to by: the greatest by [`rank`], unless it was never answered and no longer can
+/// be.
 pub(super) fn for_sending(tx: &Transaction<'_>, me: &Me<'_>, account: &Address) -> Result<Option<Session>, StoreError> {
-    let mut live: Vec<_> = tx.sessions_of(account)?.into_iter().filter(|session| session.retired.is_none()).collect();
-    // The best last; the newest of equals.
-    live.sort_by_key(|session| {
-        let heard = session.received.is_some();
-        (heard, heard && is_of_smaller(me, account, session), session.created)
-    });
-    Ok(live.pop())
+    let best = tx.sessions_of(account)?.into_iter().max_by_key(|session| rank(me, session));
+    Ok(best.filter(|session| serves(me, session)))
 }
 
-/// Whether the one with the smaller id began it.
-pub(super) fn is_of_smaller(me: &Me<'_>, account: &Address, session: &Session) -> bool {
-    session.initiator == (me.address().to_bytes() < account.to_bytes())
+/// Whether what is sent by a session can be read: it was answered, or may still be.
+pub(super) fn serves(me: &Me<'_>, session: &Session) -> bool {
+    session.received.is_some() || me.now.seconds() < session.expires
+}
+
+/// The order of sessions with an account: that of the later bundle is greater, and of two of one second that of the
+/// smaller id (H10). Both ends know all of this of every session that they have, whatever came to them first: so they end
+/// with the same one. A session repeats how it began until it is answered, so it serves before it is heard.
+pub(super) fn rank(me: &Me<'_>, session: &Session) -> (UnixSeconds, bool, u32, SessionTag) {
+    (session.expires, is_of_smaller(me, &session.account, session.initiator), session.epoch, session.tag)
+}
+
+/// Whether the one with the smaller id begins, or began.
+pub(super) fn is_of_smaller(me: &Me<'_>, account: &Address, initiator: bool) -> bool {
+    initiator == (me.address().to_bytes() < account.to_bytes())
+}
+
+/// All sessions with an account but the greatest are kept for what is under way, and no longer.
+pub(super) fn supersede(tx: &Transaction<'_>, me: &Me<'_>, account: &Address) -> Result<(), StoreError> {
+    let mut sessions = tx.sessions_of(account)?;
+    sessions.sort_by_key(|session| rank(me, session));
+    sessions.pop();
+    for session in sessions.iter().filter(|session| session.retired.is_none()) {
+        tx.retire_session(&session.tag, me.now.seconds())?;
+    }
+    Ok(())
 }
 
 /// Begins a session by somebody's bundle.
@@ -95,10 +114,13 @@ pub(super) fn begin(
         seal_key: *bundle.prekey(),
         peer_epoch: 0,
         created: me.now.seconds(),
+        expires: bundle.expires(),
+        epoch: bundle.epoch(),
         received: None,
         retired: None,
     };
     tx.add_session(&session)?;
+    supersede(tx, me, &session.account)?;
     Ok(session)
 }
 
@@ -114,7 +136,8 @@ pub(super) fn announce(
     let announcement = Announcement::new(mailbox, prekey.secret.public(), prekey.number.0, me.name.to_owned());
     let body = Body::Announce(announcement.map_err(|error| Error::Content(error.to_string()))?);
     // Without a number: what is numbered is said, so that a gap in the numbers is something that did not come.
-    queue(tx, me, session, Content::new(draw(rng), me.now, body), TTL, rng)
+    queue(tx, me, session, Content::new(draw(rng), me.now, body), TTL, rng)?;
+    Ok(tx.set_told(&session.tag, prekey.number, now)?)
 }
 
 /// Sends again, by the present session, what was sent of late.

@@ -1,6 +1,11 @@
 //! Two or three accounts with real stores, and what swarms keep for them.
 
+mod away;
+mod crash;
+mod hostile;
+mod order;
 mod requests;
+mod seasons;
 mod sessions;
 mod walk;
 
@@ -16,7 +21,7 @@ use sotto_proto::id::{ChainId, Height};
 use sotto_proto::time::UnixMillis;
 
 use super::*;
-use crate::crypto::{SealContext, seal, seal_session};
+use crate::crypto::{SealContext, SessionTag, seal, seal_session};
 use crate::store::{Contact, Letter, RequestState, Store, Transaction};
 
 const CHAIN: ChainId = ChainId::new([0xc4; 32]);
@@ -106,8 +111,13 @@ impl Party {
     }
 
     fn seal(&mut self, id: &MessageId) -> Envelope {
+        self.try_seal(id).unwrap()
+    }
+
+    /// As [`Party::seal`]; there may be no session any more.
+    fn try_seal(&mut self, id: &MessageId) -> Result<Envelope, Error> {
         let message = self.store.outbox_message(id).unwrap().unwrap();
-        let delivery = self.change(|tx, me, rng| delivery(tx, me, &message, rng)).unwrap();
+        let delivery = self.change(|tx, me, rng| delivery(tx, me, &message, rng))?;
         let (chain, timestamp) = (&CHAIN, self.now.seconds());
         let context = SealContext { chain, address: delivery.address, timestamp, ttl: message.ttl };
         let data = match &delivery.inside {
@@ -116,7 +126,7 @@ impl Party {
         };
         *self.sent.entry(*id).or_default() += 1;
         self.store.set_stored(id);
-        Envelope::new(delivery.address, timestamp, message.ttl, Height(30), data).unwrap()
+        Ok(Envelope::new(delivery.address, timestamp, message.ttl, Height(30), data).unwrap())
     }
 
     /// Reads an envelope as the messenger does: what is shown is taken into the inbox, once.
@@ -147,6 +157,11 @@ impl Party {
         self.shown.iter().filter_map(text).collect()
     }
 
+    /// The session that is written by.
+    fn serving(&mut self, with: Address) -> Option<SessionTag> {
+        self.change(|tx, me, _| Ok(speaking::for_sending(tx, me, &with)?.map(|session| session.tag))).unwrap()
+    }
+
     /// Names of the sessions that are not replaced.
     fn live(&mut self, with: Address) -> usize {
         let sessions = self.store.transaction().unwrap().sessions_of(&with).unwrap();
@@ -167,12 +182,48 @@ fn settle(one: &mut Party, other: &mut Party) {
     panic!("they answer each other for ever");
 }
 
-/// Two that have a session.
-fn friends() -> (Party, Party) {
-    let (mut alice, mut bob) = (Party::new(1, "alice"), Party::new(2, "bob"));
+/// Days go by for everybody.
+fn pass<const N: usize>(days: u64, parties: [&mut Party; N]) {
+    for party in parties {
+        party.now = UnixMillis(party.now.0 + days * DAY);
+    }
+}
+
+/// Both write by one session, and what they say for four weeks arrives.
+fn still_talk(one: &mut Party, other: &mut Party) {
+    for day in 0..28 {
+        pass(1, [&mut *one, &mut *other]);
+        one.tidy();
+        other.tidy();
+        settle(one, other);
+        let text = format!("day {day}");
+        one.say(other.id(), &text).unwrap();
+        other.say(one.id(), &text).unwrap();
+        settle(one, other);
+        for party in [&*one, &*other] {
+            assert_eq!(party.texts().last(), Some(&text), "{} did not hear it", party.name);
+        }
+    }
+    assert_eq!(one.serving(other.id()), other.serving(one.id()));
+    assert_eq!((one.live(other.id()), other.live(one.id())), (1, 1));
+}
+
+/// Alice and Bob, in both orders of their ids: who does what in a test is not who begins.
+fn both_ways() -> [(Party, Party); 2] {
+    [(Party::new(1, "alice"), Party::new(2, "bob")), (Party::new(2, "alice"), Party::new(1, "bob"))]
+}
+
+/// Makes them friends: the second accepts.
+fn befriend(alice: &mut Party, bob: &mut Party) {
     alice.ask(bob.id()).unwrap();
     bob.hear_all(&alice.outgoing());
     bob.accept();
-    settle(&mut alice, &mut bob);
+    settle(alice, bob);
+}
+
+/// Two that have a session.
+fn friends() -> (Party, Party) {
+    let (mut alice, mut bob) = (Party::new(1, "alice"), Party::new(2, "bob"));
+    befriend(&mut alice, &mut bob);
     (alice, bob)
 }

@@ -6,7 +6,10 @@ use sotto_proto::time::{UnixMillis, UnixSeconds};
 
 use super::speaking::{announce, for_sending};
 use super::{Error, Me, keys};
-use crate::store::{ContactState, Transaction};
+use crate::store::Transaction;
+
+/// After so long a contact that was not heard since is told the present prekey again: a day before swarms forget it.
+const AGAIN_SECONDS: u64 = 3 * 86_400;
 
 /// Until when a request that is made now may be accepted.
 pub(super) const fn request_expiry(now: UnixMillis) -> UnixSeconds {
@@ -25,20 +28,17 @@ pub(crate) fn tidy(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -
     tx.drop_sessions(ago(stored))?;
     tx.drop_prekeys(ago(BUNDLE_SECONDS + BUNDLE_KEPT_SECONDS))?;
     tx.forget_requests(ago(BUNDLE_KEPT_SECONDS))?;
+    super::answering::begin_waited(tx, me, rng)?;
     rotate(tx, me, rng)
 }
 
-/// A prekey that has served a week is followed by the next, which everybody in touch is told.
-fn rotate(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -> Result<(), Error> {
+/// A prekey that has served a week is followed by the next, which everybody in touch is told: again before a swarm forgets
+/// it, until something comes back. Whoever was away for weeks finds it so before the key that it knows is gone for good.
+pub(super) fn rotate(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -> Result<(), Error> {
     let now = me.now.seconds();
-    match tx.prekeys()?.first() {
-        Some(prekey) if !keys::is_fresh(prekey.created, now) => {}
-        _ => return Ok(()),
-    }
-    keys::prekey(tx, now, rng)?;
-    let contacts = tx.contacts()?;
-    for contact in contacts.into_iter().filter(|contact| contact.state == ContactState::Accepted) {
-        if let Some(mut session) = for_sending(tx, me, &contact.account)? {
+    let Some(prekey) = keys::next_prekey(tx, now, rng)? else { return Ok(()) };
+    for account in tx.untold(&prekey, UnixSeconds(now.0.saturating_sub(AGAIN_SECONDS)))? {
+        if let Some(mut session) = for_sending(tx, me, &account)? {
             announce(tx, me, &mut session, rng)?;
         }
     }

@@ -19,7 +19,7 @@ pub enum ContactState {
 }
 
 impl ContactState {
-    const fn code(self) -> i64 {
+    pub(super) const fn code(self) -> i64 {
         match self {
             Self::Requested => 0,
             Self::Accepted => 1,
@@ -105,6 +105,20 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Accepted contacts without any session.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn without_session(&self) -> Result<Vec<Address>, StoreError> {
+        let rows = self.rows(
+            "SELECT account FROM contact
+             WHERE state = ? AND NOT EXISTS (SELECT 1 FROM session WHERE session.account = contact.account)",
+            [ContactState::Accepted.code()],
+            |row| row.get::<_, Vec<u8>>(0),
+        )?;
+        rows.iter().map(|account| read_address(account)).collect()
+    }
+
     /// Takes a contact off the list. What was said, and by which sessions, stays.
     ///
     /// # Errors
@@ -114,7 +128,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Forgets a contact: its requests, its sessions, what was said, what waits to be sent.
+    /// Forgets a contact: its requests, its sessions, what was said, what waits to be sent, the keys it was given.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -127,6 +141,8 @@ impl Transaction<'_> {
             "DELETE FROM message WHERE account = ?",
             "DELETE FROM outbox WHERE recipient = ?",
             "DELETE FROM inbox WHERE sender = ?",
+            "DELETE FROM used_slot WHERE epoch IN (SELECT epoch FROM bundle WHERE recipient = ?)",
+            "DELETE FROM bundle WHERE recipient = ?",
         ] {
             self.execute(sql, [account])?;
         }

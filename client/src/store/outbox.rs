@@ -257,7 +257,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Messages to an account that a session has encrypted since then and that were not given up, the oldest first.
+    /// The last `limit` messages to an account that a session has encrypted since then and that were not given up, the
+    /// oldest of them first.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -268,12 +269,14 @@ impl Transaction<'_> {
         limit: usize,
     ) -> Result<Vec<MessageId>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.rows(
+        let mut rows = self.rows(
             "SELECT message FROM outbox WHERE recipient = ? AND session IS NOT NULL AND created >= ? AND state < 3
-             ORDER BY number LIMIT ?",
+             ORDER BY number DESC LIMIT ?",
             params![account.to_bytes(), to_signed(since.0), limit],
             |row| Ok(MessageId::new(row.get(0)?)),
-        )
+        )?;
+        rows.reverse();
+        Ok(rows)
     }
 }
 

@@ -13,7 +13,7 @@
 //! | `contact`, `request` | somebody who is written to, or blocked; a wish to talk, in either direction |
 //! | `mailbox`, `prekey` | where this device reads; what is sealed to it there |
 //! | `bundle`, `used_slot` | keys given to somebody; one of them that served |
-//! | `session` | a session with a device of somebody |
+//! | `session` | a session with a device of somebody. `expires_s`, `epoch`: of the bundle it was begun by; `told`, `told_s`: which prekey of this device the other side was told last, and when |
 //! | `message` | what was said, in both directions |
 //!
 //! Times are Unix milliseconds unless the column says otherwise; unsigned numbers of 64 bits lie in the signed column
@@ -93,6 +93,14 @@ const MIGRATIONS: &[&str] = &[
      CREATE INDEX session_by_retired ON session (retired_s) WHERE retired_s IS NOT NULL;
      CREATE INDEX message_by_sequence ON message (account, outgoing, device, sequence);
      CREATE INDEX outbox_by_recipient ON outbox (recipient, number);",
+    // In which order sessions serve, and what the other side of each was told.
+    "ALTER TABLE session ADD COLUMN expires_s INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE session ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE session ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE session ADD COLUMN told_s INTEGER NOT NULL DEFAULT 0;
+     CREATE INDEX session_by_told ON session (told);
+     CREATE INDEX session_by_time_told ON session (told_s);
+     CREATE INDEX bundle_by_recipient ON bundle (recipient);",
 ];
 
 /// Brings the database to this version's schema, each step whole or not at all.
@@ -230,6 +238,7 @@ mod tests {
             "SELECT message FROM outbox WHERE recipient = x'' AND session IS NOT NULL ORDER BY number",
             "DELETE FROM outbox WHERE recipient = x''",
             "DELETE FROM inbox WHERE sender = x''",
+            "DELETE FROM bundle WHERE recipient = x''",
         ] {
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let plan = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();

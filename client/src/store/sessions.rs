@@ -7,7 +7,7 @@ use sotto_proto::time::UnixSeconds;
 use zeroize::Zeroizing;
 
 use super::row::{damaged, read_address, to_signed, to_unsigned};
-use super::{StoreError, Transaction};
+use super::{ContactState, Prekey, PrekeyNumber, StoreError, Transaction};
 use crate::crypto::SessionTag;
 
 /// A session.
@@ -35,6 +35,10 @@ pub struct Session {
     pub seal_key: X25519Key,
     /// The number of that key.
     pub peer_epoch: u32,
+    /// Until when the bundle that it was begun by may be answered.
+    pub expires: UnixSeconds,
+    /// The number of that bundle.
+    pub epoch: u32,
     /// Since when it is there.
     pub created: UnixSeconds,
     /// When something came by it last.
@@ -44,7 +48,7 @@ pub struct Session {
 }
 
 const SELECT: &str = "SELECT tag, account, device, own_device, initiator, ratchet, skipped, initial, mailbox, seal_key,
-                             peer_epoch, created_s, received_s, retired_s FROM session";
+                             peer_epoch, created_s, received_s, retired_s, expires_s, epoch FROM session";
 
 impl Transaction<'_> {
     /// A session.
@@ -72,8 +76,8 @@ impl Transaction<'_> {
     pub fn add_session(&self, session: &Session) -> Result<(), StoreError> {
         self.execute(
             "INSERT INTO session (tag, account, device, own_device, initiator, ratchet, skipped, initial, mailbox,
-                                  seal_key, peer_epoch, created_s, received_s, retired_s)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                  seal_key, peer_epoch, created_s, received_s, retired_s, expires_s, epoch)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 session.tag.as_bytes(),
                 session.account.to_bytes(),
@@ -88,7 +92,9 @@ impl Transaction<'_> {
                 session.peer_epoch,
                 to_signed(session.created.0),
                 session.received.map(|at| to_signed(at.0)),
-                session.retired.map(|at| to_signed(at.0))
+                session.retired.map(|at| to_signed(at.0)),
+                to_signed(session.expires.0),
+                session.epoch
             ],
         )?;
         Ok(())
@@ -146,13 +152,47 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Forgets sessions that others took the place of before then.
+    /// Forgets sessions that others took the place of before then. One by which the other side was heard after all others
+    /// stays: it may know of no other.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn drop_sessions(&self, before: UnixSeconds) -> Result<(), StoreError> {
-        self.execute("DELETE FROM session WHERE retired_s < ?", [to_signed(before.0)])?;
+        self.execute(
+            "DELETE FROM session WHERE retired_s < ? AND EXISTS (
+                 SELECT 1 FROM session AS other
+                 WHERE other.account = session.account AND other.tag <> session.tag
+                     AND (other.received_s, other.retired_s IS NULL, other.tag)
+                         > (coalesce(session.received_s, 0), 0, session.tag))",
+            [to_signed(before.0)],
+        )?;
         Ok(())
+    }
+
+    /// The other side of a session is told a prekey of this device.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn set_told(&self, tag: &SessionTag, prekey: PrekeyNumber, at: UnixSeconds) -> Result<(), StoreError> {
+        let sql = "UPDATE session SET told = ?, told_s = ? WHERE tag = ?";
+        self.execute(sql, params![prekey.0, to_signed(at.0), tag.as_bytes()])?;
+        Ok(())
+    }
+
+    /// Contacts that were not told this prekey; and those that were told it before `again` and not heard since it is
+    /// there: what they were told may be gone.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn untold(&self, prekey: &Prekey, again: UnixSeconds) -> Result<Vec<Address>, StoreError> {
+        let rows = self.rows(
+            "SELECT account FROM session JOIN contact USING (account)
+             WHERE contact.state = ?1 AND retired_s IS NULL
+                 AND (told < ?2 OR (told_s < ?3 AND coalesce(received_s, 0) < ?4))",
+            params![ContactState::Accepted.code(), prekey.number.0, to_signed(again.0), to_signed(prekey.created.0)],
+            |row| row.get::<_, Vec<u8>>(0),
+        )?;
+        rows.iter().map(|account| read_address(account)).collect()
     }
 }
 
@@ -172,6 +212,8 @@ struct RawSession {
     created: i64,
     received: Option<i64>,
     retired: Option<i64>,
+    expires: i64,
+    epoch: u32,
 }
 
 impl RawSession {
@@ -191,6 +233,8 @@ impl RawSession {
             created: row.get(11)?,
             received: row.get(12)?,
             retired: row.get(13)?,
+            expires: row.get(14)?,
+            epoch: row.get(15)?,
         })
     }
 
@@ -211,6 +255,8 @@ impl RawSession {
             created: seconds(self.created),
             received: self.received.map(seconds),
             retired: self.retired.map(seconds),
+            expires: seconds(self.expires),
+            epoch: self.epoch,
         })
     }
 }

@@ -42,6 +42,8 @@ fn fill(store: &mut Store) {
             mailbox: account,
             seal_key: X25519Key::new(numbered(number)),
             peer_epoch: 1,
+            expires: UnixSeconds(9),
+            epoch: 1,
             created: UnixSeconds(1),
             received: Some(UnixSeconds(2)),
             retired: (number % 50 == 0).then_some(UnixSeconds(u64::from(number))),

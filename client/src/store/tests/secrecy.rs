@@ -81,6 +81,8 @@ fn plant_conversation(store: &mut Store) {
         mailbox: account,
         seal_key: X25519Key::new([BYTE; 32]),
         peer_epoch: 1,
+        expires,
+        epoch: 1,
         created,
         received: None,
         retired: None,

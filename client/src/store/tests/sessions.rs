@@ -38,6 +38,8 @@ fn session(name: u8, with: u8, created: u64) -> Session {
         mailbox: Address::mailbox(&SigningKey::from_seed(&[4; 32]).public()),
         seal_key: X25519Key::new([5; 32]),
         peer_epoch: 6,
+        expires: UnixSeconds(50),
+        epoch: 7,
         created: UnixSeconds(created),
         received: None,
         retired: None,
@@ -194,7 +196,16 @@ fn a_session_is_forgotten_only_after_another_took_its_place() {
     }
     tx.retire_session(&tag(1), UnixSeconds(20)).unwrap();
     tx.retire_session(&tag(2), UnixSeconds(30)).unwrap();
-    tx.drop_sessions(UnixSeconds(30)).unwrap();
-    let left = tx.sessions_of(&address(2)).unwrap();
-    assert_eq!(left.iter().map(|session| session.tag).collect::<Vec<_>>(), [tag(2), tag(3)]);
+    let left_at = |before| {
+        tx.drop_sessions(UnixSeconds(before)).unwrap();
+        tx.sessions_of(&address(2)).unwrap().iter().map(|session| session.tag).collect::<Vec<_>>()
+    };
+    // Nothing ever came by any of them, and then something by the first.
+    assert_eq!(left_at(30), [tag(1), tag(2), tag(3)]);
+    tx.set_received(&tag(1), UnixSeconds(25)).unwrap();
+    assert_eq!(left_at(31), [tag(1), tag(3)], "the other side may know of the first only");
+    tx.set_received(&tag(3), UnixSeconds(25)).unwrap();
+    assert_eq!(left_at(20), [tag(1), tag(3)], "not yet");
+    assert_eq!(left_at(21), [tag(3)]);
+    assert_eq!(left_at(1000), [tag(3)]);
 }

@@ -1,0 +1,91 @@
+//! Contacts that are away for long.
+
+use super::*;
+
+#[test]
+fn an_accepter_that_was_away_is_heard_after_its_keys_are_over() {
+    let (mut alice, mut bob) = (Party::new(1, "alice"), Party::new(2, "bob"));
+    alice.ask(bob.id()).unwrap();
+    bob.hear_all(&alice.outgoing());
+    bob.accept();
+    alice.hear_all(&bob.outgoing());
+    // What alice answers is gone before bob reads it.
+    for _ in 0..19 {
+        pass(1, [&mut alice]);
+        alice.tidy();
+        alice.outgoing();
+    }
+    bob.now = UnixMillis(BEGIN + 13 * DAY);
+    let id = bob.say(alice.id(), "back").unwrap();
+    let last = bob.seal(&id);
+    alice.hear(&last);
+    assert_eq!(alice.texts(), ["back"], "the session is there, if its bundle is not");
+}
+
+#[test]
+fn a_contact_that_was_away_for_weeks_is_told_the_keys_of_today_and_heard() {
+    for weeks in [1, 3, 5, 9] {
+        let (mut alice, mut bob) = friends();
+        let mut kept: Vec<Envelope> = Vec::new();
+        for _ in 0..weeks * 7 {
+            alice.now = UnixMillis(alice.now.0 + DAY);
+            alice.tidy();
+            kept.extend(alice.outgoing());
+            kept.retain(|envelope| envelope.expiry() > alice.now.seconds());
+        }
+        assert!(!kept.is_empty(), "{weeks} weeks: something is always there");
+        bob.now = alice.now;
+        bob.tidy();
+        bob.hear_all(&kept);
+        bob.say(alice.id(), "I was away").unwrap();
+        settle(&mut alice, &mut bob);
+        assert_eq!(alice.texts(), ["I was away"], "{weeks} weeks");
+        still_talk(&mut alice, &mut bob);
+    }
+}
+
+#[test]
+fn a_session_that_nobody_answered_in_its_time_says_so_and_can_be_begun_anew() {
+    let (mut alice, mut bob) = (Party::new(1, "alice"), Party::new(2, "bob"));
+    alice.ask(bob.id()).unwrap();
+    bob.hear_all(&alice.outgoing());
+    bob.accept();
+    bob.outgoing();
+    assert!(matches!(bob.ask(alice.id()), Err(Error::Already(_))));
+    pass(14, [&mut alice, &mut bob]);
+    bob.tidy();
+    assert!(matches!(bob.say(alice.id(), "anybody?"), Err(Error::Expired(_))));
+    bob.outgoing();
+    bob.ask(alice.id()).unwrap();
+    settle(&mut alice, &mut bob);
+    still_talk(&mut alice, &mut bob);
+}
+
+#[test]
+fn a_first_message_that_was_not_read_in_time_is_repeated_while_it_may_be() {
+    let (mut alice, mut bob) = (Party::new(1, "alice"), Party::new(2, "bob"));
+    alice.ask(bob.id()).unwrap();
+    bob.hear_all(&alice.outgoing());
+    bob.accept();
+    bob.outgoing();
+    for _ in 0..5 {
+        pass(1, [&mut alice, &mut bob]);
+        bob.tidy();
+    }
+    settle(&mut alice, &mut bob);
+    still_talk(&mut alice, &mut bob);
+}
+
+#[test]
+fn contacts_are_told_of_a_prekey_that_a_request_made_necessary() {
+    let (mut alice, mut bob) = friends();
+    let before = alice.store.transaction().unwrap().prekeys().unwrap()[0].number;
+    pass(8, [&mut alice, &mut bob]);
+    alice.ask(Party::new(3, "carol").id()).unwrap();
+    assert!(alice.store.transaction().unwrap().prekeys().unwrap()[0].number > before);
+    let envelopes = alice.outgoing();
+    assert_eq!(envelopes.len(), 2, "the request, and what bob is told");
+    bob.hear_all(&envelopes[..1]);
+    let session = bob.store.transaction().unwrap().sessions_of(&alice.id()).unwrap().remove(0);
+    assert!(session.peer_epoch > before.0);
+}
