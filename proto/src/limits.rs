@@ -66,11 +66,12 @@ pub const BUNDLE_SECONDS: u64 = 14 * 86_400;
 pub const BUNDLE_KEPT_SECONDS: u64 = 4 * 86_400;
 /// Bytes of a signed bundle: see the client's `crypto::Bundle`.
 pub const SIGNED_BUNDLE_BYTES: usize = 33 + 1 + 33 + 4 + 8 + 8 + 32 + 1 + 32 * DEVICES_MAX + 32 + 64;
-/// Keys that one header of a session may skip.
+/// Messages that one message of a session may have overtaken: at a key each, what the other side can make a client work
+/// for one message stays below a few milliseconds.
 pub const SKIP_MAX: u32 = 1000;
-/// Skipped keys that a session keeps.
+/// Keys of overtaken messages that a session keeps: two gaps of the largest size, 72 KB.
 pub const SKIPPED_MAX: usize = 2000;
-/// Chains that it keeps skipped keys of.
+/// Chains of which it keeps such keys: a message is tried with the header key of each.
 pub const SKIPPED_CHAINS_MAX: usize = 5;
 
 // ---- Signed requests (B3) ----

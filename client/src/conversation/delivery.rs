@@ -2,12 +2,13 @@
 
 use rand_core::CryptoRng;
 use sotto_proto::address::Address;
+use sotto_proto::content::Body;
 use sotto_proto::id::X25519Key;
 
 use super::speaking::{encrypt, for_sending, serves};
 use super::{Error, Me};
 use crate::crypto::{InitialHeader, InitialMessage, Inside, SessionBody};
-use crate::store::{Encrypted, OutboxMessage, StoreError, Transaction};
+use crate::store::{Encrypted, OutboxMessage, Session, StoreError, Transaction};
 
 /// What is sealed, and to whom.
 #[derive(Debug)]
@@ -35,7 +36,10 @@ pub(crate) fn delivery(
         let seal_key = X25519Key::new(*message.recipient.key());
         return Ok(Delivery { address: message.recipient, seal_key, inside: None });
     };
-    let usable = tx.session(&tag)?.filter(|session| session.retired.is_none() && serves(me, session));
+    // What is not said may go to one that has begun and never got through with its answer.
+    let is_said = !matches!(message.content.body, Body::Announce(_));
+    let may_go = |session: &Session| session.retired.is_none() && (!is_said || serves(me, session));
+    let usable = tx.session(&tag)?.filter(may_go);
     let (session, sealed) = match usable {
         Some(session) => (session, sealed),
         None => {

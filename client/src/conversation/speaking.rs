@@ -55,11 +55,14 @@ pub fn say(tx: &Transaction<'_>, me: &Me<'_>, saying: Saying, rng: &mut dyn Cryp
     Ok(id)
 }
 
-/// The session that a contact is written to by: the greatest by [`rank`], unless it was never answered and no longer can
-/// be.
+/// The session that a contact is written to by: the greatest, unless it was never answered and no longer can be.
 pub(super) fn for_sending(tx: &Transaction<'_>, me: &Me<'_>, account: &Address) -> Result<Option<Session>, StoreError> {
-    let best = tx.sessions_of(account)?.into_iter().max_by_key(|session| rank(me, session));
-    Ok(best.filter(|session| serves(me, session)))
+    Ok(greatest(tx, me, account)?.filter(|session| serves(me, session)))
+}
+
+/// The greatest session with an account by [`rank`].
+pub(super) fn greatest(tx: &Transaction<'_>, me: &Me<'_>, account: &Address) -> Result<Option<Session>, StoreError> {
+    Ok(tx.sessions_of(account)?.into_iter().max_by_key(|session| rank(me, session)))
 }
 
 /// Whether what is sent by a session can be read: it was answered, or may still be.

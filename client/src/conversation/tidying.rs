@@ -4,7 +4,7 @@ use rand_core::CryptoRng;
 use sotto_proto::limits::{BUNDLE_KEPT_SECONDS, BUNDLE_SECONDS, TTL_SECONDS};
 use sotto_proto::time::{UnixMillis, UnixSeconds};
 
-use super::speaking::{announce, for_sending};
+use super::speaking::{announce, greatest};
 use super::{Error, Me, keys};
 use crate::store::Transaction;
 
@@ -38,7 +38,7 @@ pub(super) fn rotate(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng)
     let now = me.now.seconds();
     let Some(prekey) = keys::next_prekey(tx, now, rng)? else { return Ok(()) };
     for account in tx.untold(&prekey, UnixSeconds(now.0.saturating_sub(AGAIN_SECONDS)))? {
-        if let Some(mut session) = for_sending(tx, me, &account)? {
+        if let Some(mut session) = greatest(tx, me, &account)? {
             announce(tx, me, &mut session, rng)?;
         }
     }

@@ -145,9 +145,11 @@ pub const fn stored_record_bytes(length: usize) -> usize {
 pub const SEAL_LAYER: usize = KEY + TAG + 4 + 1;
 /// What a plain message takes of the body: `e`, the sender's sealed key, tag.
 pub const AUTH_LAYER: usize = KEY + (KEY + TAG) + TAG;
-/// What a session message takes of the body: session tag; nonce and encrypted header (ratchet key, length of the
-/// previous chain, number, tag) with its length; tag of the message itself.
-pub const SESSION_LAYER: usize = 16 + (2 + 12 + (KEY + 4 + 4) + TAG) + TAG;
+/// What the ratchet adds to a message: nonce, encrypted header (ratchet key, length of the previous chain, number, tag);
+/// nonce and tag of the message itself.
+pub const RATCHET_LAYER: usize = 12 + (KEY + 4 + 4) + TAG + 12 + TAG;
+/// What a session message takes of the body: session tag, and what the ratchet adds.
+pub const SESSION_LAYER: usize = 16 + RATCHET_LAYER;
 /// What the initial message of a session puts before the session message: version, initiator, its device, epoch of the
 /// bundle, ephemeral key.
 pub const INITIAL_LAYER: usize = 1 + 33 + 1 + 4 + KEY;
@@ -209,7 +211,7 @@ mod tests {
         ] {
             assert!(layers + FIELDS + TEXT <= body, "{carrier}");
         }
-        assert_eq!(content_bytes(ENVELOPE_DATA_SIZES[0]), 1438);
+        assert_eq!(content_bytes(ENVELOPE_DATA_SIZES[0]), 1428);
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl World {
         }
     }
 
-    /// Time goes by, a minute or a day; those who are not away read what has come.
+    /// Time goes by, a minute or a day; those who are not away read what has come, and send every day.
     fn pass(&mut self) {
         let millis = if self.draw(3) == 0 { DAY } else { 60_000 };
         self.now = UnixMillis(self.now.0 + millis);
@@ -155,6 +155,9 @@ impl World {
                 self.parties[who].now = self.now;
                 self.parties[who].tidy();
                 self.read(who, None);
+                if millis == DAY {
+                    self.post(who);
+                }
             }
         }
         let now = self.now.seconds();

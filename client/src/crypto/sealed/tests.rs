@@ -4,11 +4,12 @@ use rand_chacha::rand_core::SeedableRng as _;
 use sotto_proto::account::Entropy;
 use sotto_proto::content::{Body, MessageId, Text};
 use sotto_proto::id::Height;
+use sotto_proto::limits::budget::RATCHET_LAYER;
 use sotto_proto::limits::{CONTENT_MAX, TEXT_MAX};
 use sotto_proto::time::UnixMillis;
 
-use super::super::SessionTag;
 use super::super::tests::low_order;
+use super::super::{InitialHeader, SessionTag};
 use super::*;
 
 const CHAIN: ChainId = ChainId::new([0xc4; 32]);
@@ -161,6 +162,19 @@ fn a_session_s_message_is_sealed_to_a_mailbox_and_opens_with_one_of_its_prekeys(
     assert_eq!(open(&[new.clone(), old]).unwrap(), Opened::Session(body));
     assert!(matches!(open(&[new]), Err(OpenError::Seal(_))));
     assert!(matches!(open(&[]), Err(OpenError::NoKey)));
+}
+
+#[test]
+fn the_largest_content_fits_the_initial_message_of_a_session_and_not_a_byte_more_does() {
+    let to = account(2);
+    let header = InitialHeader { initiator: to.address(), device: 0, epoch: 1, ephemeral: X25519Key::new([9; 32]) };
+    let seal = |content: usize| {
+        let body = SessionBody { tag: [1; 16].into(), message: vec![7; RATCHET_LAYER + content] };
+        let inside = Inside::Initial(InitialMessage { header, body });
+        seal_session(&context(&to), &key_of(to.address()).unwrap(), &inside, &mut rng())
+    };
+    assert_eq!(seal(CONTENT_MAX).unwrap().len(), ENVELOPE_DATA_SIZES[5]);
+    assert!(matches!(seal(CONTENT_MAX + 1), Err(SealError::TooLong { .. })));
 }
 
 #[test]
