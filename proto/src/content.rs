@@ -2,75 +2,46 @@
 //!
 //! The exact time and the id stand here and nowhere outside: envelopes carry whole seconds, and a message that is
 //! stored a second time, with new work or under a new seal, keeps its id and is shown once.
+//!
+//! | file | what it says |
+//! | --- | --- |
+//! | `id` | which message |
+//! | `text` | a text, another wording of it, a sign beside it |
+//! | `expiry` | when it disappears |
+//! | `receipt` | what came and was read; that somebody is writing |
+//! | `request`, `announcement` | the wish to talk, and where to |
+//! | `listening` | where somebody can be reached online |
+//! | `question` | verification by question and answer |
 
 mod announcement;
+mod expiry;
+mod id;
+mod listening;
+mod question;
+mod receipt;
 mod request;
+#[cfg(test)]
+mod tests;
+mod text;
 
 use std::fmt;
-use std::str::FromStr;
 
 use prost::Message as _;
-use zeroize::Zeroizing;
 
 pub use self::announcement::Announcement;
+pub use self::expiry::{Expiry, ExpiryStart};
+pub use self::id::{MessageId, MessageIds};
+pub use self::listening::{Listening, ListeningTag};
+pub use self::question::{Confirmation, Question, QuestionText, RunId, Share, Step};
+pub use self::receipt::{Acknowledgement, Receipt, Typing};
 pub use self::request::Request;
+pub use self::text::{Edit, Emoji, Reaction, Text};
 use crate::codec::DecodeError;
-use crate::id::ParseIdError;
-use crate::limits::{CONTENT_MAX, TEXT_MAX};
+use crate::limits::CONTENT_MAX;
 use crate::request::{Message, MessageError};
 use crate::time::UnixMillis;
 use crate::wire;
 use crate::wire::content::Body as WireBody;
-
-/// Sixteen random bytes by which both sides know a message, however often it is stored.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MessageId([u8; Self::LEN]);
-
-impl MessageId {
-    /// Bytes of an id.
-    pub const LEN: usize = 16;
-
-    /// Wraps sixteen bytes, which a sender draws at random.
-    #[must_use]
-    pub const fn new(bytes: [u8; Self::LEN]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
-        &self.0
-    }
-}
-
-impl From<[u8; Self::LEN]> for MessageId {
-    fn from(bytes: [u8; Self::LEN]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Display for MessageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for MessageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MessageId({})", hex::encode(&self.0[..4]))
-    }
-}
-
-impl FromStr for MessageId {
-    type Err = ParseIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut bytes = [0; Self::LEN];
-        hex::decode_to_slice(text, &mut bytes)
-            .map_err(|_| ParseIdError { expected: 2 * Self::LEN, actual: text.chars().take(80).collect() })?;
-        Ok(Self(bytes))
-    }
-}
 
 /// A message before it is sealed, or after it was opened.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,17 +51,19 @@ pub struct Content {
     /// The sender's clock when it was written.
     pub sent: UnixMillis,
     /// The sender device's running number of what it says in this conversation, from 1: a gap is something that did not
-    /// come. 0 before there is a session, and for what is not said but arranged.
+    /// come. 0 before there is a session, and for what is not said but arranged ([`Body::is_said`]).
     pub sequence: u64,
+    /// When it disappears; `None`: never.
+    pub expiry: Option<Expiry>,
     /// What it says.
     pub body: Body,
 }
 
 impl Content {
-    /// A message without a number in its conversation.
+    /// A message without a number in its conversation, which stays.
     #[must_use]
     pub const fn new(id: MessageId, sent: UnixMillis, body: Body) -> Self {
-        Self { id, sent, sequence: 0, body }
+        Self { id, sent, sequence: 0, expiry: None, body }
     }
 }
 
@@ -103,32 +76,108 @@ pub enum Body {
     Request(Request),
     /// Where the sender reads from now on.
     Announce(Announcement),
+    /// A sign beside a message.
+    Reaction(Reaction),
+    /// A text of the sender says something else.
+    Edit(Edit),
+    /// A message of the sender is to be erased at both ends.
+    Delete(MessageId),
+    /// What came, and what was read.
+    Receipt(Receipt),
+    /// Whether the sender is writing.
+    Typing(Typing),
+    /// What both say from now on disappears so; `None`: it stays.
+    Timer(Option<Expiry>),
+    /// What came the online way.
+    Acknowledge(Acknowledgement),
+    /// Where the sender can be reached online.
+    Listening(Listening),
+    /// A step of a verification by question and answer.
+    Question(Question),
     /// Of a kind that this version does not know: the whole content as it came, for a later version to read.
     Newer(Vec<u8>),
 }
 
-/// A text of 1 to [`TEXT_MAX`] bytes. Zeroized when dropped; never shown by `Debug`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Text(Zeroizing<String>);
-
-impl Text {
-    /// Takes a text.
-    ///
-    /// # Errors
-    /// [`DecodeError`] when it is empty or longer than a message may be.
-    pub fn new(text: String) -> Result<Self, DecodeError> {
-        let text = Zeroizing::new(text);
-        match text.len() {
-            0 => Err(DecodeError::Value("text")),
-            1..=TEXT_MAX => Ok(Self(text)),
-            actual => Err(DecodeError::TooLong { field: "text", limit: TEXT_MAX, actual }),
+impl Body {
+    /// The name of what it says, in one word.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "text",
+            Self::Request(_) => "request",
+            Self::Announce(_) => "announcement",
+            Self::Reaction(_) => "reaction",
+            Self::Edit(_) => "edit",
+            Self::Delete(_) => "delete",
+            Self::Receipt(_) => "receipt",
+            Self::Typing(_) => "typing",
+            Self::Timer(_) => "timer",
+            Self::Acknowledge(_) => "acknowledgement",
+            Self::Listening(_) => "listening",
+            Self::Question(_) => "question",
+            Self::Newer(_) => "newer",
         }
     }
 
-    /// The text. It came from a stranger, perhaps: control characters are in it as they were sent.
+    /// Whether it is part of what two people have said to each other: it has a number there, is kept, and must not be
+    /// lost. Everything else arranges how they talk, and is worth something for a while.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub const fn is_said(&self) -> bool {
+        match self {
+            Self::Text(_)
+            | Self::Reaction(_)
+            | Self::Edit(_)
+            | Self::Delete(_)
+            | Self::Timer(_)
+            | Self::Question(_)
+            | Self::Newer(_) => true,
+            Self::Request(_)
+            | Self::Announce(_)
+            | Self::Receipt(_)
+            | Self::Typing(_)
+            | Self::Acknowledge(_)
+            | Self::Listening(_) => false,
+        }
+    }
+
+    /// `None` where a part that must be understood is of a later version.
+    fn from_wire(body: WireBody) -> Result<Option<Self>, DecodeError> {
+        Ok(Some(match body {
+            WireBody::Text(text) => Self::Text(text.try_into()?),
+            WireBody::Request(request) => Self::Request(request.try_into()?),
+            WireBody::Announcement(announcement) => Self::Announce(announcement.try_into()?),
+            WireBody::Reaction(reaction) => Self::Reaction(reaction.try_into()?),
+            WireBody::Edit(edit) => Self::Edit(edit.try_into()?),
+            WireBody::Delete(wire::Delete { of }) => Self::Delete(exact("deleted message", &of)?),
+            WireBody::Receipt(receipt) => Self::Receipt(receipt.try_into()?),
+            WireBody::Typing(typing) => Self::Typing(typing.into()),
+            WireBody::Timer(wire::Timer { expiry: None }) => Self::Timer(None),
+            WireBody::Timer(wire::Timer { expiry: Some(expiry) }) => {
+                return Ok(Expiry::from_wire(expiry)?.map(|expiry| Self::Timer(Some(expiry))));
+            }
+            WireBody::Acknowledgement(acknowledgement) => Self::Acknowledge(acknowledgement.try_into()?),
+            WireBody::Listening(listening) => Self::Listening(listening.try_into()?),
+            WireBody::Question(question) => return Ok(Question::from_wire(question)?.map(Self::Question)),
+        }))
+    }
+
+    /// `None` for what this version did not understand.
+    fn into_wire(self) -> Option<WireBody> {
+        Some(match self {
+            Self::Text(text) => WireBody::Text(text.into()),
+            Self::Request(request) => WireBody::Request(request.into()),
+            Self::Announce(announcement) => WireBody::Announcement(announcement.into()),
+            Self::Reaction(reaction) => WireBody::Reaction(reaction.into()),
+            Self::Edit(edit) => WireBody::Edit(edit.into()),
+            Self::Delete(of) => WireBody::Delete(wire::Delete { of: of.as_bytes().to_vec() }),
+            Self::Receipt(receipt) => WireBody::Receipt(receipt.into()),
+            Self::Typing(typing) => WireBody::Typing(typing.into()),
+            Self::Timer(expiry) => WireBody::Timer(wire::Timer { expiry: expiry.map(Into::into) }),
+            Self::Acknowledge(acknowledgement) => WireBody::Acknowledgement(acknowledgement.into()),
+            Self::Listening(listening) => WireBody::Listening(listening.into()),
+            Self::Question(question) => WireBody::Question(question.into()),
+            Self::Newer(_) => return None,
+        })
     }
 }
 
@@ -144,14 +193,17 @@ impl fmt::Debug for Body {
             Self::Text(text) => text.fmt(f),
             Self::Request(request) => request.fmt(f),
             Self::Announce(announcement) => announcement.fmt(f),
+            Self::Reaction(reaction) => reaction.fmt(f),
+            Self::Edit(edit) => edit.fmt(f),
+            Self::Delete(of) => write!(f, "Delete({of:?})"),
+            Self::Receipt(receipt) => receipt.fmt(f),
+            Self::Typing(typing) => write!(f, "Typing({typing:?})"),
+            Self::Timer(expiry) => write!(f, "Timer({expiry:?})"),
+            Self::Acknowledge(acknowledgement) => acknowledgement.fmt(f),
+            Self::Listening(listening) => write!(f, "Listening({listening:?})"),
+            Self::Question(question) => question.fmt(f),
             Self::Newer(bytes) => write!(f, "Newer({} bytes)", bytes.len()),
         }
-    }
-}
-
-impl fmt::Debug for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Text({} bytes)", self.0.len())
     }
 }
 
@@ -162,7 +214,7 @@ impl Message for Content {
     fn encode(self) -> Result<Vec<u8>, MessageError> {
         let bytes = match self.body {
             Body::Newer(bytes) => bytes,
-            Body::Text(_) | Body::Request(_) | Body::Announce(_) => wire::Content::from(self).encode_to_vec(),
+            _ => wire::Content::from(self).encode_to_vec(),
         };
         within(bytes.len())?;
         Ok(bytes)
@@ -184,14 +236,13 @@ const fn within(actual: usize) -> Result<(), MessageError> {
 
 impl From<Content> for wire::Content {
     fn from(content: Content) -> Self {
-        let body = match content.body {
-            Body::Text(text) => Some(WireBody::Text(wire::Text { text: text.as_str().to_owned() })),
-            Body::Request(request) => Some(WireBody::Request(request.into())),
-            Body::Announce(announcement) => Some(WireBody::Announcement(announcement.into())),
-            Body::Newer(_) => None,
-        };
-        let sequence = content.sequence;
-        Self { message_id: content.id.0.to_vec(), sent_ms: content.sent.0, body, sequence }
+        Self {
+            message_id: content.id.as_bytes().to_vec(),
+            sent_ms: content.sent.0,
+            sequence: content.sequence,
+            expiry: content.expiry.map(Into::into),
+            body: content.body.into_wire(),
+        }
     }
 }
 
@@ -199,87 +250,27 @@ impl TryFrom<wire::Content> for Content {
     type Error = MessageError;
 
     fn try_from(content: wire::Content) -> Result<Self, MessageError> {
-        let id: [u8; MessageId::LEN] =
-            content.message_id.as_slice().try_into().map_err(|_| DecodeError::Value("message id"))?;
-        let body = match content.body {
-            Some(WireBody::Text(wire::Text { text })) => Body::Text(Text::new(text)?),
-            Some(WireBody::Request(request)) => Body::Request(request.try_into()?),
-            Some(WireBody::Announcement(announcement)) => Body::Announce(announcement.try_into()?),
-            None => Body::Newer(Vec::new()),
-        };
-        Ok(Self { id: MessageId(id), sent: UnixMillis(content.sent_ms), sequence: content.sequence, body })
+        let id = exact("message id", &content.message_id)?;
+        let body = content.body.map(Body::from_wire).transpose()?.flatten();
+        let expiry = content.expiry.map(Expiry::from_wire).transpose()?;
+        // What is to disappear in a way that this version does not know must not stay here as if it were not.
+        let is_known = expiry != Some(None);
+        Ok(Self {
+            id,
+            sent: UnixMillis(content.sent_ms),
+            sequence: content.sequence,
+            expiry: expiry.flatten(),
+            body: body.filter(|_| is_known).unwrap_or_else(|| Body::Newer(Vec::new())),
+        })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+/// Bytes that have one length.
+fn exact<const N: usize, T: From<[u8; N]>>(field: &'static str, bytes: &[u8]) -> Result<T, DecodeError> {
+    bytes.try_into().map(|bytes: [u8; N]| T::from(bytes)).map_err(|_| DecodeError::Value(field))
+}
 
-    use super::*;
-
-    fn text(text: &str) -> Content {
-        let body = Body::Text(Text::new(text.to_owned()).unwrap());
-        Content::new(MessageId::new([7; 16]), UnixMillis(1_767_225_600_123), body)
-    }
-
-    #[test]
-    fn a_text_has_the_bytes_of_the_schema() {
-        let expected = format!("0a10{}10fbd0eab6b7331a040a026869", "07".repeat(16));
-        assert_eq!(hex::encode(text("hi").encode().unwrap()), expected);
-    }
-
-    #[test]
-    fn the_longest_text_fits_and_a_longer_one_is_refused() {
-        let longest = text(&"x".repeat(TEXT_MAX));
-        assert_eq!(Content::decode(&longest.clone().encode().unwrap()).unwrap(), longest);
-        assert_eq!(
-            Text::new("x".repeat(TEXT_MAX + 1)),
-            Err(DecodeError::TooLong { field: "text", limit: TEXT_MAX, actual: TEXT_MAX + 1 })
-        );
-        assert_eq!(Text::new(String::new()), Err(DecodeError::Value("text")));
-    }
-
-    #[test]
-    fn a_body_of_a_later_version_is_kept_as_such() {
-        // Field 15, a string, where this version knows only field 3.
-        let bytes = [&[0x0a, 16][..], &[9; 16], &[0x7a, 2, b'?', b'!']].concat();
-        let content = Content::decode(&bytes).unwrap();
-        assert_eq!((content.id, &content.body), (MessageId::new([9; 16]), &Body::Newer(bytes.clone())));
-        assert_eq!(content.encode().unwrap(), bytes);
-    }
-
-    #[test]
-    fn an_id_of_another_length_is_refused() {
-        let bytes = [&[0x0a, 15][..], &[9; 15]].concat();
-        assert_eq!(Content::decode(&bytes), Err(DecodeError::Value("message id").into()));
-    }
-
-    #[test]
-    fn nothing_of_a_message_is_shown_by_debug() {
-        assert_eq!(format!("{:?}", text("secret")), "Content(MessageId(07070707), Text(6 bytes))");
-    }
-
-    #[test]
-    fn ids_read_back_what_they_write() {
-        let id = MessageId::new(std::array::from_fn(|i| i as u8));
-        assert_eq!(id.to_string().parse(), Ok(id));
-        assert!("00".parse::<MessageId>().is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn contents_round_trip(id: [u8; 16], sent: u64, sequence: u64, said in ".{1,200}") {
-            let content = Content {
-                id: id.into(), sent: UnixMillis(sent), sequence, body: Body::Text(Text::new(said).unwrap()),
-            };
-            prop_assert_eq!(Content::decode(&content.clone().encode().unwrap()).unwrap(), content);
-        }
-
-        #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            if let Ok(content) = Content::decode(&bytes) {
-                prop_assert_eq!(Content::decode(&content.clone().encode().unwrap()).unwrap(), content);
-            }
-        }
-    }
+/// A length or count that has a limit.
+const fn at_most(field: &'static str, limit: usize, actual: usize) -> Result<(), DecodeError> {
+    if actual > limit { Err(DecodeError::TooLong { field, limit, actual }) } else { Ok(()) }
 }

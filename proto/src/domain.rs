@@ -126,6 +126,8 @@ domains! {
     RATCHET_ROOT = "sotto/dr/root/1";
     /// Fingerprint of an account, for safety numbers.
     SAFETY_NUMBER = "sotto/v1/safety-number";
+    /// Channel of a verification by question and answer.
+    QUESTION = "sotto/question/1";
 }
 
 #[cfg(test)]

@@ -53,6 +53,18 @@ pub const TEXT_MAX: usize = 60 * KIB;
 pub const NAME_MAX: usize = 64;
 /// Bytes of the introduction in a request: some lines.
 pub const INTRODUCTION_MAX: usize = 1000;
+/// Bytes of a reaction: the longest emoji, two people of two colours and what joins them, has 35.
+pub const EMOJI_MAX: usize = 40;
+/// Messages that a receipt or an acknowledgement names of each kind: 4 KiB of ids, hours of a lively conversation.
+pub const RECEIPT_IDS: usize = 256;
+/// Seconds after which a message may disappear: up to four weeks. What is to stay longer stays.
+pub const EXPIRY_SECONDS: RangeInclusive<u32> = 1..=28 * 86_400;
+/// Bytes of a question by which somebody is verified, and of its answer.
+pub const QUESTION_MAX: usize = 200;
+/// Runs by question with one contact in [`QUESTION_SPAN_SECONDS`]. Each is a guess for whoever stands between.
+pub const QUESTION_RUNS: usize = 3;
+/// See [`QUESTION_RUNS`]: a day. A memory that a thousand guesses would find outlasts a year.
+pub const QUESTION_SPAN_SECONDS: u64 = 86_400;
 
 // ---- Keys of conversations (B12, H10) ----
 

@@ -167,7 +167,7 @@ impl Entry {
     fn text(&self) -> Option<&str> {
         match &self.said.content.body {
             Body::Text(text) => Some(text.as_str()),
-            Body::Request(_) | Body::Announce(_) | Body::Newer(_) => None,
+            _ => None,
         }
     }
 

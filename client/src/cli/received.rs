@@ -9,7 +9,7 @@ use super::status::rfc3339;
 use crate::store::{InboxMessage, Letter, RequestState, StoreError, Transaction};
 use crate::text::{printable, printable_line};
 
-/// The kind, for programs, of what this version cannot read.
+/// The kind, for programs, of what is sealed in a way that this version cannot read.
 const NEWER_KIND: &str = "newer";
 /// What is shown of what this version cannot read.
 const NEWER: &str = "a message of a newer version";
@@ -45,10 +45,8 @@ impl Known {
 /// The name of what is said, for programs.
 pub(super) const fn kind(body: &Body) -> &'static str {
     match body {
-        Body::Text(_) => "text",
-        Body::Request(_) => "request",
         Body::Announce(_) => "accepted",
-        Body::Newer(_) => NEWER_KIND,
+        body => body.kind(),
     }
 }
 
@@ -67,12 +65,16 @@ pub(super) fn document(own: &Address, message: &InboxMessage, known: &Known) -> 
                         "waiting": known.request == Some(RequestState::Waiting),
                     })),
                 ),
-                Body::Announce(_) | Body::Newer(_) => (None, None),
+                _ => (None, None),
+            };
+            let reply_to = match &content.body {
+                Body::Text(text) => text.reply_to().map(|id| id.to_string()),
+                _ => None,
             };
             json!({
                 "conversation": id, "sender": id, "sender_device": device, "name": known.name,
                 "id": content.id.to_string(), "sent": rfc3339(content.sent), "kind": kind(&content.body), "body": body,
-                "request": request, "reply_to": null, "attachments": [], "expires_at": null,
+                "request": request, "reply_to": reply_to, "attachments": [], "expires_at": null,
                 "verified": known.is_verified, "session": session.is_some(),
             })
         }
@@ -114,6 +116,8 @@ pub(super) fn line(message: &InboxMessage, known: &Known) -> String {
         },
         Body::Announce(_) => format!("{called} has accepted your request"),
         Body::Newer(_) => format!("{called}  [{NEWER}]"),
+        // Of what this version can read and not yet act on, the name.
+        body => format!("{called}  [{}]", body.kind()),
     };
     format!("{}  {words}", rfc3339(content.sent))
 }
@@ -177,6 +181,8 @@ mod tests {
         assert_eq!(line(&came(true, announcement()), &known), format!("{AT}  carol has accepted your request"));
         let newer = came(true, Body::Newer(Vec::new()));
         assert_eq!(line(&newer, &known), format!("{AT}  carol  [a message of a newer version]"));
+        let delete = came(true, Body::Delete(MessageId::new([2; 16])));
+        assert_eq!(line(&delete, &known), format!("{AT}  carol  [delete]"));
         let newer = inbox(Letter::Newer { kind: 9, body: Vec::new() });
         assert_eq!(line(&newer, &stranger), "1970-01-01T00:00:02.000Z  [a message of a newer version]");
     }
@@ -219,6 +225,10 @@ mod tests {
             },
         });
         assert_eq!(told, expected);
+        let Body::Text(text) = text() else { panic!("a text") };
+        let reply = Body::Text(text.in_reply_to(MessageId::new([2; 16])));
+        let reply = document(&own, &came(true, reply), &carol(None, false));
+        assert_eq!(reply["data"]["reply_to"], json!("02".repeat(16)));
         let known = Known { request: Some(RequestState::Waiting), ..Known::default() };
         let asked = document(&own, &came(false, request(false)), &known);
         assert_eq!((&asked["type"], &asked["data"]["session"]), (&json!("request.received"), &json!(false)));

@@ -106,8 +106,17 @@ fn plain(
             })?;
             Ok(Heard::Letter(letter))
         }
-        // That is said by a session only.
-        Body::Announce(_) => Ok(Heard::Nothing),
+        // All that is said by a session only.
+        Body::Announce(_)
+        | Body::Reaction(_)
+        | Body::Edit(_)
+        | Body::Delete(_)
+        | Body::Receipt(_)
+        | Body::Typing(_)
+        | Body::Timer(_)
+        | Body::Acknowledge(_)
+        | Body::Listening(_)
+        | Body::Question(_) => Ok(Heard::Nothing),
     }
 }
 
@@ -174,9 +183,15 @@ pub(super) fn deliver(
             // Once, at the beginning, it says that a request was accepted.
             is_first && !session.initiator
         }
-        // Requests are for inboxes.
-        Body::Request(_) => false,
-        Body::Text(_) | Body::Newer(_) => tx.add_to_history(&Said {
+        // Requests are for inboxes; nobody waits for the others.
+        Body::Request(_) | Body::Receipt(_) | Body::Typing(_) | Body::Acknowledge(_) | Body::Listening(_) => false,
+        Body::Text(_)
+        | Body::Reaction(_)
+        | Body::Edit(_)
+        | Body::Delete(_)
+        | Body::Timer(_)
+        | Body::Question(_)
+        | Body::Newer(_) => tx.add_to_history(&Said {
             account: sender,
             outgoing: false,
             device,

@@ -155,8 +155,8 @@ pub(super) fn resend(
         let (Some(message), Some(mut session)) = (tx.outbox_message(&id)?, for_sending(tx, me, account)?) else {
             continue;
         };
-        let is_said = !matches!(message.content.body, Body::Announce(_));
-        if is_said && message.encrypted.is_some_and(|encrypted| encrypted.session != session.tag) {
+        if message.content.body.is_said() && message.encrypted.is_some_and(|encrypted| encrypted.session != session.tag)
+        {
             let encrypted = encrypt(tx, me, &mut session, &message.content, rng)?;
             tx.encrypt_again(&id, &encrypted)?;
         }

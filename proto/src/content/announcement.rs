@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::request::at_most;
+use super::at_most;
 use crate::address::{Address, AddressKind};
 use crate::codec::{DecodeError, Reader};
 use crate::id::X25519Key;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::at_most;
 use crate::codec::DecodeError;
 use crate::limits::{DEVICES_MAX, INTRODUCTION_MAX, NAME_MAX, SIGNED_BUNDLE_BYTES};
 use crate::wire;
@@ -54,10 +55,6 @@ impl Request {
     pub const fn renewal(&self) -> bool {
         self.renewal
     }
-}
-
-pub(super) const fn at_most(field: &'static str, limit: usize, actual: usize) -> Result<(), DecodeError> {
-    if actual > limit { Err(DecodeError::TooLong { field, limit, actual }) } else { Ok(()) }
 }
 
 impl fmt::Debug for Request {

@@ -219,8 +219,11 @@ pub struct Content {
     /// come. 0 before there is a session, and for what is not said but arranged.
     #[prost(uint64, tag = "4")]
     pub sequence: u64,
+    /// When it disappears; absent: never.
+    #[prost(message, optional, tag = "16")]
+    pub expiry: ::core::option::Option<Expiry>,
     /// What it is. A receiver that does not know it shows that a newer version is needed.
-    #[prost(oneof = "content::Body", tags = "3, 5, 6")]
+    #[prost(oneof = "content::Body", tags = "3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
     pub body: ::core::option::Option<content::Body>,
 }
 /// Nested message and enum types in `Content`.
@@ -237,6 +240,53 @@ pub mod content {
         /// Inside a session: where the sender reads from now on.
         #[prost(message, tag = "6")]
         Announcement(super::Announcement),
+        /// A sign beside a message.
+        #[prost(message, tag = "7")]
+        Reaction(super::Reaction),
+        /// A text of the sender says something else from now on.
+        #[prost(message, tag = "8")]
+        Edit(super::Edit),
+        /// A message of the sender is to be erased at both ends.
+        #[prost(message, tag = "9")]
+        Delete(super::Delete),
+        /// What came, and what was read.
+        #[prost(message, tag = "10")]
+        Receipt(super::Receipt),
+        /// Somebody is writing.
+        #[prost(message, tag = "11")]
+        Typing(super::Typing),
+        /// What is said in the conversation disappears from now on, or stays.
+        #[prost(message, tag = "12")]
+        Timer(super::Timer),
+        /// Messages that came the online way.
+        #[prost(message, tag = "13")]
+        Acknowledgement(super::Acknowledgement),
+        /// Where the sender can be reached online.
+        #[prost(message, tag = "14")]
+        Listening(super::Listening),
+        /// A step of a verification by question and answer.
+        #[prost(message, tag = "15")]
+        Question(super::Question),
+    }
+}
+/// When a message disappears. A receiver that does not know the moment treats the message as one of a newer version.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Expiry {
+    /// From when on, and how long: 1 second to 4 weeks.
+    #[prost(oneof = "expiry::After", tags = "1, 2")]
+    pub after: ::core::option::Option<expiry::After>,
+}
+/// Nested message and enum types in `Expiry`.
+pub mod expiry {
+    /// From when on, and how long: 1 second to 4 weeks.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum After {
+        /// Seconds after it was written.
+        #[prost(uint32, tag = "1")]
+        SentSeconds(u32),
+        /// Seconds after it was read.
+        #[prost(uint32, tag = "2")]
+        ReadSeconds(u32),
     }
 }
 /// A text.
@@ -245,7 +295,147 @@ pub struct Text {
     /// UTF-8, 1 to 61,440 bytes.
     #[prost(string, tag = "1")]
     pub text: ::prost::alloc::string::String,
+    /// The message that it answers, 16 bytes; empty if none.
+    #[prost(bytes = "vec", tag = "2")]
+    pub reply_to: ::prost::alloc::vec::Vec<u8>,
 }
+/// A sign beside a message. A person has one there, the last.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reaction {
+    /// The message, 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub to: ::prost::alloc::vec::Vec<u8>,
+    /// UTF-8, at most 40 bytes without control characters; empty: taken back.
+    #[prost(string, tag = "2")]
+    pub emoji: ::prost::alloc::string::String,
+}
+/// A text says something else.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Edit {
+    /// The text, a message of the same sender, 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub of: ::prost::alloc::vec::Vec<u8>,
+    /// What it says from now on.
+    #[prost(message, optional, tag = "2")]
+    pub text: ::core::option::Option<Text>,
+}
+/// Erases a message at both ends.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Delete {
+    /// A message of the same sender, 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub of: ::prost::alloc::vec::Vec<u8>,
+}
+/// What came, and what was read: ids of 16 bytes one after the other, at most 256 of each, one at least.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Receipt {
+    /// Messages that came.
+    #[prost(bytes = "vec", tag = "1")]
+    pub delivered: ::prost::alloc::vec::Vec<u8>,
+    /// Messages that were read.
+    #[prost(bytes = "vec", tag = "2")]
+    pub read: ::prost::alloc::vec::Vec<u8>,
+}
+/// Somebody is writing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Typing {
+    /// No more.
+    #[prost(bool, tag = "1")]
+    pub stopped: bool,
+}
+/// The setting for what is said from now on, by both.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Timer {
+    /// When it disappears; absent: never.
+    #[prost(message, optional, tag = "1")]
+    pub expiry: ::core::option::Option<Expiry>,
+}
+/// Messages came the online way and need not go the other.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Acknowledgement {
+    /// Ids of 16 bytes one after the other, 1 to 256.
+    #[prost(bytes = "vec", tag = "1")]
+    pub ids: ::prost::alloc::vec::Vec<u8>,
+}
+/// Where the sender can be reached online.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Listening {
+    /// The place; absent: nowhere.
+    #[prost(message, optional, tag = "1")]
+    pub place: ::core::option::Option<ListeningPlace>,
+}
+/// A node that holds a path of the sender open.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListeningPlace {
+    /// The node's key, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub node: ::prost::alloc::vec::Vec<u8>,
+    /// By which the node knows for whom a message is: 16 random bytes for each contact and each listening.
+    #[prost(bytes = "vec", tag = "2")]
+    pub tag: ::prost::alloc::vec::Vec<u8>,
+    /// Until when, Unix time in seconds.
+    #[prost(uint64, tag = "3")]
+    pub until: u64,
+}
+/// A step of a verification by question and answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Question {
+    /// Sixteen random bytes, the same in all steps of a run.
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    /// Which step.
+    #[prost(oneof = "question::Step", tags = "2, 3, 4, 5")]
+    pub step: ::core::option::Option<question::Step>,
+}
+/// Nested message and enum types in `Question`.
+pub mod question {
+    /// Which step.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Step {
+        /// The asker: what is asked.
+        #[prost(message, tag = "2")]
+        Ask(super::QuestionAsk),
+        /// The other side has answered.
+        #[prost(message, tag = "3")]
+        Answer(super::QuestionAnswer),
+        /// The asker: the answers are the same.
+        #[prost(message, tag = "4")]
+        Confirm(super::QuestionConfirm),
+        /// Either: they are not, or the question is not answered.
+        #[prost(message, tag = "5")]
+        Refuse(super::QuestionRefuse),
+    }
+}
+/// What is asked.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuestionAsk {
+    /// UTF-8, 1 to 200 bytes.
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
+    /// The asker's public share, 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub share: ::prost::alloc::vec::Vec<u8>,
+}
+/// It was answered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuestionAnswer {
+    /// The answerer's public share, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub share: ::prost::alloc::vec::Vec<u8>,
+    /// Proof of the answer, 64 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub confirmation: ::prost::alloc::vec::Vec<u8>,
+}
+/// It was the same answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuestionConfirm {
+    /// Proof of the answer, 64 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub confirmation: ::prost::alloc::vec::Vec<u8>,
+}
+/// No.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuestionRefuse {}
 /// The wish to talk. Its id is the message's.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Request {

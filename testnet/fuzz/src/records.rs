@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use sotto_proto::address::Address;
-use sotto_proto::content::{Body, Content, MessageId, Text};
+use sotto_proto::content::{
+    self, Acknowledgement, Body, Confirmation, Content, Edit, Emoji, Expiry, ExpiryStart, Listening, ListeningTag,
+    MessageId, MessageIds, Question, QuestionText, Reaction, RunId, Share, Step, Text, Typing,
+};
 use sotto_proto::envelope::{Envelope, HEADER_LEN, Record};
 use sotto_proto::id::{Hash, Height, RecordId, SwarmId};
 use sotto_proto::limits::{
-    CONTENT_MAX, DELETE_IDS, DEVICES_MAX, ENVELOPE_DATA_SIZES, INTRODUCTION_MAX, NAME_MAX, RECORD_MAX,
-    SIGNED_DELETE_MAX, TEST_ANSWER_MAX, TEST_REQUEST_MAX, TEST_SAMPLES, TEXT_MAX,
+    CONTENT_MAX, DELETE_IDS, DEVICES_MAX, EMOJI_MAX, ENVELOPE_DATA_SIZES, EXPIRY_SECONDS, INTRODUCTION_MAX, NAME_MAX,
+    QUESTION_MAX, RECEIPT_IDS, RECORD_MAX, SIGNED_DELETE_MAX, TEST_ANSWER_MAX, TEST_REQUEST_MAX, TEST_SAMPLES,
+    TEXT_MAX,
 };
 use sotto_proto::request::{Cursor, Delete, Fingerprint, Message as _, Read, Receipt, Scope, SignedDelete, Summary};
 use sotto_proto::sign::Ed25519;
@@ -138,6 +142,21 @@ pub(crate) fn content(input: &[u8]) {
         Body::Announce(announcement) => {
             assert!(announcement.name().len() <= NAME_MAX && announcement.seal_key().is_usable());
         }
+        Body::Reaction(reaction) => {
+            let emoji = reaction.emoji.as_ref().map_or("?", Emoji::as_str);
+            assert!((1..=EMOJI_MAX).contains(&emoji.len()) && !emoji.chars().any(char::is_control));
+        }
+        Body::Edit(edit) => assert!((1..=TEXT_MAX).contains(&edit.text.as_str().len())),
+        Body::Receipt(receipt) => {
+            let (delivered, read) = (receipt.delivered().as_slice().len(), receipt.read().as_slice().len());
+            assert!(delivered <= RECEIPT_IDS && read <= RECEIPT_IDS && delivered + read > 0);
+        }
+        Body::Acknowledge(came) => assert!((1..=RECEIPT_IDS).contains(&came.ids().as_slice().len())),
+        Body::Timer(expiry) => assert!(expiry.is_none_or(|expiry| EXPIRY_SECONDS.contains(&expiry.seconds()))),
+        Body::Question(Question { step: Step::Ask { question, .. }, .. }) => {
+            assert!((1..=QUESTION_MAX).contains(&question.as_str().len()));
+        }
+        Body::Question(_) | Body::Delete(_) | Body::Typing(_) | Body::Listening(_) => {}
         // What a later version wrote is kept as it is.
         Body::Newer(bytes) => assert_eq!(bytes, input),
     }
@@ -149,6 +168,39 @@ pub(crate) fn plain(text: &str) -> Content {
 }
 
 pub(crate) fn content_seeds() -> Vec<Vec<u8>> {
-    let newer = [&[0x0a, 16][..], &[7; 16], &[0x10, 5, 0x7a, 2, 1, 2]].concat();
-    vec![plain("hello, swarm").encode().expect("a short content"), newer]
+    let newer = [&[0x0a, 16][..], &[7; 16], &[0x10, 5, 0xa2, 6, 2, 1, 2]].concat();
+    let encode = |content: Content| content.encode().expect("a short content");
+    let mut seeds = vec![encode(plain("hello, swarm")), newer];
+    seeds.extend(bodies().into_iter().map(|body| encode(Content { sequence: 3, body, ..plain("?") })));
+    seeds
+}
+
+/// One of each kind that is small.
+fn bodies() -> Vec<Body> {
+    let id = MessageId::new([9; MessageId::LEN]);
+    let ids = || MessageIds::new(vec![id, id]).expect("two ids");
+    let text = || Text::new("another word".to_owned()).expect("a short text").in_reply_to(id);
+    let emoji = Emoji::new("👍".to_owned()).expect("an emoji");
+    let place = Listening::At { node: node(3), tag: ListeningTag::new([4; 16]), until: START.seconds() };
+    let (share, confirmation) = (Share::new([1; Share::LEN]), Confirmation::new([2; Confirmation::LEN]));
+    let question = QuestionText::new("where?".to_owned()).expect("a short question");
+    let steps = [
+        Step::Ask { question, share },
+        Step::Answer { share, confirmation },
+        Step::Confirm { confirmation },
+        Step::Refuse,
+    ];
+    let mut bodies = vec![
+        Body::Text(text()),
+        Body::Reaction(Reaction { to: id, emoji: Some(emoji) }),
+        Body::Edit(Edit { of: id, text: text() }),
+        Body::Delete(id),
+        Body::Receipt(content::Receipt::new(ids(), ids()).expect("ids")),
+        Body::Typing(Typing::Stopped),
+        Body::Timer(Some(Expiry::new(ExpiryStart::Read, 3600).expect("an hour"))),
+        Body::Acknowledge(Acknowledgement::new(ids()).expect("ids")),
+        Body::Listening(place),
+    ];
+    bodies.extend(steps.map(|step| Body::Question(Question { run: RunId::new([5; RunId::LEN]), step })));
+    bodies
 }
