@@ -8,6 +8,7 @@
 //! | `initial` | how the first message of a session begins, and every other one | |
 //! | `ratchet` | a session | the Double Ratchet with header encryption, as published by Signal |
 //! | `safety_number` | what two people compare to know that nobody stands between | SHA-512, 5,200 times |
+//! | `question` | how two people who share only a memory know it | CPace, ristretto255 and SHA-512 |
 //!
 //! All parameters, `lp(d)` being a length byte and a label (B1):
 //!
@@ -43,6 +44,7 @@
 
 mod bundle;
 mod initial;
+mod question;
 mod ratchet;
 mod safety_number;
 mod sealed;
@@ -50,6 +52,7 @@ mod x3dh;
 
 pub use bundle::{Bundle, BundleError, BundleSecrets};
 pub use initial::{InitialHeader, InitialMessage, Inside, SessionBody};
+pub use question::{Answer, AnswerError, Answerer, Asker, Attempts, QuestionContext, ShareError};
 pub use ratchet::{DecryptError, Decrypted, EncryptError, Ratchet};
 pub use safety_number::{CodeError, DigitsError, SafetyNumber, Scanned};
 pub use sealed::{KIND_PLAIN, OpenError, Opened, SealContext, SealError, open, seal, seal_session};
