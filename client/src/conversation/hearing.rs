@@ -22,6 +22,7 @@ const OVERTAKEN_SECONDS: u64 = BUNDLE_SECONDS;
 
 /// What came of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and most are letters")]
 pub(crate) enum Heard {
     /// Nothing to show: it is cover, control, repeated, forged, or from somebody who is blocked.
     Nothing,
