@@ -8,6 +8,7 @@
 //!         LOCK                  held while a process has the account open
 //!         keyslots.bin          eight equal slots; a passphrase opens one and finds the master key there
 //!         store.db, store.db-wal    SQLCipher under a key below the master key
+//!         store.db-shm              where in the log each page is, while it is open; numbers only
 //! ```
 //!
 //! Two accounts have no salt, key or reference in common, and none of these files has a name, an id, a contact or a text
@@ -17,7 +18,7 @@
 //!
 //! | file | what it owns |
 //! | --- | --- |
-//! | `accounts` | the accounts of a network: creating, opening, renaming, deleting |
+//! | `accounts`, `open_account` | the accounts of a network: creating, opening, renaming, deleting; one that is open |
 //! | `kdf`, `passphrase`, `keyslots`, `vault`, `keys` | from a passphrase to the keys of an account |
 //! | `database`, `schema`, `row` | the encrypted database |
 //! | `transaction` | changes that are made together |
@@ -41,6 +42,7 @@ mod keys;
 mod keyslots;
 mod lock;
 mod network;
+mod open_account;
 mod outbox;
 mod passphrase;
 mod prekeys;
@@ -58,7 +60,7 @@ use std::fmt;
 
 use rusqlite::Connection;
 
-pub use self::accounts::{AccountName, AccountNameError, Accounts, FolderName, NewAccount, OpenAccount, Own};
+pub use self::accounts::{AccountName, AccountNameError, Accounts, FolderName, NewAccount};
 pub use self::contacts::{Contact, ContactState};
 pub use self::device::{Device, Guard};
 pub use self::error::{StoreError, StoreErrorKind};
@@ -67,6 +69,7 @@ pub use self::inbox::{Arrival, InboxMessage, InboxNumber, Letter, Page};
 pub use self::kdf::Kdf;
 pub use self::keys::DeviceKey;
 pub use self::network::{EQUIVOCATION, Evidence, SavedNetwork};
+pub use self::open_account::{OpenAccount, Own};
 pub use self::outbox::{Encrypted, NewMessage, OutboxMessage, OutboxState, STORED_RECEIPTS, StoredReceipt};
 pub use self::passphrase::{Passphrase, PassphraseError};
 pub use self::prekeys::{OwnMailbox, Prekey, PrekeyNumber, StoredBundle};

@@ -5,11 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::CryptoRng;
 use rusqlite::{Connection, params};
-use sotto_proto::account::{Account, Entropy};
+use sotto_proto::account::Entropy;
 use sotto_proto::domain::Domain;
 use sotto_proto::hash::Hasher;
 use sotto_proto::id::ChainId;
@@ -17,9 +18,10 @@ use sotto_proto::time::UnixMillis;
 
 use super::keys::MasterKey;
 use super::lock::{self, Lock};
-use super::row::{to_signed, to_unsigned};
+use super::open_account::{OpenAccount, Unlocked};
+use super::row::to_signed;
 use super::vault::Vault;
-use super::{Device, DeviceKey, Kdf, Passphrase, Store, StoreError, Transaction, database, files};
+use super::{DeviceKey, Kdf, Passphrase, StoreError, database, files};
 
 const FOLDER: Domain = Domain::new("sotto/v1/account-folder");
 /// Bytes of a folder's name, and of the network's.
@@ -207,17 +209,17 @@ impl Accounts {
     /// Gives an account another name.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] when another account has that name.
+    /// [`StoreError::Exists`] when another account has that name, [`StoreError::InUse`] when this process has the account
+    /// open a second time.
     pub fn rename(&self, account: OpenAccount, name: &AccountName) -> Result<OpenAccount, StoreError> {
         let path = self.path(FolderName::of(&self.chain, name));
-        if account.name == *name {
+        if account.name() == name {
             return Ok(account);
         }
         if path.exists() {
             return Err(StoreError::Exists("an account"));
         }
-        let OpenAccount { store, path: before, lock, vault, master, .. } = account;
-        drop(store);
+        let Unlocked { path: before, lock, vault, master } = account.close()?;
         fs::rename(&before, &path).map_err(StoreError::io("rename", &before))?;
         files::sync_folder(&self.folder)?;
         let mut account = self.finish(path, lock, vault, master)?;
@@ -249,15 +251,8 @@ impl Accounts {
     }
 
     fn finish(&self, path: PathBuf, lock: Lock, vault: Vault, master: MasterKey) -> Result<OpenAccount, StoreError> {
-        let store = Store { connection: database::open(&path, &master.database())? };
-        let row = store.account_row()?;
-        if row.chain != self.chain {
-            return Err(StoreError::OtherNetwork { expected: self.chain, actual: row.chain });
-        }
-        let device = Device::new(&self.folder, row.device);
-        let account = Account::new(&row.entropy);
-        let (name, created, entropy) = (row.name, row.created, row.entropy);
-        Ok(OpenAccount { store, chain: row.chain, account, name, created, device, entropy, path, lock, vault, master })
+        let unlocked = Arc::new(Unlocked { path, lock, vault, master });
+        OpenAccount::open(unlocked, &self.folder, &self.chain)
     }
 
     fn entries(&self) -> Result<Vec<String>, StoreError> {
@@ -293,126 +288,6 @@ fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// An unlocked account. While it exists no other process can open it.
-pub struct OpenAccount {
-    /// What it holds.
-    pub store: Store,
-    chain: ChainId,
-    account: Account,
-    name: AccountName,
-    created: UnixMillis,
-    device: Device,
-    entropy: Entropy,
-    path: PathBuf,
-    lock: Lock,
-    vault: Vault,
-    master: MasterKey,
-}
-
-impl OpenAccount {
-    /// The network it is on.
-    #[must_use]
-    pub const fn chain(&self) -> &ChainId {
-        &self.chain
-    }
-
-    /// The account with its keys.
-    #[must_use]
-    pub const fn account(&self) -> &Account {
-        &self.account
-    }
-
-    /// The sixteen bytes it is, for writing them down as a phrase.
-    #[must_use]
-    pub const fn entropy(&self) -> &Entropy {
-        &self.entropy
-    }
-
-    /// What it is called here.
-    #[must_use]
-    pub const fn name(&self) -> &AccountName {
-        &self.name
-    }
-
-    /// Makes the name inside that of the folder. They differ when a crash came between the two steps of a rename.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
-    pub fn settle_name(&mut self, name: &AccountName) -> Result<(), StoreError> {
-        if self.name != *name {
-            self.store.set_name(name)?;
-            self.name = name.clone();
-        }
-        Ok(())
-    }
-
-    /// When it was made or restored here.
-    #[must_use]
-    pub const fn created(&self) -> UnixMillis {
-        self.created
-    }
-
-    /// The device it is on.
-    #[must_use]
-    pub const fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// Changes what it holds, all of it or nothing.
-    ///
-    /// # Errors
-    /// That of `change`, or of the store; nothing has changed then.
-    pub fn change<T, E: From<StoreError>>(
-        &mut self,
-        change: impl FnOnce(&Transaction<'_>, Own<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let transaction = self.store.transaction()?;
-        let said = transaction.display_name()?;
-        let name = said.as_deref().unwrap_or_else(|| self.name.as_str());
-        let done = change(&transaction, Own { account: &self.account, name })?;
-        transaction.commit()?;
-        Ok(done)
-    }
-
-    /// What a guess at its passphrase costs.
-    #[must_use]
-    pub const fn kdf(&self) -> Kdf {
-        self.vault.kdf()
-    }
-
-    /// Puts another passphrase in the place of the one it was opened with.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the key slots cannot be written; the earlier passphrase still opens them then.
-    pub fn change_passphrase(&mut self, passphrase: &Passphrase, rng: &mut dyn CryptoRng) -> Result<(), StoreError> {
-        self.vault.change_passphrase(&self.path, &self.master, passphrase, rng)
-    }
-}
-
-/// The account itself, while what it holds is changed.
-#[derive(Clone, Copy, Debug)]
-pub struct Own<'a> {
-    /// With its keys.
-    pub account: &'a Account,
-    /// What it calls itself to those it talks with.
-    pub name: &'a str,
-}
-
-impl fmt::Debug for OpenAccount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OpenAccount({:?}, {:?}, {:?})", self.account, self.vault, self.lock)
-    }
-}
-
-/// The row of table `account`.
-struct AccountRow {
-    chain: ChainId,
-    name: AccountName,
-    entropy: Entropy,
-    created: UnixMillis,
-    device: DeviceKey,
-}
-
 /// Writes the row of a new account, and closes the database.
 fn write_account(connection: Connection, chain: &ChainId, new: &NewAccount<'_>) -> Result<(), StoreError> {
     connection.execute(
@@ -426,25 +301,4 @@ fn write_account(connection: Connection, chain: &ChainId, new: &NewAccount<'_>) 
         ],
     )?;
     connection.close().map_err(|(_, error)| error.into())
-}
-
-impl Store {
-    fn account_row(&self) -> Result<AccountRow, StoreError> {
-        let sql = "SELECT chain, name, entropy, created, device_key FROM account";
-        self.connection.query_row_and_then(sql, [], |row| {
-            let (mut entropy, mut device) = (row.get(2)?, row.get(4)?);
-            Ok(AccountRow {
-                chain: ChainId::new(row.get(0)?),
-                name: row.get::<_, String>(1)?.parse().map_err(|_| StoreError::Damaged("the account's name"))?,
-                entropy: Entropy::take(&mut entropy),
-                created: UnixMillis(to_unsigned(row.get(3)?)),
-                device: DeviceKey::take(&mut device),
-            })
-        })
-    }
-
-    fn set_name(&mut self, name: &AccountName) -> Result<(), StoreError> {
-        self.connection.execute("UPDATE account SET name = ?", [name.as_str()])?;
-        Ok(())
-    }
 }

@@ -3,10 +3,15 @@
 //! SQLCipher encrypts every page of the file and of its write-ahead log with a key of ours; nothing is derived from a
 //! passphrase here. Order matters: its log is turned off first, because since version 4.6 it writes to standard error
 //! about every page that does not open; then comes the key, then the first read that shows whether it is the right one.
+//!
+//! One process at a time has the file (our own lock says so), but may have several connections to it. Readers see what
+//! was committed when they began. Whoever writes takes the write lock when the transaction begins, and waits for it
+//! there: a transaction that only then finds that it wants to write could not wait, for what it has read may be past.
 
 use std::path::Path;
+use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use zeroize::Zeroizing;
 
 use super::kdf::KEY;
@@ -14,6 +19,9 @@ use super::{StoreError, files, schema};
 
 /// Name of the file in the account's folder.
 pub(super) const FILE: &str = "store.db";
+
+/// How long one connection waits for another's transaction. None does anything slow inside one, but a disk may.
+const BUSY: Duration = Duration::from_secs(60);
 
 /// Makes the database of a new account in `folder`.
 pub(super) fn create(folder: &Path, key: &[u8; KEY]) -> Result<Connection, StoreError> {
@@ -39,10 +47,10 @@ pub(super) fn open(folder: &Path, key: &[u8; KEY]) -> Result<Connection, StoreEr
         error if error.kind() == super::StoreErrorKind::Damaged => StoreError::Damaged("the database"),
         error => error,
     })?;
-    // Alone with the file (our own lock says so), the log needs no shared memory beside it.
+    connection.busy_timeout(BUSY)?;
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
     connection.execute_batch(
-        "PRAGMA locking_mode = EXCLUSIVE;
-         PRAGMA journal_mode = WAL;
+        "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA secure_delete = ON;
          PRAGMA foreign_keys = ON;",

@@ -3,6 +3,7 @@
 mod accounts;
 mod contacts;
 mod full;
+mod handles;
 mod history;
 mod inbox;
 mod outbox;

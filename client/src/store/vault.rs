@@ -1,6 +1,7 @@
 //! The key slots of one account, on disk.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use rand_core::CryptoRng;
 
@@ -14,7 +15,9 @@ pub(super) const FILE: &str = "keyslots.bin";
 /// An account's key slots, of which a passphrase has opened one.
 #[derive(Debug)]
 pub(super) struct Vault {
-    slots: KeySlots,
+    /// Whoever has the account open in this process may change the passphrase.
+    slots: Mutex<KeySlots>,
+    kdf: Kdf,
     number: SlotNumber,
     kind: SlotKind,
 }
@@ -31,7 +34,7 @@ impl Vault {
         let (number, kind, master) = (SlotNumber::draw(rng), SlotKind::Normal, MasterKey::generate(rng));
         slots.put(number, &slots.key(passphrase)?, kind, &master, rng);
         files::write_new(&folder.join(FILE), slots.as_bytes())?;
-        Ok((Self { slots, number, kind }, master))
+        Ok((Self { slots: Mutex::new(slots), kdf, number, kind }, master))
     }
 
     /// Opens the key slots in `folder`.
@@ -43,26 +46,29 @@ impl Vault {
         let bytes = files::read_exactly::<FILE_BYTES>(&path)?.ok_or(StoreError::NotFound("file of key slots"))?;
         let slots = KeySlots::decode(bytes)?;
         let found = slots.open(&slots.key(passphrase)?).ok_or(StoreError::WrongPassphrase)?;
-        Ok((Self { slots, number: found.number, kind: found.kind }, found.master))
+        let kdf = slots.kdf();
+        Ok((Self { slots: Mutex::new(slots), kdf, number: found.number, kind: found.kind }, found.master))
     }
 
     /// What a guess costs.
     pub(super) const fn kdf(&self) -> Kdf {
-        self.slots.kdf()
+        self.kdf
     }
 
     /// Puts `passphrase` in the place of the one that opened the slot. The other slots stay as they are. `folder` is where
     /// the account is now: it moves when it is made and when it is renamed.
     pub(super) fn change_passphrase(
-        &mut self,
+        &self,
         folder: &Path,
         master: &MasterKey,
         passphrase: &Passphrase,
         rng: &mut dyn CryptoRng,
     ) -> Result<(), StoreError> {
-        let key = self.slots.key(passphrase)?;
-        self.slots.put(self.number, &key, self.kind, master, rng);
-        files::replace(&folder.join(FILE), self.slots.as_bytes())
+        // Slots are written whole, so those of a thread that died are good.
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = slots.key(passphrase)?;
+        slots.put(self.number, &key, self.kind, master, rng);
+        files::replace(&folder.join(FILE), slots.as_bytes())
     }
 
     /// Destroys the key slots in `folder`: whatever is left of the account can never be read again.
