@@ -26,6 +26,9 @@ if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null &&
     apt_install nftables iproute2 strace faketime
 fi
 
+# The client in Python is tested by running it.
+command -v python3 >/dev/null || apt_install python3
+
 passed=0
 failed=0
 failures=()

@@ -7,7 +7,8 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `account`, `contact`, `request`, `verify`, `passphrase`, `config`, `completions`, `network`, `path` | one noun each |
-//! | `send`, `recv`, `history`, `status`, `doctor` | one verb each |
+//! | `send`, `recv`, `listen`, `history`, `status`, `doctor` | one verb each |
+//! | `daemon`, `hook` | one process that serves all others; events to programs |
 //! | `recipient`, `sending`, `received` | who is meant; what was queued, on its way; how what came is shown |
 //! | `conversation_error` | what the rules of conversations mean to somebody at a terminal |
 //! | `network_error` | what the network's errors mean to somebody at a terminal |
@@ -22,10 +23,13 @@ mod config;
 mod contact;
 mod context;
 mod conversation_error;
+mod daemon;
 mod doctor;
 mod exit;
 mod history;
+mod hook;
 mod input;
+mod listen;
 mod log;
 mod network;
 mod network_error;
@@ -51,7 +55,8 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
-use self::context::Context;
+use self::context::{Caller, Context};
+use self::daemon::link::Link;
 pub use self::exit::{CliError, Exit};
 use self::output::Output;
 use self::settings::Settings;
@@ -148,6 +153,21 @@ enum Noun {
     /// What the network looks like, checked against its genesis
     #[command(subcommand)]
     Network(network::Verb),
+    /// One process that holds the account, receives all the time, and serves all other commands and programs
+    #[command(subcommand)]
+    Daemon(daemon::Verb),
+    /// Have the daemon forget the account's keys, until `sotto unlock`
+    Lock,
+    /// Give the daemon the account's keys again
+    Unlock,
+    /// JSON-RPC 2.0 on standard input and output, a line each
+    Rpc,
+    /// The OpenRPC document of all methods
+    Openrpc,
+    Listen(listen::Listen),
+    /// Events to a program that listens on HTTP
+    #[command(subcommand)]
+    Hook(hook::Verb),
     /// Settings, and where they come from
     #[command(subcommand)]
     Config(config::Verb),
@@ -166,7 +186,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return usage(&error, &args),
     };
     let json = cli.globals.json || cli.globals.output == Format::Json;
-    let result = context(&cli.globals, &matches, json).and_then(|context| dispatch(cli.noun, &context));
+    let result = context(&cli.globals, &matches, json).and_then(|context| match cli.noun.daemon(&context) {
+        Some(mut link) => through(&cli.noun, &context, &mut link, &args),
+        None => dispatch(cli.noun, &context),
+    });
     match result {
         Ok(exit) => exit.into(),
         Err(error) => fail(&error, json),
@@ -176,6 +199,76 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// The whole command tree, with a flag for each setting.
 fn command() -> clap::Command {
     settings::add_flags(Cli::command())
+}
+
+impl Noun {
+    /// The daemon that has the account, if the command is for the account and not for something beside it.
+    fn daemon(&self, context: &Context) -> Option<Link> {
+        match self {
+            Self::Send(_)
+            | Self::Recv(_)
+            | Self::History(_)
+            | Self::Request(_)
+            | Self::Contact(_)
+            | Self::Verify(_)
+            | Self::Status(_)
+            | Self::Doctor(_)
+            | Self::Path(_)
+            | Self::Hook(_)
+            | Self::Account(account::Verb::Show(_)) => context.daemon(),
+            Self::Account(_)
+            | Self::Passphrase(_)
+            | Self::Network(_)
+            | Self::Daemon(_)
+            | Self::Lock
+            | Self::Unlock
+            | Self::Rpc
+            | Self::Openrpc
+            | Self::Listen(_)
+            | Self::Config(_)
+            | Self::Completions(_) => None,
+        }
+    }
+}
+
+/// Has the daemon run a command.
+fn through(noun: &Noun, context: &Context, link: &mut Link, args: &[OsString]) -> Result<Exit, CliError> {
+    if let Noun::Recv(recv) = noun {
+        return recv::through(recv, context, link);
+    }
+    let args = args.iter().skip(1).map(|arg| arg.clone().into_string());
+    let args: Result<Vec<String>, _> = args.collect();
+    let args = args.map_err(|_| CliError::new(Exit::Usage, "usage", "an argument is not UTF-8 text"))?;
+    daemon::link::run(context, link, args)
+}
+
+/// Runs a command for somebody in another process, with that one's settings. What concerns the process itself, such as
+/// where it logs, stays as it is.
+fn run_for(caller: Caller, args: Vec<OsString>, given: &[(String, String)], out: Output) -> Result<Exit, CliError> {
+    let args = std::iter::once(OsString::from("sotto")).chain(args);
+    let usage = |error: clap::Error| {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        CliError::new(Exit::Usage, "usage", message).hint("sotto --help")
+    };
+    let matches = command().try_get_matches_from(args).map_err(usage)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(usage)?;
+    let mut settings = Settings::gather(&matches, cli.globals.config.as_deref())?;
+    settings.lay_given(given);
+    let context = Context {
+        out,
+        timeout: settings.parse("timeout", parse_duration)?,
+        settings,
+        assume_yes: cli.globals.yes,
+        no_input: cli.globals.no_input,
+        caller: Some(caller),
+    };
+    dispatch(cli.noun, &context)
+}
+
+fn openrpc(context: &Context) -> Result<Exit, CliError> {
+    context.out.data(daemon::openrpc().to_string())?;
+    Ok(Exit::Done)
 }
 
 fn dispatch(noun: Noun, context: &Context) -> Result<Exit, CliError> {
@@ -192,6 +285,13 @@ fn dispatch(noun: Noun, context: &Context) -> Result<Exit, CliError> {
         Noun::Account(verb) => verb.run(context),
         Noun::Passphrase(verb) => verb.run(context),
         Noun::Network(verb) => verb.run(context),
+        Noun::Daemon(verb) => verb.run(context),
+        Noun::Lock => daemon::lock(context),
+        Noun::Unlock => daemon::unlock(context),
+        Noun::Rpc => daemon::rpc(context),
+        Noun::Openrpc => openrpc(context),
+        Noun::Listen(listen) => listen.run(context),
+        Noun::Hook(verb) => verb.run(context),
         Noun::Config(verb) => verb.run(context),
         Noun::Completions(verb) => verb.run(),
     }
@@ -207,6 +307,7 @@ fn context(globals: &Globals, matches: &clap::ArgMatches, json: bool) -> Result<
         settings,
         assume_yes: globals.yes,
         no_input: globals.no_input,
+        caller: None,
     })
 }
 

@@ -33,6 +33,7 @@ use sotto_behaviours::onion::client::Path;
 use sotto_proto::address::Address;
 use sotto_proto::chain::GenesisFile;
 use sotto_proto::id::{ChainId, Height, SwarmId};
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 pub use self::following::{Continue, Followed};
@@ -117,6 +118,15 @@ pub enum Error {
     Random(getrandom::Error),
 }
 
+/// Others at work on the same account: one messenger follows and another one sends, so that neither waits for the other.
+#[derive(Clone, Debug, Default)]
+pub struct Companion {
+    /// Told when something waits to be sent.
+    pub waiting: Arc<Notify>,
+    /// Tells when somebody else has changed the account.
+    pub changed: Arc<Notify>,
+}
+
 /// An unlocked account on the network.
 #[derive(Debug)]
 pub struct Messenger {
@@ -133,6 +143,8 @@ pub struct Messenger {
     kept_scores: Scores,
     /// How long one node may take.
     patience: Duration,
+    /// Who sends what waits, if it is not this one.
+    companion: Option<Companion>,
     /// For tests.
     probe: Probe,
 }
@@ -180,6 +192,7 @@ impl Messenger {
             anchor: None,
             kept_scores: Scores::default(),
             patience,
+            companion: None,
             probe: Probe::default(),
         };
         if let Some(bytes) = scores {
@@ -190,6 +203,11 @@ impl Messenger {
         }
         messenger.keep_guards()?;
         Ok(messenger)
+    }
+
+    /// Leaves sending what waits to somebody else.
+    pub fn accompany(&mut self, companion: Companion) {
+        self.companion = Some(companion);
     }
 
     /// The account.

@@ -1,15 +1,19 @@
 //! What every command works with.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use sotto_proto::chain::{GenesisFile, MAX_GENESIS_FILE_BYTES};
 use sotto_proto::time::UnixMillis;
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
+use super::daemon::link::Link;
+use super::daemon::{Engine, socket_path};
 use super::input::{self, Terminal};
 use super::output::Output;
 use super::settings::{Settings, Valued, default_datadir};
@@ -32,6 +36,21 @@ pub(super) struct Context {
     pub(super) assume_yes: bool,
     /// Fail instead of asking.
     pub(super) no_input: bool,
+    /// Whoever called the command from another process, if it runs in the daemon.
+    pub(super) caller: Option<Caller>,
+}
+
+/// Somebody in another process for whom the daemon runs a command.
+#[derive(Debug)]
+pub(super) struct Caller {
+    /// The account at work.
+    pub(super) engine: Arc<Engine>,
+    /// What was answered to the questions of the command, in their order.
+    pub(super) answers: Vec<Zeroizing<String>>,
+    /// Its standard input, if it was given.
+    pub(super) input: Option<String>,
+    /// Where it was given.
+    pub(super) folder: PathBuf,
 }
 
 /// An account with its network.
@@ -130,8 +149,11 @@ impl Context {
         }
     }
 
-    /// Unlocks the account that is meant.
+    /// Unlocks the account that is meant; in the daemon it is open already.
     pub(super) fn unlock(&self) -> Result<Unlocked, CliError> {
+        if let Some(caller) = &self.caller {
+            return Ok(Unlocked { genesis: caller.engine.genesis().clone(), account: caller.engine.account()? });
+        }
         let genesis = self.genesis()?;
         let accounts = self.accounts(&genesis);
         let folder = self.choose(&accounts)?;
@@ -143,6 +165,17 @@ impl Context {
             account.settle_name(&name)?;
         }
         Ok(Unlocked { genesis, account })
+    }
+
+    /// The daemon that has the account that is meant, if one runs. Whatever keeps the account from being found is told
+    /// when it is opened.
+    pub(super) fn daemon(&self) -> Option<Link> {
+        if self.caller.is_some() {
+            return None;
+        }
+        let accounts = self.accounts(&self.genesis().ok()?);
+        let folder = self.choose(&accounts).ok()?;
+        Link::open(&socket_path(&accounts.folder().join(folder.to_string())))
     }
 
     /// The account's passphrase: from the file that was named, else asked for.
@@ -158,9 +191,33 @@ impl Context {
         Passphrase::typed(terminal.ask_secret("Passphrase: ")?).map_err(bad_passphrase)
     }
 
-    /// The terminal, unless it is not to be used.
+    /// The terminal, unless it is not to be used. That of a caller is in another process, which asks there.
     pub(super) fn terminal(&self) -> Option<Terminal> {
-        if self.no_input { None } else { Terminal::open() }
+        match &self.caller {
+            _ if self.no_input => None,
+            Some(caller) => Some(Terminal::elsewhere(&caller.answers)),
+            None => Terminal::open(),
+        }
+    }
+
+    /// Standard input as text, at most so many bytes; `None` if there is none, as for a caller that gives everything in
+    /// its parameters.
+    pub(super) fn standard_input(&self, most: u64) -> Result<Option<String>, CliError> {
+        if let Some(caller) = &self.caller {
+            return Ok(caller.input.clone());
+        }
+        let mut text = String::new();
+        let read = std::io::stdin().take(most).read_to_string(&mut text);
+        read.map_err(|error| CliError::io("read", "standard input", &error))?;
+        Ok(Some(text))
+    }
+
+    /// A file that was named, as seen from where the command was given.
+    pub(super) fn file(&self, path: &Path) -> PathBuf {
+        match &self.caller {
+            Some(caller) => caller.folder.join(path),
+            None => path.to_owned(),
+        }
     }
 
     /// Asks before something that cannot be undone: `word` must be typed, unless `--yes` is given.

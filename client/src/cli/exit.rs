@@ -49,6 +49,30 @@ impl Exit {
     pub const fn code(self) -> u8 {
         self as u8
     }
+
+    /// The exit of this code, if there is one.
+    #[must_use]
+    pub fn from_code(code: u64) -> Option<Self> {
+        const ALL: [Exit; 16] = [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Network,
+            Exit::Identity,
+            Exit::RateLimited,
+            Exit::Locked,
+            Exit::NotFound,
+            Exit::NotReady,
+            Exit::Partial,
+            Exit::Conflict,
+            Exit::Permission,
+            Exit::InUse,
+            Exit::Internal,
+            Exit::Interrupted,
+            Exit::Terminated,
+        ];
+        ALL.into_iter().find(|exit| u64::from(exit.code()) == code)
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -1,6 +1,7 @@
 //! Secrets and answers: from a terminal without echo, from a file, from standard input. Never from arguments or the
 //! environment, which other processes can read.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead as _, Read, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,9 +17,20 @@ const SECRET_BYTES: u64 = 2048;
 /// The path that means standard input.
 const STDIN: &str = "-";
 
-/// The controlling terminal.
+/// The code of the error by which a command in the daemon asks its caller, and that by which it asks for a secret: the
+/// message is the question.
+pub(super) const ASK: &str = "ask";
+pub(super) const ASK_SECRET: &str = "ask_secret";
+
+/// Somebody who can be asked.
 #[derive(Debug)]
-pub(super) struct Terminal(File);
+pub(super) enum Terminal {
+    /// At the controlling terminal.
+    Here(File),
+    /// In another process: what was answered so far. A question beyond ends the command, which is run again with the
+    /// answer.
+    Elsewhere(VecDeque<Zeroizing<String>>),
+}
 
 /// What a read from the terminal gave.
 enum Key {
@@ -31,33 +43,51 @@ enum Key {
 impl Terminal {
     /// The terminal of this process, if it has one.
     pub(super) fn open() -> Option<Self> {
-        File::options().read(true).write(true).open("/dev/tty").ok().map(Self)
+        File::options().read(true).write(true).open("/dev/tty").ok().map(Self::Here)
+    }
+
+    /// Whoever gave these answers.
+    pub(super) fn elsewhere(answers: &[Zeroizing<String>]) -> Self {
+        Self::Elsewhere(answers.iter().cloned().collect())
     }
 
     /// Asks for a line.
     pub(super) fn ask(&mut self, question: &str) -> Result<String, CliError> {
-        self.write(question)?;
+        let file = match self {
+            Self::Here(file) => file,
+            Self::Elsewhere(answers) => {
+                let answer = answers.pop_front().map(|answer| answer.trim().to_owned());
+                return answer.ok_or_else(|| CliError::new(Exit::Failed, ASK, question));
+            }
+        };
+        write(file, question)?;
         let mut line = String::new();
-        let mut reader = io::BufReader::new((&self.0).take(SECRET_BYTES));
+        let mut reader = io::BufReader::new((&*file).take(SECRET_BYTES));
         reader.read_line(&mut line).map_err(|error| CliError::io("read", "the terminal", &error))?;
         Ok(line.trim().to_owned())
     }
 
     /// Asks for a line that is not shown while it is typed.
     pub(super) fn ask_secret(&mut self, question: &str) -> Result<Zeroizing<String>, CliError> {
-        self.write(question)?;
-        let line = Silence::on(&self.0).and_then(|silence| silence.read_line());
-        self.write("\n")?;
+        let file = match self {
+            Self::Here(file) => file,
+            Self::Elsewhere(answers) => {
+                return answers.pop_front().ok_or_else(|| CliError::new(Exit::Failed, ASK_SECRET, question));
+            }
+        };
+        write(file, question)?;
+        let line = Silence::on(file).and_then(|silence| silence.read_line());
+        write(file, "\n")?;
         line.map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => CliError::new(Exit::Interrupted, "interrupted", "interrupted"),
             _ => CliError::io("read", "the terminal", &error),
         })
     }
+}
 
-    fn write(&mut self, text: &str) -> Result<(), CliError> {
-        let written = self.0.write_all(text.as_bytes()).and_then(|()| self.0.flush());
-        written.map_err(|error| CliError::io("write to", "the terminal", &error))
-    }
+fn write(terminal: &mut File, text: &str) -> Result<(), CliError> {
+    let written = terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush());
+    written.map_err(|error| CliError::io("write to", "the terminal", &error))
 }
 
 /// A terminal without echo, until this is dropped. Ctrl-C arrives as a key, so that the echo comes back before the

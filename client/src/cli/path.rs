@@ -57,7 +57,7 @@ impl From<PurposeName> for Purpose {
 impl PathVerb {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
         let unlocked = context.unlock()?;
-        let out = context.out;
+        let out = &context.out;
         Context::runtime()?.block_on(async {
             let opening = Messenger::open(unlocked.genesis, unlocked.account, context.timeout, |step| {
                 out.progress(&json!({"v": 1, "type": "progress", "phase": "network"}), super::network::describe(step));

@@ -4,9 +4,11 @@
 //! dies in between shows it again the next time rather than never. On a full disk nothing is shown that cannot be marked.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 use super::context::Context;
+use super::daemon::link::Link;
 use super::network_error::cli_error;
 use super::output::Output;
 use super::received::{Known, document, line};
@@ -18,6 +20,10 @@ use sotto_proto::address::Address;
 
 /// Rows that are read from the store at once.
 const ROWS: usize = 256;
+/// How long the daemon is asked to wait for mail at once.
+const FOLLOW_WAIT: Duration = Duration::from_secs(30);
+/// Between two looks whether the daemon has connected.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Receive messages
 #[derive(Debug, Args)]
@@ -36,7 +42,7 @@ pub(super) struct Recv {
 impl Recv {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
         let unlocked = context.unlock()?;
-        let out = context.out;
+        let out = &context.out;
         let own = unlocked.account.account().address();
         let mut left = self.max.unwrap_or(u64::MAX);
         Context::runtime()?.block_on(async {
@@ -45,18 +51,18 @@ impl Recv {
             });
             let mut messenger = opening.await.map_err(|error| cli_error(&error))?;
             if let Some(since) = self.since {
-                show_since(&out, &own, &mut messenger.account_mut().store, InboxNumber(since), &mut left)?;
+                show_since(out, &own, &mut messenger.account_mut().store, InboxNumber(since), &mut left)?;
             }
             // What an earlier process took in and did not come to show.
-            show_unshown(&out, &own, &mut messenger.account_mut().store, &mut left)?;
+            show_unshown(out, &own, &mut messenger.account_mut().store, &mut left)?;
             if left == 0 {
                 return Ok(Exit::Done);
             }
             if self.follow {
-                return follow(&mut messenger, &out, &own, &mut left).await;
+                return follow(&mut messenger, out, &own, &mut left).await;
             }
             let received = messenger.receive().await.map_err(|error| cli_error(&error))?;
-            show_unshown(&out, &own, &mut messenger.account_mut().store, &mut left)?;
+            show_unshown(out, &own, &mut messenger.account_mut().store, &mut left)?;
             messenger.send_pending(OLDER).await.map_err(|error| cli_error(&error))?;
             let (answered, asked) = (received.answered, received.asked);
             // A member that is away is no failure: what it has, the others have as well, unless they withhold it.
@@ -75,6 +81,49 @@ impl Recv {
             Ok(Exit::Done)
         })
     }
+}
+
+/// Through the daemon, which receives all the time.
+pub(super) fn through(recv: &Recv, context: &Context, link: &mut Link) -> Result<Exit, CliError> {
+    let mut left = recv.max.unwrap_or(u64::MAX);
+    let mut after = recv.since;
+    let begun = Instant::now();
+    while left > 0 {
+        let wait = if recv.follow { FOLLOW_WAIT } else { Duration::ZERO };
+        let wait = u64::try_from(if after.is_some() { Duration::ZERO } else { wait }.as_millis()).unwrap_or(u64::MAX);
+        let params =
+            json!({"after": after.map(|after| after.to_string()), "limit": left.min(ROWS as u64), "waitMs": wait});
+        let taken = link.ask("inbox.take", &params)?;
+        let messages = taken.get("messages").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        for message in messages {
+            let text = message.get("text").and_then(Value::as_str).unwrap_or_default();
+            context.out.result(message.get("document").unwrap_or(&Value::Null), text)?;
+            let cursor = message.get("cursor").and_then(Value::as_str).unwrap_or_default();
+            link.ask("events.ack", &json!({"cursor": cursor}))?;
+            after = after.and(cursor.parse().ok());
+            left -= 1;
+        }
+        if !messages.is_empty() {
+            continue;
+        }
+        if after.take().is_some() || recv.follow {
+            continue;
+        }
+        let connection = taken.get("connection").cloned().unwrap_or(Value::Null);
+        match connection.get("state").and_then(Value::as_str) {
+            Some("connected") => {
+                context.out.say(format!("up to date: the daemon follows at {} nodes", connection["members"]));
+                return Ok(Exit::Done);
+            }
+            Some("connecting") if begun.elapsed() < context.timeout => std::thread::sleep(LOOK_AGAIN),
+            _ => {
+                let reason = connection.get("reason").and_then(Value::as_str).unwrap_or("it is still connecting");
+                let message = format!("the daemon is not connected: {reason}");
+                return Err(CliError::new(Exit::Network, "not_connected", message).hint("sotto daemon status"));
+            }
+        }
+    }
+    Ok(Exit::Done)
 }
 
 async fn follow(messenger: &mut Messenger, out: &Output, own: &Address, left: &mut u64) -> Result<Exit, CliError> {

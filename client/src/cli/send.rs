@@ -1,6 +1,5 @@
 //! `sotto send`: a message into the outbox, and from there to the recipient's swarm.
 
-use std::io::Read as _;
 use std::str::FromStr;
 
 use clap::Args;
@@ -62,25 +61,22 @@ fn ttl(text: &str) -> Result<Ttl, String> {
 
 impl Send {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let text = self.text()?;
+        let text = self.text(context)?;
         let mut unlocked = context.unlock()?;
         let trust = context.settings.parse("trust", str::parse)?;
         let queued = self.queue(&mut unlocked.account, &text, trust)?;
         send_queued(context, unlocked, &queued)
     }
 
-    fn text(&self) -> Result<Text, CliError> {
+    fn text(&self, context: &Context) -> Result<Text, CliError> {
         let bad = |message: String| {
             CliError::new(Exit::Failed, "text", message).hint(format!("a message has 1 to {TEXT_MAX} bytes of text"))
         };
         let mut text = self.message.clone();
-        if text == "-" {
-            text.clear();
-            let mut input = std::io::stdin().take(TEXT_MAX as u64 + 2);
-            input.read_to_string(&mut text).map_err(|error| CliError::io("read", "standard input", &error))?;
-            if text.ends_with('\n') {
-                text.pop();
-            }
+        if text == "-"
+            && let Some(input) = context.standard_input(TEXT_MAX as u64 + 2)?
+        {
+            text = input.strip_suffix('\n').map_or_else(|| input.clone(), str::to_owned);
         }
         Text::new(text).map_err(|error| bad(error.to_string()))
     }

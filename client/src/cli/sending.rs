@@ -1,10 +1,11 @@
 //! Sending what was queued, for every command that queues something.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sotto_proto::address::Address;
 use sotto_proto::content::MessageId;
 
 use super::context::{Context, Unlocked};
+use super::daemon::Engine;
 use super::network_error::cli_error;
 use super::output::{Output, millis};
 use super::{CliError, Exit};
@@ -25,6 +26,10 @@ pub(super) struct Queued {
 /// Sends what was queued, says what became of each, and then what waited from earlier.
 pub(super) fn send_queued(context: &Context, unlocked: Unlocked, queued: &[Queued]) -> Result<Exit, CliError> {
     let out = &context.out;
+    if let Some(caller) = &context.caller {
+        caller.engine.give_back(unlocked.account);
+        return send_through(&caller.engine, out, queued);
+    }
     Context::runtime()?.block_on(async {
         let opening = Messenger::open(unlocked.genesis, unlocked.account, context.timeout, |step| {
             out.progress(&json!({"v": 1, "type": "progress", "phase": "network"}), super::network::describe(step));
@@ -45,6 +50,20 @@ pub(super) fn send_queued(context: &Context, unlocked: Unlocked, queued: &[Queue
     })
 }
 
+/// Has the daemon send what was queued.
+fn send_through(engine: &Engine, out: &Output, queued: &[Queued]) -> Result<Exit, CliError> {
+    let sending: Vec<_> = queued.iter().map(|queued| engine.send(queued.id)).collect();
+    let mut results = Vec::new();
+    for (queued, sending) in queued.iter().zip(sending) {
+        let sent = sending
+            .wait(|step| show(out, &step))
+            .ok_or_else(|| kept(CliError::new(Exit::Network, "daemon_stopped", "the daemon is about to stop")))?;
+        report(out, queued, &sent)?;
+        results.push(sent);
+    }
+    outcome(results)
+}
+
 /// The message is not lost, whatever went wrong after it was queued.
 fn kept(error: CliError) -> CliError {
     let hint = error.hint.clone().unwrap_or_default();
@@ -55,6 +74,12 @@ fn kept(error: CliError) -> CliError {
 }
 
 fn show(out: &Output, step: &Progress) {
+    let (document, text) = told(step);
+    out.progress(&document, text);
+}
+
+/// A step of sending, for programs and for people.
+pub(super) fn told(step: &Progress) -> (Value, String) {
     let (document, text) = match step {
         Progress::Path { hops } => {
             let hops: Vec<_> = hops.iter().map(|hop| hop.short()).collect();
@@ -83,10 +108,16 @@ fn show(out: &Output, step: &Progress) {
     if let (Some(line), Some(document)) = (line.as_object_mut(), document.as_object()) {
         line.extend(document.clone());
     }
-    out.progress(&line, text);
+    (line, text)
 }
 
 fn report(out: &Output, queued: &Queued, sent: &Result<Sent, Error>) -> Result<(), CliError> {
+    let (document, text) = became(queued, sent);
+    out.result(&document, text)
+}
+
+/// What became of a message, for programs and for people.
+pub(super) fn became(queued: &Queued, sent: &Result<Sent, Error>) -> (Value, String) {
     let (to, id, name) = (queued.account.to_string(), queued.id, &queued.name);
     match sent {
         Ok(sent) => {
@@ -98,15 +129,13 @@ fn report(out: &Output, queued: &Queued, sent: &Result<Sent, Error>) -> Result<(
                 "record": sent.record.to_string(), "recipients": [{"to": to, "name": name, "ok": true}],
             });
             let path: Vec<_> = sent.hops.iter().map(|hop| hop.short()).collect();
-            out.result(
-                &document,
-                format!(
-                    "✓ {id}  stored {stored}/{WANTED} in swarm 0x{} in {} ms · path {} · work {ms} ms",
-                    sent.swarm,
-                    millis(sent.stored),
-                    path.join(" → ")
-                ),
-            )
+            let text = format!(
+                "✓ {id}  stored {stored}/{WANTED} in swarm 0x{} in {} ms · path {} · work {ms} ms",
+                sent.swarm,
+                millis(sent.stored),
+                path.join(" → ")
+            );
+            (document, text)
         }
         Err(error) => {
             let failure = cli_error(error);
@@ -114,7 +143,7 @@ fn report(out: &Output, queued: &Queued, sent: &Result<Sent, Error>) -> Result<(
                 "v": 1, "type": "send.result", "id": id.to_string(), "state": "queued", "mode": "offline", "stored": 0,
                 "wanted": WANTED, "recipients": [{"to": to, "name": name, "ok": false, "error": failure.message}],
             });
-            out.result(&document, format!("✗ {id}  not stored yet: {}", failure.message))
+            (document, format!("✗ {id}  not stored yet: {}", failure.message))
         }
     }
 }

@@ -199,6 +199,16 @@ impl Settings {
         }
     }
 
+    /// Lays over them what somebody in another process has.
+    pub(super) fn lay_given(&mut self, given: &[(String, String)]) {
+        for (name, text) in given {
+            if let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) {
+                let valued = Valued { text: text.clone(), origin: Origin::Flag(setting.name) };
+                self.values.insert(setting.name, valued);
+            }
+        }
+    }
+
     /// All of them, in the order of the table.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static Setting, &Valued)> {
         SETTINGS.iter().filter_map(|setting| Some((setting, self.values.get(setting.name)?)))

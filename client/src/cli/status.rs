@@ -24,7 +24,7 @@ pub(super) struct Status {
 impl Status {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
         let unlocked = context.unlock()?;
-        let out = context.out;
+        let out = &context.out;
         let store = &unlocked.account.store;
         let waiting = store.pending(COUNTED)?.len();
         let unshown = store.unshown(COUNTED)?.len();

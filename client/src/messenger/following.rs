@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout};
 use self::silence::Silence;
 use super::asking::{MemberFailure, records_of};
 use super::mailbox::Mailbox;
-use super::{Error, Messenger};
+use super::{Companion, Error, Messenger};
 use crate::network::clock::SharedClock;
 use crate::network::paths::{SETTLED, hop};
 use crate::store::{InboxMessage, InboxNumber, Store};
@@ -259,6 +259,11 @@ impl Messenger {
                     }
                 }
                 () = Feeds::path_ended(&paths) => return Ok(Continue::Yes),
+                () = changed(self.companion.as_ref()) => {
+                    if self.mailboxes()?.len() != feeds.each.len() {
+                        return Ok(Continue::Yes);
+                    }
+                }
                 // Dropping the subscriptions first misses nothing: the cursor in the store is behind what was taken in.
                 () = tokio::time::sleep_until(move_at) => {
                     feeds.each.iter().for_each(|feed| self.rotate(feed.mailbox.purpose));
@@ -273,7 +278,7 @@ impl Messenger {
                 () = tokio::time::sleep_until(poll_at) => {
                     poll_at = Instant::now() + POLL_INTERVAL;
                     self.receive().await?;
-                    self.send_pending(usize::MAX).await?;
+                    self.send_waiting(usize::MAX).await?;
                     // Others keep the mail, and none of them may be a hop of the path; or the poll found a path silent; or
                     // there is a mailbox more.
                     if self.mailboxes()?.len() != feeds.each.len() {
@@ -291,9 +296,18 @@ impl Messenger {
             }
             // What came may want an answer, such as the own keys; it is shown first.
             if came {
-                self.send_pending(ANSWERS).await?;
+                self.send_waiting(ANSWERS).await?;
             }
         }
+    }
+
+    /// Sends what waits, or has it sent by whoever does that.
+    async fn send_waiting(&mut self, limit: usize) -> Result<(), Error> {
+        match &self.companion {
+            Some(companion) => companion.waiting.notify_one(),
+            None => drop(self.send_pending(limit).await?),
+        }
+        Ok(())
     }
 
     /// Subscribes where there is no subscription yet, until a feed has enough.
@@ -396,6 +410,14 @@ fn is_of_path(failure: &MemberFailure) -> bool {
 async fn until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Comes back when somebody else has changed the account; never if nobody does.
+async fn changed(companion: Option<&Companion>) {
+    match companion {
+        Some(companion) => companion.changed.notified().await,
         None => std::future::pending().await,
     }
 }

@@ -127,6 +127,15 @@ impl Store {
         Ok(InboxNumber(to_unsigned(newest)))
     }
 
+    /// Marks everything up to a number as shown, and says how many were not.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails; none is marked then.
+    pub fn mark_shown_through(&mut self, number: InboxNumber) -> Result<usize, StoreError> {
+        let sql = "UPDATE inbox SET shown = 1 WHERE shown = 0 AND number <= ?";
+        Ok(self.connection.execute(sql, [to_signed(number.0)])?)
+    }
+
     /// Marks messages as shown.
     ///
     /// # Errors

@@ -154,6 +154,17 @@ impl Store {
         rows.map(|raw| raw?.decode(&self.connection)).collect()
     }
 
+    /// The oldest message that waits and whose time to be tried has come.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn due(&self, now: UnixMillis) -> Result<Option<MessageId>, StoreError> {
+        let sql = "SELECT message FROM outbox WHERE state < 2 AND retry_at <= ? ORDER BY number LIMIT 1";
+        let id: Option<[u8; MessageId::LEN]> =
+            self.connection.query_row(sql, [to_signed(now.0)], |row| row.get(0)).optional()?;
+        Ok(id.map(MessageId::new))
+    }
+
     /// One message, whatever its state.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use sotto_testnet::{figures, http};
 
 use crate::draws::Draws;
 use crate::harness::{Figure, Harness, nothing};
+use crate::messages::session;
 use crate::testnet::{Testnet, eventually, finish, list, program};
 
 const PORTS: u16 = 23_000;
@@ -36,6 +37,7 @@ const CHECKS: &[Check] = &[
     ("one restarted node is back at once", one_restart),
     ("a frozen node catches up", frozen_node),
     ("all agree within ten seconds after two minutes of killing and restarting a tenth of the nodes", churn),
+    ("two users and a bot talk while clients, a daemon and nodes are killed: equal histories", session::long),
     ("all fifty restart and agree", all_restart),
 ];
 

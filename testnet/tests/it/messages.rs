@@ -5,12 +5,14 @@ mod bench;
 mod chaos;
 mod conversations;
 mod crashes;
+mod daemon;
 mod delivery;
 mod following;
 mod guards;
 mod hops;
 mod members;
 mod secrets;
+pub(crate) mod session;
 mod steps;
 
 use crate::harness::{Figure, Harness};
@@ -52,6 +54,10 @@ const CHECKS: &[Check] = &[
     ("two that ask and accept each other talk in sessions, and each message is shown once", conversations::talk),
     ("two that have asked each other are contacts without accepting", conversations::crossing),
     ("who declines, blocks, renames and forgets is told what became of it", conversations::refused),
+    ("whatever is typed while the daemon has the account is done by the daemon", daemon::serves),
+    ("a daemon that is killed loses nothing and doubles nothing", daemon::killed),
+    ("a bot in Python answers, through the daemon and without one", daemon::python),
+    ("programs are served over HTTP, by a hook and by a command", daemon::programs_of_others),
     ("no message is lost while nodes die, stand still, lose their databases, are cut off", chaos::slice),
 ];
 

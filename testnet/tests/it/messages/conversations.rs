@@ -10,21 +10,21 @@ use crate::testnet::{Finished, Testnet, finish};
 const MESSAGES: usize = 20;
 
 /// A command of a user.
-fn run(testnet: &Testnet, name: &str, arguments: &[&str]) -> Finished {
+pub(super) fn run(testnet: &Testnet, name: &str, arguments: &[&str]) -> Finished {
     let mut command = sotto(testnet, name);
     command.args(arguments);
     finish(command)
 }
 
 /// The lines of its answer.
-fn lines(testnet: &Testnet, name: &str, arguments: &[&str]) -> Vec<Value> {
+pub(super) fn lines(testnet: &Testnet, name: &str, arguments: &[&str]) -> Vec<Value> {
     let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
     let finished = run(testnet, name, &arguments).ok();
     finished.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// What came: kind and text.
-fn recv(testnet: &Testnet, name: &str) -> Vec<(String, Value)> {
+pub(super) fn recv(testnet: &Testnet, name: &str) -> Vec<(String, Value)> {
     let came = lines(testnet, name, &["recv"]);
     came.into_iter().map(|line| (line["data"]["kind"].as_str().unwrap().to_owned(), line)).collect()
 }

@@ -1,0 +1,100 @@
+//! The sender: sends what is asked for, and in between what waits, as long as the daemon runs.
+
+use std::time::Duration;
+
+use sotto_proto::content::MessageId;
+use tokio::sync::mpsc::Receiver;
+
+use super::super::context::{Context, clock};
+use super::super::recipient::called;
+use super::super::sending::{Queued, became, told};
+use super::engine::{Engine, Job};
+use crate::messenger::{Error, Messenger, Sent};
+
+/// Between two looks for messages whose time to be tried again has come.
+const LOOK: Duration = Duration::from_secs(5);
+/// Between two attempts when the network or the store fails altogether.
+const AGAIN: Duration = Duration::from_secs(3);
+
+pub(super) fn run(engine: &Engine, mut jobs: Receiver<Job>) {
+    let Ok(runtime) = Context::runtime() else { return };
+    runtime.block_on(async {
+        loop {
+            tokio::select! {
+                ended = work(engine, &mut jobs) => if let Err(error) = ended {
+                    tracing::debug!(%error, "sending is interrupted");
+                    // Whoever waits is told why.
+                    if let Ok(job) = jobs.try_recv() {
+                        job.end(Err(error));
+                    }
+                },
+                () = engine.stopped() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN) => {}
+                () = engine.stopped() => return,
+            }
+        }
+    });
+}
+
+async fn work(engine: &Engine, jobs: &mut Receiver<Job>) -> Result<(), Error> {
+    let account = engine.account()?;
+    let mut messenger = Messenger::open(engine.genesis().clone(), account, engine.timeout(), |_| ()).await?;
+    loop {
+        let mut next = jobs.try_recv().ok();
+        if next.is_none()
+            && let Some(id) = messenger.account().store.due(clock())?
+        {
+            send(engine, &mut messenger, id, None).await?;
+            continue;
+        }
+        if next.is_none() {
+            tokio::select! {
+                job = jobs.recv() => next = job,
+                () = engine.companion().waiting.notified() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        if let Some(job) = next {
+            send(engine, &mut messenger, job.id, Some(job)).await?;
+        }
+    }
+}
+
+/// Sends a message, and tells everybody of it.
+async fn send(engine: &Engine, messenger: &mut Messenger, id: MessageId, job: Option<Job>) -> Result<(), Error> {
+    let queued = queued(messenger, id)?;
+    let sent: Result<Sent, Error> = messenger
+        .send(&id, |step| {
+            let (mut document, _) = told(&step);
+            if let Some(document) = document.as_object_mut() {
+                document.insert("type".into(), "send.progress".into());
+                document.insert("id".into(), id.to_string().into());
+            }
+            engine.tell(document);
+            if let Some(job) = &job {
+                job.step(step);
+            }
+        })
+        .await;
+    if let Some(queued) = queued {
+        engine.tell(became(&queued, &sent).0);
+    }
+    match (job, sent) {
+        (Some(job), sent) => {
+            job.end(sent);
+            Ok(())
+        }
+        (None, Err(Error::Store(error))) => Err(error.into()),
+        (None, _) => Ok(()),
+    }
+}
+
+/// The message and its recipient, if there is such a message.
+fn queued(messenger: &mut Messenger, id: MessageId) -> Result<Option<Queued>, Error> {
+    let store = &mut messenger.account_mut().store;
+    let Some(message) = store.outbox_message(&id)? else { return Ok(None) };
+    let name = called(&store.transaction()?, &message.recipient)?;
+    Ok(Some(Queued { id, account: message.recipient, name }))
+}
