@@ -24,6 +24,18 @@ pub(super) enum Verb {
     List(List),
     Accept(Accept),
     Decline(Decline),
+    AutoAccept(AutoAccept),
+}
+
+/// Accept strangers' requests by themselves, as a bot does; without an option, show what is
+#[derive(Debug, Args)]
+pub(super) struct AutoAccept {
+    /// At most so many an hour; the others wait
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    max_per_hour: Option<u32>,
+    /// Let all of them wait again
+    #[arg(long, conflicts_with = "max_per_hour")]
+    off: bool,
 }
 
 /// Ask somebody to talk: with a session, nobody between the two learns who writes to whom
@@ -92,6 +104,7 @@ impl Verb {
             Self::List(list) => list.run(context),
             Self::Accept(accept) => accept.run(context),
             Self::Decline(decline) => decline.run(context),
+            Self::AutoAccept(auto) => auto.run(context),
         }
     }
 }
@@ -173,6 +186,26 @@ impl Decline {
             context.out.result(&document, format!("declined{blocked}; the other side is told nothing"))?;
             Ok(Exit::Done)
         })
+    }
+}
+
+impl AutoAccept {
+    fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let mut unlocked = context.unlock()?;
+        let most = unlocked.account.change(|tx, _| {
+            if let Some(most) = self.max_per_hour.or(self.off.then_some(0)) {
+                tx.set_auto_accept(most)?;
+            }
+            tx.auto_accept()
+        })?;
+        let document = json!({"v": 1, "type": "request.auto_accept", "on": most > 0, "max_per_hour": most});
+        let text = if most == 0 {
+            "every request waits for you; sotto request auto-accept --max-per-hour N has them accepted".to_owned()
+        } else {
+            format!("requests are accepted by themselves, {most} an hour at most; the others wait")
+        };
+        context.out.result(&document, text)?;
+        Ok(Exit::Done)
     }
 }
 

@@ -4,6 +4,7 @@ use rand_core::CryptoRng;
 use sotto_proto::address::Address;
 use sotto_proto::content::{MessageId, Request as RequestBody};
 use sotto_proto::limits::BUNDLE_SECONDS;
+use sotto_proto::time::UnixMillis;
 
 use super::hearing::Heard;
 use super::names::name_for;
@@ -20,6 +21,8 @@ const RENEWALS_MOST: usize = 3;
 const AHEAD_SECONDS: u64 = 3600;
 /// A day.
 const RENEWALS_MILLIS: u64 = 86_400_000;
+/// Within which no more than so many requests are accepted by themselves: an hour.
+const AUTO_ACCEPT_MILLIS: u64 = 3_600_000;
 
 /// Takes a request that `sender` proved to have sent. What is to be shown of it, if anything: nothing is answered, and of
 /// somebody who is blocked nothing is kept.
@@ -77,6 +80,12 @@ pub(super) fn receive(
                 begin_anew(tx, me, sender, &bundles, rng)?;
             }
         }
+        None if is_welcome(tx, me)? => match accept(tx, me, id, None, rng) {
+            Ok(_) => {}
+            Err(Error::Store(error)) => return Err(error.into()),
+            // It waits for its user.
+            Err(error) => tracing::debug!(%error, "a request is not accepted by itself"),
+        },
         None => {}
     }
     Ok(Heard::Shown)
@@ -94,6 +103,13 @@ fn may_wait(tx: &Transaction<'_>, row: &Request) -> Result<bool, StoreError> {
         tx.set_request_state(&request.id, RequestState::Declined)?;
     }
     Ok(tx.waiting_requests()? < WAITING_MOST)
+}
+
+/// Whether a stranger's request is accepted by itself: if the user wants that, and so many an hour at most.
+fn is_welcome(tx: &Transaction<'_>, me: &Me<'_>) -> Result<bool, StoreError> {
+    let most = tx.auto_accept()?;
+    let since = UnixMillis(me.now.0.saturating_sub(AUTO_ACCEPT_MILLIS));
+    Ok(most > 0 && tx.accepted_since(since)? < most)
 }
 
 /// Whether a contact has begun anew so often of late that it is not accepted by itself.

@@ -7,6 +7,7 @@ mod order;
 mod requests;
 mod seasons;
 mod sessions;
+mod tap;
 mod walk;
 
 use std::collections::BTreeMap;

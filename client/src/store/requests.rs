@@ -104,6 +104,15 @@ impl Transaction<'_> {
         rows.into_iter().map(RawRequest::decode).collect()
     }
 
+    /// How many requests that came since then were accepted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn accepted_since(&self, time: UnixMillis) -> Result<u32, StoreError> {
+        let sql = "SELECT count(*) FROM request WHERE outgoing = 0 AND state = ? AND created >= ?";
+        Ok(self.query_row(sql, params![RequestState::Accepted.code(), to_signed(time.0)], |row| row.get(0))?)
+    }
+
     /// How many that came wait for an answer.
     ///
     /// # Errors

@@ -9,6 +9,8 @@ use super::{Store, StoreError};
 
 /// Setting: what the account calls itself.
 const DISPLAY_NAME: &str = "display name";
+/// Setting: how many strangers' requests an hour are accepted by themselves.
+const AUTO_ACCEPT: &str = "auto-accept";
 
 /// Changes to a store. Dropped without [`Transaction::commit`], none of them was made.
 pub struct Transaction<'a>(rusqlite::Transaction<'a>);
@@ -58,9 +60,9 @@ impl Transaction<'_> {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn display_name(&self) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT value FROM setting WHERE key = ?";
-        let name: Option<Vec<u8>> = self.query_row(sql, [DISPLAY_NAME], |row| row.get(0)).optional()?;
-        name.map(|name| String::from_utf8(name).map_err(damaged("the account's name"))).transpose()
+        self.setting(DISPLAY_NAME)?
+            .map(|name| String::from_utf8(name).map_err(damaged("the account's name")))
+            .transpose()
     }
 
     /// Says it.
@@ -68,9 +70,34 @@ impl Transaction<'_> {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn set_display_name(&self, name: &str) -> Result<(), StoreError> {
+        self.set_setting(DISPLAY_NAME, name.as_bytes())
+    }
+
+    /// How many requests of strangers are accepted by themselves within an hour: none, unless somebody said so.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn auto_accept(&self) -> Result<u32, StoreError> {
+        let bytes = self.setting(AUTO_ACCEPT)?.map(|bytes| bytes.try_into().map(u32::from_be_bytes)).transpose();
+        Ok(bytes.map_err(|_| StoreError::Damaged("a setting"))?.unwrap_or(0))
+    }
+
+    /// Says it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn set_auto_accept(&self, an_hour: u32) -> Result<(), StoreError> {
+        self.set_setting(AUTO_ACCEPT, &an_hour.to_be_bytes())
+    }
+
+    fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.query_row("SELECT value FROM setting WHERE key = ?", [key], |row| row.get(0)).optional()?)
+    }
+
+    fn set_setting(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         self.execute(
             "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            params![DISPLAY_NAME, name.as_bytes()],
+            params![key, value],
         )?;
         Ok(())
     }

@@ -200,3 +200,26 @@ fn a_request_is_accepted_for_two_weeks_and_its_keys_serve_four_days_longer() {
     alice.hear_all(&first);
     assert_eq!(alice.live(bob.id()), 1);
 }
+
+#[test]
+fn requests_are_accepted_by_themselves_if_the_user_wants_that_and_only_so_many_an_hour() {
+    let mut bot = Party::new(9, "bot");
+    let mut others: Vec<Party> = (10..14).map(|byte| Party::new(byte, "someone")).collect();
+    let hear_from = |other: &mut Party, bot: &mut Party| {
+        other.ask(bot.id()).unwrap();
+        let request = other.outgoing();
+        bot.hear_all(&request);
+        bot.waiting().len()
+    };
+    assert_eq!(hear_from(&mut others[0], &mut bot), 1, "nobody wanted it");
+    bot.change(|tx, _, _| Ok(tx.set_auto_accept(2)?)).unwrap();
+    assert_eq!(hear_from(&mut others[1], &mut bot), 1);
+    settle(&mut bot, &mut others[1]);
+    still_talk(&mut others[1], &mut bot);
+    assert_eq!(hear_from(&mut others[2], &mut bot), 1);
+    assert_eq!(hear_from(&mut others[3], &mut bot), 2, "the third of an hour waits");
+    pass(1, [&mut bot]);
+    let mut later = Party::new(20, "later");
+    later.now = bot.now;
+    assert_eq!(hear_from(&mut later, &mut bot), 2);
+}
