@@ -24,6 +24,7 @@
 //! | `transaction` | changes that are made together |
 //! | `outbox`, `inbox`, `network`, `settings` | what is in it |
 //! | `contacts`, `requests`, `prekeys`, `sessions`, `history` | who is talked with, by which keys, and what was said |
+//! | `search`, `words`, `drafts` | finding what was said; what is begun and not sent |
 //! | `device` | the guards |
 //! | `lock`, `files`, `error` | one process an account; whole files or none; failures |
 //!
@@ -33,6 +34,7 @@ mod accounts;
 mod contacts;
 mod database;
 mod device;
+mod drafts;
 mod error;
 mod files;
 mod history;
@@ -49,12 +51,14 @@ mod prekeys;
 mod requests;
 mod row;
 mod schema;
+mod search;
 mod sessions;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod transaction;
 mod vault;
+mod words;
 
 use std::fmt;
 
@@ -76,6 +80,7 @@ pub use self::prekeys::{OwnMailbox, Prekey, PrekeyNumber, StoredBundle};
 pub use self::requests::{Request, RequestState};
 pub use self::sessions::Session;
 pub use self::transaction::Transaction;
+pub use self::words::SearchWords;
 
 /// The open database of an account.
 pub struct Store {

@@ -128,7 +128,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Forgets a contact: its requests, its sessions, what was said, what waits to be sent, the keys it was given.
+    /// Forgets a contact: its requests, its sessions, what was said, what was begun, what
+    /// waits to be sent, the keys it was given.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -139,6 +140,8 @@ impl Transaction<'_> {
             "DELETE FROM request WHERE account = ?",
             "DELETE FROM session WHERE account = ?",
             "DELETE FROM message WHERE account = ?",
+            "DELETE FROM draft WHERE account = ?",
+            "DELETE FROM renewal WHERE account = ?",
             "DELETE FROM outbox WHERE recipient = ?",
             "DELETE FROM inbox WHERE sender = ?",
             "DELETE FROM used_slot WHERE epoch IN (SELECT epoch FROM bundle WHERE recipient = ?)",

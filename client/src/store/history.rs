@@ -11,6 +11,7 @@ use sotto_proto::request::Message as _;
 use sotto_proto::time::UnixMillis;
 
 use super::row::{damaged, read_address, to_signed, to_unsigned};
+use super::search::text_of;
 use super::{StoreError, Transaction};
 
 /// Something that was said.
@@ -37,8 +38,13 @@ pub struct Place {
     pub number: u64,
 }
 
+impl Place {
+    /// Behind everything.
+    pub const END: Self = Self { sent: UnixMillis(u64::MAX), number: u64::MAX >> 1 };
+}
+
 impl Transaction<'_> {
-    /// Adds something; false if it is there.
+    /// Adds something, to be found by its words; false if it is there.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -58,6 +64,11 @@ impl Transaction<'_> {
                 content
             ],
         )?;
+        if inserted == 1
+            && let Some(text) = text_of(&said.content)
+        {
+            self.index_text(to_unsigned(self.connection().last_insert_rowid()), text)?;
+        }
         Ok(inserted == 1)
     }
 
@@ -71,10 +82,12 @@ impl Transaction<'_> {
         before: Option<Place>,
         limit: usize,
     ) -> Result<Vec<(Place, Said)>, StoreError> {
-        let before = before.unwrap_or(Place { sent: UnixMillis(u64::MAX), number: u64::MAX >> 1 });
+        let before = before.unwrap_or(Place::END);
         let mut rows = self.rows(
-            "SELECT number, account, outgoing, device, arrived, content, sent FROM message
-             WHERE account = ?1 AND (sent, number) < (?2, ?3) ORDER BY sent DESC, number DESC LIMIT ?4",
+            &format!(
+                "SELECT {COLUMNS} FROM message WHERE account = ?1 AND (sent, number) < (?2, ?3)
+                 ORDER BY sent DESC, number DESC LIMIT ?4"
+            ),
             params![
                 account.to_bytes(),
                 orderly(before.sent),
@@ -110,12 +123,15 @@ impl Transaction<'_> {
 }
 
 /// A sender's time as the column orders it. It is what the sender says: one beyond all time comes last, not first.
-fn orderly(sent: UnixMillis) -> i64 {
+pub(super) fn orderly(sent: UnixMillis) -> i64 {
     i64::try_from(sent.0).unwrap_or(i64::MAX)
 }
 
+/// What [`RawSaid`] reads of table `message`.
+pub(super) const COLUMNS: &str = "number, account, outgoing, device, arrived, content, sent";
+
 /// A row as it lies in the database.
-struct RawSaid {
+pub(super) struct RawSaid {
     number: i64,
     account: Vec<u8>,
     outgoing: bool,
@@ -126,7 +142,7 @@ struct RawSaid {
 }
 
 impl RawSaid {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             number: row.get(0)?,
             account: row.get(1)?,
@@ -138,7 +154,7 @@ impl RawSaid {
         })
     }
 
-    fn decode(self) -> Result<(Place, Said), StoreError> {
+    pub(super) fn decode(self) -> Result<(Place, Said), StoreError> {
         let place = Place { sent: UnixMillis(to_unsigned(self.sent)), number: to_unsigned(self.number) };
         let said = Said {
             account: read_address(&self.account)?,

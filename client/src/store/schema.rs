@@ -15,13 +15,16 @@
 //! | `bundle`, `used_slot` | keys given to somebody; one of them that served |
 //! | `session` | a session with a device of somebody. `expires_s`, `epoch`: of the bundle it was begun by; `told`, `told_s`: which prekey of this device the other side was told last, and when |
 //! | `message` | what was said, in both directions |
+//! | `search` | the words of one of those, by which it is found |
+//! | `draft` | what is begun and not sent |
+//! | `renewal` | a contact that is yet to be asked to begin anew |
 //!
 //! Times are Unix milliseconds unless the column says otherwise; unsigned numbers of 64 bits lie in the signed column
 //! of the same bits.
 
 use rusqlite::Connection;
 
-use super::StoreError;
+use super::{StoreError, search};
 
 /// Each brings the schema from its index to the next. Never changed once released, only added to.
 const MIGRATIONS: &[&str] = &[
@@ -101,7 +104,15 @@ const MIGRATIONS: &[&str] = &[
      CREATE INDEX session_by_told ON session (told);
      CREATE INDEX session_by_time_told ON session (told_s);
      CREATE INDEX bundle_by_recipient ON bundle (recipient);",
+    SEARCH,
 ];
+
+/// What was said is found by its words; what is begun is kept; who is asked to begin anew.
+const SEARCH: &str = "CREATE VIRTUAL TABLE search USING fts5 (words, tokenize = 'ascii', columnsize = 0);
+     INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
+     CREATE TRIGGER message_erased AFTER DELETE ON message BEGIN DELETE FROM search WHERE rowid = OLD.number; END;
+     CREATE TABLE draft (account BLOB PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
+     CREATE TABLE renewal (account BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;";
 
 /// Brings the database to this version's schema, each step whole or not at all.
 ///
@@ -116,6 +127,9 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     for (version, migration) in (1_u32..).zip(MIGRATIONS).skip(found as usize) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(migration)?;
+        if *migration == SEARCH {
+            search::fill(&transaction)?;
+        }
         transaction.execute_batch(&format!("PRAGMA user_version = {version};"))?;
         transaction.commit()?;
     }
@@ -133,7 +147,7 @@ mod tests {
     use sotto_proto::time::UnixMillis;
 
     use super::*;
-    use crate::store::{InboxNumber, Letter, Store};
+    use crate::store::{InboxNumber, Letter, SearchWords, Store};
 
     /// A database of the first version with a row in each table.
     fn first_version() -> Connection {
@@ -211,6 +225,26 @@ mod tests {
         assert!(tx.has_seen(&RecordId::new([9; 32])).unwrap());
         assert_eq!(tx.contacts().unwrap(), []);
         assert_eq!(tx.next_bundle_epoch().unwrap(), 1);
+    }
+
+    #[test]
+    fn what_was_said_before_there_was_an_index_is_found() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let before = MIGRATIONS.iter().position(|migration| *migration == SEARCH).unwrap();
+        for migration in &MIGRATIONS[..before] {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection.execute_batch(&format!("PRAGMA user_version = {before};")).unwrap();
+        let insert = "INSERT INTO message (account, outgoing, id, device, sequence, sent, arrived, content)
+                      VALUES (?, 0, ?, 0, 1, 5, 6, ?)";
+        for (id, bytes) in [([1; 16], content().encode().unwrap()), ([2; 16], b"damaged".to_vec())] {
+            assert_eq!(connection.execute(insert, (address().to_bytes(), id, bytes)), Ok(1));
+        }
+        migrate(&mut connection).unwrap();
+        let mut store = Store { connection };
+        let tx = store.transaction().unwrap();
+        let found = tx.search(&SearchWords::new("BEFORE").unwrap(), None, None, 9).unwrap();
+        assert_eq!(found.into_iter().map(|(_, said)| said.content).collect::<Vec<_>>(), [content()]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod history;
 mod inbox;
 mod outbox;
 mod scale;
+mod search;
 mod secrecy;
 mod sessions;
 mod transactions;
