@@ -7,9 +7,10 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `account`, `contact`, `request`, `verify`, `passphrase`, `config`, `completions`, `network`, `path` | one noun each |
-//! | `send`, `recv`, `listen`, `history`, `status`, `doctor` | one verb each |
+//! | `send`, `recv`, `listen`, `history`, `search`, `status`, `doctor` | one verb each |
 //! | `daemon`, `hook` | one process that serves all others; events to programs |
 //! | `recipient`, `sending`, `received` | who is meant; what was queued, on its way; how what came is shown |
+//! | `draft` | what `contact draft` keeps |
 //! | `conversation_error` | what the rules of conversations mean to somebody at a terminal |
 //! | `network_error` | what the network's errors mean to somebody at a terminal |
 //! | `settings` | flags, environment and files, in one table |
@@ -25,6 +26,7 @@ mod context;
 mod conversation_error;
 mod daemon;
 mod doctor;
+mod draft;
 mod exit;
 mod history;
 mod hook;
@@ -40,6 +42,7 @@ mod received;
 mod recipient;
 mod recv;
 mod request;
+mod search;
 mod send;
 mod sending;
 mod settings;
@@ -130,6 +133,7 @@ enum Noun {
     Send(send::Send),
     Recv(recv::Recv),
     History(history::History),
+    Search(search::Search),
     /// Ask somebody to talk, and answer those who ask
     #[command(subcommand)]
     Request(request::Verb),
@@ -208,6 +212,7 @@ impl Noun {
             Self::Send(_)
             | Self::Recv(_)
             | Self::History(_)
+            | Self::Search(_)
             | Self::Request(_)
             | Self::Contact(_)
             | Self::Verify(_)
@@ -276,6 +281,7 @@ fn dispatch(noun: Noun, context: &Context) -> Result<Exit, CliError> {
         Noun::Send(send) => send.run(context),
         Noun::Recv(recv) => recv.run(context),
         Noun::History(history) => history.run(context),
+        Noun::Search(search) => search.run(context),
         Noun::Request(verb) => verb.run(context),
         Noun::Contact(verb) => verb.run(context),
         Noun::Verify(verb) => verb.run(context),

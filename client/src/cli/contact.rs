@@ -6,6 +6,7 @@ use sotto_proto::time::UnixMillis;
 
 use super::context::{Context, clock};
 use super::conversation_error::cli_error;
+use super::draft::Draft;
 use super::recipient::Recipient;
 use super::status::rfc3339;
 use super::{CliError, Exit};
@@ -26,6 +27,7 @@ pub(super) enum Verb {
     Unblock(One),
     /// Forget a contact: its sessions, and everything that was said
     Delete(One),
+    Draft(Draft),
 }
 
 /// A contact.
@@ -62,6 +64,7 @@ impl Verb {
             Self::Block(one) => account.change(|tx, _| block(context, tx, &one)),
             Self::Unblock(one) => account.change(|tx, _| unblock(context, tx, &one)),
             Self::Delete(one) => delete(context, account, &one),
+            Self::Draft(draft) => account.change(|tx, _| draft.run(context, tx)),
         }
     }
 }

@@ -16,6 +16,7 @@ use sotto_proto::time::UnixMillis;
 use super::context::Context;
 use super::received::kind;
 use super::recipient::{Recipient, called};
+use super::search::search_words;
 use super::status::rfc3339;
 use super::{CliError, Exit};
 use crate::store::{Place, Said, Transaction};
@@ -35,7 +36,7 @@ pub(super) struct History {
     /// The last so many messages; 50, or with --export all
     #[arg(short, long, value_name = "N")]
     limit: Option<usize>,
-    /// Only what contains this, in whatever case
+    /// Only what has words that begin so, in whatever case and with or without accents
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
     /// Only what was said before a time (2026-11-22T00:33:05Z), or before the message of a number ("cursor" of --json)
@@ -48,7 +49,7 @@ pub(super) struct History {
 
 /// Where to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Before {
+pub(super) enum Before {
     Time(UnixMillis),
     Number(u64),
 }
@@ -113,19 +114,18 @@ impl History {
         mut before: Option<Place>,
         limit: usize,
     ) -> Result<Vec<(Place, Said)>, CliError> {
-        let wanted = self.search.as_deref().map(str::to_lowercase);
-        let is_wanted = |said: &Said| match (&wanted, &said.content.body) {
-            (None, _) => true,
-            (Some(wanted), Body::Text(text)) => text.as_str().to_lowercase().contains(wanted),
-            (Some(_), _) => false,
-        };
+        if let Some(typed) = &self.search {
+            let mut found = tx.search(&search_words(typed)?, Some(account), before, limit)?;
+            found.reverse();
+            return Ok(found);
+        }
         // The newest first, until there are enough.
         let mut found = Vec::new();
         while found.len() < limit {
             let rows = tx.history(account, before, ROWS)?;
             let Some((first, _)) = rows.first() else { break };
             before = Some(*first);
-            found.extend(rows.into_iter().rev().filter(|(_, said)| is_wanted(said)));
+            found.extend(rows.into_iter().rev());
         }
         found.truncate(limit);
         found.reverse();

@@ -90,7 +90,6 @@ pub(super) struct Output {
     pub(super) json: bool,
     quiet: bool,
     /// Whether to use colours.
-    #[expect(dead_code, reason = "for pictures that use them")]
     pub(super) color: bool,
     progress: Progress,
     sink: Sink,

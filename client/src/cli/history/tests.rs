@@ -95,7 +95,14 @@ fn words_are_found_in_whatever_case_however_long_ago() {
     all.extend([said(false, 0, 0, "Grüße vom Hafen"), said(false, 601, 5, "hafen again")]);
     let mut store = store(&all);
     assert_eq!(shown(&mut store, &["--search", "HAFEN"]), texts(&["Grüße vom Hafen", "hafen again"]));
-    assert_eq!(shown(&mut store, &["--search", "GRÜSSE"]), []);
+    assert_eq!(shown(&mut store, &["--search", "GRUSSE haf"]), texts(&["Grüße vom Hafen"]));
+    assert_eq!(shown(&mut store, &["--search", "harbour"]), []);
+    assert_eq!(
+        shown(&mut store, &["--search", "hafen", "--before", "1970-01-01T00:05:00Z"]),
+        texts(&["Grüße vom Hafen"])
+    );
+    let error = history(&["--search", "…"]).entries(&store.transaction().unwrap()).err().unwrap();
+    assert_eq!(error.exit, Exit::Usage);
     assert_eq!(shown(&mut store, &["--search", "hafen", "--limit", "1"]), texts(&["hafen again"]));
 }
 

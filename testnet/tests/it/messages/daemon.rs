@@ -191,7 +191,8 @@ pub(super) fn programs_of_others(testnet: &Testnet) -> Figure {
 
     let hook = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/in", hook.local_addr().unwrap());
-    let secret = testnet.path().join("users/jona/passphrase");
+    let secret = testnet.path().join("users/jona/hook-secret");
+    std::fs::write(&secret, "sixteen bytes and more\n").unwrap();
     let secret = secret.to_str().unwrap();
     run(testnet, "jona", &["hook", "add", "http://example.com/", "--secret-file", secret]).failed_with(2);
     run(testnet, "jona", &["hook", "add", &url, "--secret-file", secret]).ok();
