@@ -9,6 +9,7 @@
 //! | `account`, `contact`, `request`, `verify`, `passphrase`, `config`, `completions`, `network`, `path` | one noun each |
 //! | `send`, `recv`, `listen`, `history`, `search`, `status`, `doctor` | one verb each |
 //! | `daemon`, `hook` | one process that serves all others; events to programs |
+//! | `chat`, `tui` | conversations at a terminal, through the daemon |
 //! | `recipient`, `sending`, `received` | who is meant; what was queued, on its way; how what came is shown |
 //! | `draft` | what `contact draft` keeps |
 //! | `conversation_error` | what the rules of conversations mean to somebody at a terminal |
@@ -19,6 +20,7 @@
 //! | `log` | what is logged, and where to |
 
 mod account;
+mod chat;
 mod completions;
 mod config;
 mod contact;
@@ -47,6 +49,7 @@ mod send;
 mod sending;
 mod settings;
 mod status;
+mod tui;
 mod verify;
 
 use std::ffi::OsString;
@@ -134,6 +137,8 @@ enum Noun {
     Recv(recv::Recv),
     History(history::History),
     Search(search::Search),
+    Chat(chat::Chat),
+    Tui(tui::Tui),
     /// Ask somebody to talk, and answer those who ask
     #[command(subcommand)]
     Request(request::Verb),
@@ -230,6 +235,8 @@ impl Noun {
             | Self::Rpc
             | Self::Openrpc
             | Self::Listen(_)
+            | Self::Chat(_)
+            | Self::Tui(_)
             | Self::Config(_)
             | Self::Completions(_) => None,
         }
@@ -282,6 +289,8 @@ fn dispatch(noun: Noun, context: &Context) -> Result<Exit, CliError> {
         Noun::Recv(recv) => recv.run(context),
         Noun::History(history) => history.run(context),
         Noun::Search(search) => search.run(context),
+        Noun::Chat(chat) => chat.run(context),
+        Noun::Tui(tui) => tui.run(context),
         Noun::Request(verb) => verb.run(context),
         Noun::Contact(verb) => verb.run(context),
         Noun::Verify(verb) => verb.run(context),

@@ -1,7 +1,7 @@
 //! `sotto contact draft`: what is begun and not sent. It is kept encrypted with everything else, and sending does not
 //! touch it.
 
-use clap::{Args, Subcommand};
+use clap::{Args, ValueEnum};
 use serde_json::json;
 use sotto_proto::address::Address;
 use sotto_proto::content::Text;
@@ -18,20 +18,20 @@ pub(super) struct Draft {
     /// Its name or account id
     #[arg(value_name = "CONTACT")]
     which: Recipient,
-    #[command(subcommand)]
-    verb: Option<Verb>,
+    /// What to do with it
+    #[arg(value_name = "ACTION", value_enum, default_value = "show")]
+    action: Action,
+    /// The text that is kept in the place of what was begun before
+    #[arg(value_name = "TEXT", required_if_eq("action", "set"), allow_hyphen_values = true)]
+    text: Option<String>,
 }
 
-#[derive(Debug, Subcommand)]
-enum Verb {
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Action {
     /// Show it
     Show,
-    /// Keep a text in the place of what was begun before
-    Set {
-        /// The text
-        #[arg(value_name = "TEXT", allow_hyphen_values = true)]
-        text: String,
-    },
+    /// Keep a text
+    Set,
     /// Forget it
     Clear,
 }
@@ -39,15 +39,15 @@ enum Verb {
 impl Draft {
     pub(super) fn run(self, context: &Context, tx: &Transaction<'_>) -> Result<Exit, CliError> {
         let account = self.which.contact(tx)?.account;
-        match self.verb.unwrap_or(Verb::Show) {
-            Verb::Show => {}
-            Verb::Set { text } => {
-                let text = Text::new(text).map_err(|error| {
+        match self.action {
+            Action::Show => {}
+            Action::Set => {
+                let text = Text::new(self.text.unwrap_or_default()).map_err(|error| {
                     CliError::new(Exit::Usage, "text", error.to_string()).hint("sotto contact draft CONTACT clear")
                 })?;
                 tx.set_draft(&account, Some(&text))?;
             }
-            Verb::Clear => tx.set_draft(&account, None)?,
+            Action::Clear => tx.set_draft(&account, None)?,
         }
         show(context, tx, &account)
     }

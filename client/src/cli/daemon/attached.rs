@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
@@ -11,53 +12,68 @@ use super::super::context::Context;
 use super::link::Link;
 use super::{Daemon, server, socket, socket_path, verbs};
 
-/// A stream to a daemon. One of its own ends with it.
+/// A daemon that can be connected with. One of its own ends with it.
 #[derive(Debug)]
-pub(in super::super) struct Attached {
-    stream: UnixStream,
-    own: Option<(Runtime, Arc<Daemon>)>,
+pub(in super::super) enum Attached {
+    /// The one that listens there.
+    Running(PathBuf),
+    /// One in this process.
+    Own(Option<(Runtime, Arc<Daemon>)>),
 }
 
 impl Attached {
-    /// Connects with the daemon that has the account, or opens the account here.
+    /// The daemon that has the account, or the account opened here.
     pub(in super::super) fn open(context: &Context) -> Result<Self, CliError> {
-        if let Ok(stream) = socket::connect(&socket_path(&verbs::folder(context)?)) {
-            return Ok(Self { stream, own: None });
+        let path = socket_path(&verbs::folder(context)?);
+        if socket::connect(&path).is_ok() {
+            return Ok(Self::Running(path));
         }
-        let failed = |error: io::Error| CliError::io("make", "a stream", &error);
-        let (stream, served) = UnixStream::pair().map_err(failed)?;
         let runtime = verbs::runtime()?;
         let daemon = {
             let _entered = runtime.enter();
-            let daemon = verbs::open(context)?;
-            served.set_nonblocking(true).map_err(failed)?;
-            let served = tokio::net::UnixStream::from_std(served).map_err(failed)?;
-            tokio::spawn(server::serve(Arc::clone(&daemon), served));
-            daemon
+            verbs::open(context)?
         };
-        Ok(Self { stream, own: Some((runtime, daemon)) })
+        Ok(Self::Own(Some((runtime, daemon))))
+    }
+
+    /// The one that listens at a socket.
+    pub(in super::super) const fn at(socket: PathBuf) -> Self {
+        Self::Running(socket)
     }
 
     /// Whether the daemon is one of its own.
     pub(in super::super) const fn is_own(&self) -> bool {
-        self.own.is_some()
+        matches!(self, Self::Own(_))
     }
 
-    /// Another handle of the stream.
-    pub(in super::super) fn stream(&self) -> io::Result<UnixStream> {
-        self.stream.try_clone()
+    /// A new stream to it.
+    pub(in super::super) fn connect(&self) -> io::Result<UnixStream> {
+        match self {
+            Self::Running(path) => socket::connect(path),
+            Self::Own(None) => Err(io::ErrorKind::NotConnected.into()),
+            Self::Own(Some((runtime, daemon))) => {
+                let (stream, served) = UnixStream::pair()?;
+                served.set_nonblocking(true)?;
+                let _entered = runtime.enter();
+                let served = tokio::net::UnixStream::from_std(served)?;
+                runtime.spawn(server::serve(Arc::clone(daemon), served));
+                Ok(stream)
+            }
+        }
     }
 
-    /// Calls over it.
+    /// Calls over a new stream.
     pub(in super::super) fn link(&self) -> Result<Link, CliError> {
-        let link = self.stream().and_then(Link::over);
-        link.map_err(|error| CliError::io("use", "the stream", &error))
+        let link = self.connect().and_then(Link::over);
+        link.map_err(|error| CliError::io("connect with", "the daemon", &error))
     }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        if let Some((runtime, daemon)) = self.own.take() {
+        if let Self::Own(own) = self
+            && let Some((runtime, daemon)) = own.take()
+        {
             daemon.lock();
             runtime.shutdown_background();
         }

@@ -277,7 +277,8 @@ pub(in super::super) fn unlock(context: &Context) -> Result<Exit, CliError> {
 pub(in super::super) fn rpc(context: &Context) -> Result<Exit, CliError> {
     let attached = Attached::open(context)?;
     let failed = |error: std::io::Error| CliError::io("use", "the stream", &error);
-    let (mut to, mut from) = (attached.stream().map_err(failed)?, attached.stream().map_err(failed)?);
+    let mut from = attached.connect().map_err(failed)?;
+    let mut to = from.try_clone().map_err(failed)?;
     std::thread::spawn(move || {
         // Either end has been closed: no more calls; answers may still come.
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut to);
