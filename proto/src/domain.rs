@@ -116,6 +116,8 @@ domains! {
     TUNNEL = "sotto/tunnel/1";
     /// Prologue of an envelope's seal.
     SEAL = "sotto/seal/1";
+    /// Prologue of the seal of what is pushed to a listener.
+    PUSH = "sotto/push/1";
     /// Prologue of the sender's authentication inside the seal.
     AUTH = "sotto/auth/1";
     /// Key derivation of the agreement that begins a session.

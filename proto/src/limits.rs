@@ -98,6 +98,26 @@ pub const TOMBSTONES_PER_ADDRESS: usize = 4096;
 /// Bytes of records one retrieve may ask for; the largest answer holds a little less, and says `more`.
 pub const RETRIEVE_BYTES: u32 = 1 << 20;
 
+// ---- Listening nodes (M2) ----
+
+/// Tags of one listening: contacts that are told of it. With all of them the request is one cell.
+pub const LISTEN_TAGS: usize = 64;
+/// Listeners of a node. On 50 nodes 50,000 people; their tags take some 8 MB.
+pub const LISTENERS: usize = 1024;
+/// Pushes on their way to one listener. Below [`TUNNEL_ANSWERS`], beyond which its tunnel would be reset.
+pub const PUSHES_PER_LISTENER: usize = 8;
+/// Bytes of pushes on their way to all listeners of a node: 132 of the largest, half of what its tunnels may hold.
+pub const PUSHES_IN_FLIGHT: usize = 8 * MIB;
+/// A listener that has not taken a push for so long is closed. Whoever pushed it has gone the other way long before.
+pub const PUSH_STALL: Duration = Duration::from_secs(10);
+/// Cells a second that may be pushed to one tag: 32 KB, of which a conversation needs little. Whoever knows a tag, a
+/// contact that turns out to be none, takes no more of a listener than this.
+pub const PUSH_CELLS_PER_SECOND: u32 = 16;
+/// Cells at once after a pause: two of the longest messages.
+pub const PUSH_CELLS_BURST: u32 = 64;
+/// Seconds that a place where somebody listens is good for at most: as long as a path lives.
+pub const LISTENING_SECONDS: u64 = PATH_AGE.as_secs();
+
 // ---- Chain (B7, B8) ----
 
 /// Canonical bytes of a block.
@@ -410,6 +430,9 @@ const _: () = {
     assert!(LIST_RESPONSE_MAX + 8 <= RESPONSE_MAX, "a list answer fits a tunnel");
     assert!(LIST_REQUEST_MAX + 8 <= REQUEST_MAX, "a list request fits a tunnel");
     assert!(budget::RECORDS_BASE + budget::stored_record_bytes(RECORD_MAX) <= answer_bytes(TUNNEL_CELLS), "any record");
+    assert!(PUSHES_PER_LISTENER < TUNNEL_ANSWERS, "a listener's tunnel is not reset for what it is pushed");
+    assert!(PUSHES_IN_FLIGHT <= ANSWERS_IN_FLIGHT / 2, "pushes leave room for all other answers");
+    assert!(PUSH_CELLS_BURST as usize >= 2 * TUNNEL_CELLS, "any push may be made after a pause");
     assert!(ANSWER_RECORDS * budget::SMALLEST_RECORD >= RESPONSE_MAX, "the bytes of an answer bite first");
     assert!(PAGE_ITEMS * 16 + 128 <= FRAMING, "framing of the items of a page");
     assert!(RECONCILE_FRAME + 64 <= PAGE_BYTES && PAGE_ITEMS * 32 + 64 <= PAGE_BYTES, "messages below a page");

@@ -7,7 +7,8 @@
 //! | `status` | `status`: clock and final height, every 30 s | registered nodes |
 //! | `repair` | `repair`: members of a swarm come to hold the same | members of one swarm |
 //! | `offer` | `offer`: a former owner hands over | registered nodes, nodes whose stake is locked |
-//! | `swarm`, `swarm_response` | in tunnels: store, retrieve, delete, subscribe, the node list | clients |
+//! | `swarm`, `swarm_response` | in tunnels: store, retrieve, delete, subscribe, the node list; listen and push | clients |
+//! | `push` | in those: tags that are listened to, and what is pushed to them | |
 //! | `signed` | what is signed in them and about them, as canonical bytes (B3) | |
 //! | `error` | why a request was not served | |
 //!
@@ -18,6 +19,7 @@ mod chain;
 mod error;
 mod list;
 mod offer;
+mod push;
 mod repair;
 mod signed;
 mod status;
@@ -32,6 +34,7 @@ pub use self::chain::{ChainRequest, ChainResponse};
 pub use self::error::{Error, ErrorKind};
 pub use self::list::{Info, ListRequest, ListResponse};
 pub use self::offer::{OfferRequest, OfferResponse, Wanted};
+pub use self::push::{ListenTags, Push, PushData};
 pub use self::repair::{Fingerprint, Item, RepairRequest, RepairResponse, Scope, Summary};
 pub use self::signed::{
     Authorization, Cursor, Delete, DeletedRecord, Purpose, Read, Receipt, Retrieve, SignedDelete, SignedRead, Subscribe,

@@ -105,7 +105,18 @@ impl Tunnel {
         timeout(PATIENCE, exchange).await.map_err(|_| Error::TimedOut)?
     }
 
-    /// The next push of a subscription; waits for it as long as the path lives.
+    /// Asks without waiting for the answer, which comes by [`Tunnel::next`] among what is pushed.
+    ///
+    /// # Errors
+    /// [`Error`] if it cannot be asked; the tunnel is of no use then.
+    pub async fn send(&mut self, request: SwarmRequest) -> Result<(), Error> {
+        let flight = self.outbound.request(&request.encode()?)?;
+        timeout(PATIENCE, self.stream.send(&flight)).await.map_err(|_| Error::TimedOut)??;
+        Ok(())
+    }
+
+    /// The next push of a subscription; waits for it as long as the path lives. Given up halfway, nothing
+    /// is lost.
     ///
     /// # Errors
     /// [`Error`] if there is none; the tunnel is of no use then.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A tunnel carries one request after the other; the next is read while the last answer is awaited, and handed over
-//! after it. A subscription goes on answering until the tunnel ends. Whatever does not open resets the tunnel.
+//! after it. A subscription goes on answering until the tunnel ends, and so does a listening. Whatever does not open resets the tunnel.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -359,11 +359,11 @@ async fn exchange(
     let Answer { bytes: first, more, sending } = match opened.request() {
         [] => inside.own_answer(Vec::new()),
         request => match SwarmRequest::decode(request) {
-            Ok(request) => {
+            Ok(request) if request.may_be_first() => {
                 ask(place, request).await?;
                 inside.answers.recv().await.ok_or(End::GivenUp)?
             }
-            Err(_) => inside.own_answer(encode(SwarmResponse::Error(Error::Malformed))?),
+            Ok(_) | Err(_) => inside.own_answer(encode(SwarmResponse::Error(Error::Malformed))?),
         },
     };
     let malformed = !opened.request().is_empty() && !place.known;

@@ -5,6 +5,7 @@ use std::fmt;
 use super::exact;
 use crate::codec::DecodeError;
 use crate::id::NodeId;
+use crate::limits::budget::LISTENING_TAG;
 use crate::time::UnixSeconds;
 use crate::wire;
 
@@ -15,7 +16,7 @@ pub struct ListeningTag([u8; Self::LEN]);
 
 impl ListeningTag {
     /// Bytes of a tag.
-    pub const LEN: usize = 16;
+    pub const LEN: usize = LISTENING_TAG;
 
     /// Wraps sixteen bytes, which the listener draws at random.
     #[must_use]

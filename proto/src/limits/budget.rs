@@ -139,6 +139,31 @@ pub const fn stored_record_bytes(length: usize) -> usize {
     field(NUMBER + field(length))
 }
 
+// ---- Pushes (M2) ----
+
+/// Bytes of the tag that somebody listens to.
+pub const LISTENING_TAG: usize = 16;
+
+/// The encoded push of `data` bytes, as the request and as what the listener gets: tag and data in `PushRequest`, that in
+/// the request or answer.
+#[must_use]
+pub const fn push_bytes(data: usize) -> usize {
+    field(field(LISTENING_TAG) + field(data))
+}
+
+/// The encoded request to listen to `tags` tags.
+#[must_use]
+pub const fn listen_bytes(tags: usize) -> usize {
+    field(field(tags * LISTENING_TAG))
+}
+
+/// The longest message that the next `cells` cells of a tunnel carry after its first record, `cells` from 1 to
+/// [`TUNNEL_CELLS`]: one record.
+#[must_use]
+pub const fn later_bytes(cells: usize) -> usize {
+    cells * BODY_DATA - LATER_RECORD
+}
+
 // ---- Content (B12) ----
 
 /// What the outer seal takes of the data: `e`, tag, length, kind of content.
@@ -186,9 +211,12 @@ const _: () = {
         assert!(data % 64 == 0);
         assert!(store_request_bytes(data) <= room, "the store request fits its cells");
         assert!(store_request_bytes(data + 64) > room, "and no larger multiple of 64 does");
+        assert!(push_bytes(data) <= later_bytes(1 << step), "a push takes as many cells as its data says, both ways");
         step += 1;
     }
     assert!(1 << (ENVELOPE_DATA_SIZES.len() - 1) == TUNNEL_CELLS);
+    assert!(TUNNEL_CELLS * BODY_DATA <= RECORD_BYTES, "a push is one record");
+    assert!(listen_bytes(super::LISTEN_TAGS) <= later_bytes(1), "a request to listen is one cell");
 };
 
 #[cfg(test)]

@@ -1,17 +1,18 @@
-//! What a client asks a member of a swarm, inside a tunnel.
+//! What a client asks a member of a swarm, or any node, inside a tunnel.
 
 use std::time::Duration;
 
 use super::{
-    Authorization, ListRequest, Message, MessageError, Retrieve, SignedDelete, SignedRead, Subscribe, at_most,
+    Authorization, ListRequest, ListenTags, Message, MessageError, Push, Retrieve, SignedDelete, SignedRead, Subscribe,
+    at_most,
 };
 use crate::codec::DecodeError;
 use crate::limits::{RECORD_MAX, REQUEST_MAX};
 use crate::wire;
 use crate::wire::swarm_request;
 
-/// A question to a member of a swarm. Only these may be in the first message of a tunnel: each may be repeated by an
-/// exit that recorded it without telling it anything or doing anything twice.
+/// A question to a member of a swarm, or to any node. In the first message of a tunnel are only those that an exit which
+/// recorded it may repeat without being told anything or having anything done twice ([`SwarmRequest::may_be_first`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SwarmRequest {
     /// Keep an envelope.
@@ -29,6 +30,21 @@ pub enum SwarmRequest {
     Subscribe(SignedRead<Subscribe>),
     /// The node itself, headers, the node list: what `list` serves to neighbours, for clients that must not be known.
     List(ListRequest),
+    /// Any node: hand out what is pushed to these tags, from now on.
+    Listen(ListenTags),
+    /// Any node: hand this to whoever listens to its tag.
+    Push(Push),
+}
+
+impl SwarmRequest {
+    /// Whether it may be in the first message of a tunnel, which an exit can send again (H4).
+    #[must_use]
+    pub const fn may_be_first(&self) -> bool {
+        match self {
+            Self::Store { .. } | Self::Retrieve(_) | Self::Delete(_) | Self::Subscribe(_) | Self::List(_) => true,
+            Self::Listen(_) | Self::Push(_) => false,
+        }
+    }
 }
 
 /// A sender stores at three members and numbers them, so that its record is gossiped once and not three times.
@@ -104,6 +120,8 @@ impl From<SwarmRequest> for wire::SwarmRequest {
                 Kind::Subscribe(wire::SubscribeRequest { request: signed.read().to_bytes(), key, signature })
             }
             SwarmRequest::List(request) => Kind::List(request.into()),
+            SwarmRequest::Listen(tags) => Kind::Listen(tags.into()),
+            SwarmRequest::Push(push) => Kind::Push(push.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -125,6 +143,8 @@ impl TryFrom<wire::SwarmRequest> for SwarmRequest {
                 Self::Subscribe(SignedRead::from_fields(&wire.request, &wire.key, &wire.signature)?)
             }
             Kind::List(request) => Self::List(request.try_into()?),
+            Kind::Listen(tags) => Self::Listen(tags.try_into()?),
+            Kind::Push(push) => Self::Push(push.try_into()?),
         })
     }
 }

@@ -1,6 +1,6 @@
-//! What a member of a swarm answers a client, inside a tunnel.
+//! What a member of a swarm, or any node, answers a client, inside a tunnel.
 
-use super::{Error, ListResponse, Message, MessageError, Receipt, at_most, fixed, joined, split};
+use super::{Error, ListResponse, Message, MessageError, Push, Receipt, at_most, fixed, joined, split};
 use crate::codec::DecodeError;
 use crate::id::RecordId;
 use crate::limits::budget::{RECORDS_BASE, stored_record_bytes};
@@ -10,7 +10,7 @@ use crate::wire;
 use crate::wire::swarm_response;
 
 /// The answer to a [`SwarmRequest`](super::SwarmRequest). After the first one to a subscription more follow, each of
-/// them [`Records`].
+/// them [`Records`]; after that to a listener, each of them [`SwarmResponse::Pushed`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SwarmResponse {
     /// The envelope is on the node's disk.
@@ -29,6 +29,14 @@ pub enum SwarmResponse {
     },
     /// To a question about the node list.
     List(ListResponse),
+    /// To a listener: its tags are listened to from now on.
+    Listening,
+    /// To a listener: something was pushed.
+    Pushed(Push),
+    /// To a push: it was written to the listener.
+    Delivered,
+    /// To a push: nobody listens to the tag.
+    NoListener,
     /// Not served.
     Error(Error),
 }
@@ -94,6 +102,10 @@ impl From<SwarmResponse> for wire::SwarmResponse {
             SwarmResponse::Records(records) => Kind::Records(records.into()),
             SwarmResponse::Deleted { unknown } => Kind::Delete(wire::DeleteResponse { unknown: joined(&unknown) }),
             SwarmResponse::List(response) => Kind::List(response.into()),
+            SwarmResponse::Listening => Kind::Listening(wire::ListenResponse {}),
+            SwarmResponse::Pushed(push) => Kind::Pushed(push.into()),
+            SwarmResponse::Delivered => Kind::Push(wire::PushResponse { delivered: true }),
+            SwarmResponse::NoListener => Kind::Push(wire::PushResponse { delivered: false }),
             SwarmResponse::Error(error) => Kind::Error(error.into()),
         };
         Self { kind: Some(kind) }
@@ -113,6 +125,10 @@ impl TryFrom<wire::SwarmResponse> for SwarmResponse {
             Kind::Records(records) => Self::Records(records.try_into()?),
             Kind::Delete(deleted) => Self::Deleted { unknown: split("unknown", DELETE_IDS, &deleted.unknown)? },
             Kind::List(response) => Self::List(response.try_into()?),
+            Kind::Listening(wire::ListenResponse {}) => Self::Listening,
+            Kind::Pushed(push) => Self::Pushed(push.try_into()?),
+            Kind::Push(wire::PushResponse { delivered: true }) => Self::Delivered,
+            Kind::Push(wire::PushResponse { delivered: false }) => Self::NoListener,
             Kind::Error(error) => Self::Error(error.try_into()?),
         })
     }

@@ -877,14 +877,14 @@ pub struct StatusResponse {
     #[prost(uint64, tag = "2")]
     pub final_height: u64,
 }
-/// What a client asks a member of a swarm, in a tunnel.
+/// What a client asks a member of a swarm, or any node, in a tunnel.
 ///
 /// Whatever is signed travels as the canonical bytes that were signed, so that nobody encodes them a second time. The
 /// numbers of all fields here stay below 16: the budget of a cell counts one byte for each.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SwarmRequest {
     /// The question.
-    #[prost(oneof = "swarm_request::Kind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "swarm_request::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub kind: ::core::option::Option<swarm_request::Kind>,
 }
 /// Nested message and enum types in `SwarmRequest`.
@@ -907,6 +907,12 @@ pub mod swarm_request {
         /// The node itself, headers, the node list.
         #[prost(message, tag = "5")]
         List(super::ListRequest),
+        /// Any node: hand out what is pushed to tags, from now on. Not in the first message of a tunnel.
+        #[prost(message, tag = "6")]
+        Listen(super::ListenRequest),
+        /// Any node: hand this to whoever listens to a tag. Not in the first message of a tunnel.
+        #[prost(message, tag = "7")]
+        Push(super::PushRequest),
     }
 }
 /// Asks to keep an envelope until it expires.
@@ -958,11 +964,29 @@ pub struct DeleteRequest {
     #[prost(bytes = "vec", tag = "3")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
 }
-/// The answer to a SwarmRequest. To a SubscribeRequest further ones follow as records arrive.
+/// Asks for what is pushed to tags, as long as the tunnel lives. Another one in the same tunnel takes its place.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListenRequest {
+    /// Tags of 16 random bytes, one after the other, 1 to 64.
+    #[prost(bytes = "vec", tag = "1")]
+    pub tags: ::prost::alloc::vec::Vec<u8>,
+}
+/// Asks to hand something to whoever listens to a tag; nothing is kept.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PushRequest {
+    /// The tag, 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub tag: ::prost::alloc::vec::Vec<u8>,
+    /// Sealed; of one of the lengths of an envelope's data.
+    #[prost(bytes = "vec", tag = "2")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
+}
+/// The answer to a SwarmRequest. To a SubscribeRequest further ones follow as records arrive, to a ListenRequest as
+/// something is pushed.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SwarmResponse {
     /// The answer.
-    #[prost(oneof = "swarm_response::Kind", tags = "1, 2, 3, 5, 15")]
+    #[prost(oneof = "swarm_response::Kind", tags = "1, 2, 3, 5, 6, 7, 8, 15")]
     pub kind: ::core::option::Option<swarm_response::Kind>,
 }
 /// Nested message and enum types in `SwarmResponse`.
@@ -982,10 +1006,29 @@ pub mod swarm_response {
         /// To ListRequest.
         #[prost(message, tag = "5")]
         List(super::ListResponse),
+        /// To ListenRequest: from now on.
+        #[prost(message, tag = "6")]
+        Listening(super::ListenResponse),
+        /// To a listener: something was pushed to one of its tags.
+        #[prost(message, tag = "7")]
+        Pushed(super::PushRequest),
+        /// To PushRequest.
+        #[prost(message, tag = "8")]
+        Push(super::PushResponse),
         /// To any: why not.
         #[prost(message, tag = "15")]
         Error(super::Error),
     }
+}
+/// The tags are listened to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListenResponse {}
+/// What became of a push.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PushResponse {
+    /// It was written to the listener. Otherwise nobody listens to the tag.
+    #[prost(bool, tag = "1")]
+    pub delivered: bool,
 }
 /// The envelope is kept, as safely as the node keeps anything.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,5 +1,6 @@
 //! Requests between hosts: what encodes, decodes and is refused, and what is signed in them.
 
+mod listening;
 mod members;
 mod properties;
 mod signed;

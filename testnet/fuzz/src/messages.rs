@@ -4,13 +4,14 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use sotto_proto::chain::{Buckets, NodeState};
+use sotto_proto::content::ListeningTag;
 use sotto_proto::id::{BlockHash, Height, ItemId, RecordId, SwarmId};
-use sotto_proto::limits::{OFFER_ITEMS, PAGE_BYTES, PAGE_ITEMS};
+use sotto_proto::limits::{ENVELOPE_DATA_SIZES, OFFER_ITEMS, PAGE_BYTES, PAGE_ITEMS};
 use sotto_proto::network::NodeList;
 use sotto_proto::request::{
-    ChainRequest, ChainResponse, Error, Fingerprint, Info, Item, Line, ListRequest, ListResponse, Message,
-    OfferRequest, OfferResponse, PublishOrder, Records, RepairRequest, RepairResponse, Retrieve, SignedRead,
-    StatusRequest, StatusResponse, StoredRecord, Subscribe, Summary, SwarmRequest, SwarmResponse, Wanted,
+    ChainRequest, ChainResponse, Error, Fingerprint, Info, Item, Line, ListRequest, ListResponse, ListenTags, Message,
+    OfferRequest, OfferResponse, PublishOrder, Push, PushData, Records, RepairRequest, RepairResponse, Retrieve,
+    SignedRead, StatusRequest, StatusResponse, StoredRecord, Subscribe, Summary, SwarmRequest, SwarmResponse, Wanted,
 };
 use sotto_proto::sign::{Ed25519, Signature};
 use sotto_proto::time::{UnixMillis, UnixSeconds};
@@ -205,7 +206,16 @@ pub(crate) fn swarm_requests() -> Vec<SwarmRequest> {
     ];
     requests.extend(deletes().into_iter().map(SwarmRequest::Delete));
     requests.extend(list_requests().into_iter().map(SwarmRequest::List));
+    let tags = vec![ListeningTag::new([1; 16]), ListeningTag::new([2; 16])];
+    requests.push(SwarmRequest::Listen(ListenTags::new(tags).expect("two tags")));
+    requests.push(SwarmRequest::Push(push()));
     requests
+}
+
+/// The shortest.
+fn push() -> Push {
+    let data = PushData::new(vec![7; ENVELOPE_DATA_SIZES[0]]).expect("one of the lengths");
+    Push { tag: ListeningTag::new([1; 16]), data }
 }
 
 pub(crate) fn swarm_seeds() -> Vec<Vec<u8>> {
@@ -219,6 +229,10 @@ pub(crate) fn swarm_seeds() -> Vec<Vec<u8>> {
         SwarmResponse::Records(Records::default()),
         SwarmResponse::Deleted { unknown: vec![RecordId::new([1; 32])] },
         SwarmResponse::List(ListResponse::Error(Error::Busy)),
+        SwarmResponse::Listening,
+        SwarmResponse::Pushed(push()),
+        SwarmResponse::Delivered,
+        SwarmResponse::NoListener,
         SwarmResponse::Error(Error::Expired),
     ];
     seeds(swarm_requests(), answers)

@@ -26,8 +26,9 @@ pub(crate) struct Redirecting {
 impl Misbehaviour for Redirecting {
     fn instead_of(&mut self, mut output: Output, _now: Instant) -> Option<Output> {
         match answer_in(&mut output) {
-            // Nobody asked for the node list has an address that could be another swarm's.
-            Some(Answer::Client(SwarmResponse::Error(_) | SwarmResponse::List(_), _)) | None => {}
+            // What is not about mail has no address that could be another swarm's.
+            Some(Answer::Client(response, _)) if !is_about_mail(response) => {}
+            None => {}
             Some(Answer::Client(response, more)) => {
                 if let SwarmResponse::Stored { receipt, .. } = response {
                     self.height = receipt.height;
@@ -41,6 +42,11 @@ impl Misbehaviour for Redirecting {
         }
         Some(output)
     }
+}
+
+/// Whether a client asked for something that only a swarm's members do.
+const fn is_about_mail(response: &SwarmResponse) -> bool {
+    matches!(response, SwarmResponse::Stored { .. } | SwarmResponse::Records(_) | SwarmResponse::Deleted { .. })
 }
 
 impl Redirecting {
@@ -81,9 +87,7 @@ mod tests {
         let mut redirecting = Redirecting::default();
         for honest in every_output(1) {
             let is_about_mail = match answer_in(&mut honest.clone()) {
-                Some(Answer::Client(response, _)) => {
-                    !matches!(response, SwarmResponse::Error(_) | SwarmResponse::List(_))
-                }
+                Some(Answer::Client(response, _)) => is_about_mail(response),
                 Some(Answer::Peer(response)) => matches!(response, Response::Repair(_) | Response::Offer(_)),
                 None => false,
             };

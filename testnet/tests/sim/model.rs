@@ -341,6 +341,10 @@ pub(crate) fn label(response: &SwarmResponse) -> String {
         SwarmResponse::Records(records) => format!("{} records", records.records.len()),
         SwarmResponse::Deleted { .. } => "deleted".into(),
         SwarmResponse::List(_) => "list".into(),
+        SwarmResponse::Listening => "listening".into(),
+        SwarmResponse::Pushed(_) => "pushed".into(),
+        SwarmResponse::Delivered => "delivered".into(),
+        SwarmResponse::NoListener => "no listener".into(),
         SwarmResponse::Error(error) => error.label().into(),
     }
 }

@@ -2,9 +2,10 @@
 
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
+use sotto_proto::content::ListeningTag;
 use sotto_proto::request::{
-    Item, OfferRequest, OfferResponse, Records, RepairRequest, RepairResponse, Scope, StoredRecord, Summary,
-    SwarmResponse, Wanted,
+    Item, ListenTags, OfferRequest, OfferResponse, Push, PushData, Records, RepairRequest, RepairResponse, Scope,
+    StoredRecord, Summary, SwarmResponse, Wanted,
 };
 
 use super::*;
@@ -66,6 +67,14 @@ fn list_response() -> impl Strategy<Value = ListResponse> {
     ]
 }
 
+fn push() -> impl Strategy<Value = Push> {
+    let size = proptest::sample::select(ENVELOPE_DATA_SIZES.to_vec());
+    (any::<[u8; 16]>(), size, any::<u8>()).prop_map(|(tag, size, byte)| Push {
+        tag: ListeningTag::new(tag),
+        data: PushData::new(vec![byte; size]).unwrap(),
+    })
+}
+
 fn swarm_request() -> impl Strategy<Value = SwarmRequest> {
     let orders = [PublishOrder::First, PublishOrder::Second, PublishOrder::Third];
     let kinds = [AddressKind::GroupEpoch, AddressKind::AccountInbox, AddressKind::Mailbox, AddressKind::PublicRecord];
@@ -95,6 +104,10 @@ fn swarm_request() -> impl Strategy<Value = SwarmRequest> {
             SwarmRequest::Delete(SignedDelete::sign(delete, &mailbox_key(), &chain()))
         }),
         list_request().prop_map(SwarmRequest::List),
+        btree_set(any::<[u8; 16]>(), 1..=64).prop_map(|tags| {
+            SwarmRequest::Listen(ListenTags::new(tags.into_iter().map(ListeningTag::new).collect()).unwrap())
+        }),
+        push().prop_map(SwarmRequest::Push),
     ]
 }
 
@@ -122,6 +135,8 @@ fn swarm_response() -> impl Strategy<Value = SwarmResponse> {
         vec(any::<[u8; 32]>(), 0..9)
             .prop_map(|unknown| SwarmResponse::Deleted { unknown: unknown.into_iter().map(RecordId::new).collect() }),
         list_response().prop_map(SwarmResponse::List),
+        push().prop_map(SwarmResponse::Pushed),
+        proptest::sample::select(vec![SwarmResponse::Listening, SwarmResponse::Delivered, SwarmResponse::NoListener,]),
         proptest::sample::select(errors()).prop_map(SwarmResponse::Error),
     ]
 }
