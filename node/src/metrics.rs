@@ -11,7 +11,7 @@ use sotto_behaviours::network::{Counts, Registry};
 use sotto_proto::id::Height;
 use tokio_util::sync::CancellationToken;
 
-use crate::service_node::MailCounts;
+use crate::service_node::{MailCounts, PushCounts};
 
 /// How long samples of histograms may pile up.
 const UPKEEP: Duration = Duration::from_secs(10);
@@ -45,6 +45,8 @@ const MAIL_DAMAGED: &str = "sotto_node_mail_rows_damaged_total";
 const MAIL_READ_BACK: &str = "sotto_node_mail_items_read_back_total";
 const MAIL_MENDED: &str = "sotto_node_mail_items_mended_total";
 const MAIL_GOSSIP: &str = "sotto_node_mail_gossip_judged_total";
+const LISTENERS: &str = "sotto_node_listeners";
+const PUSHES: &str = "sotto_node_pushes_total";
 const HTTP_REFUSED: &str = "sotto_node_http_connections_refused_total";
 const ON_EVENT: &str = "sotto_node_on_event_total";
 
@@ -89,6 +91,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(MAIL_READ_BACK, "Records and tombstones read back from disk without anybody asking for them.");
     describe_counter!(MAIL_MENDED, "Records and tombstones written again because what belongs to them was damaged.");
     describe_counter!(MAIL_GOSSIP, "Gossiped records and deletes, by verdict.");
+    describe_gauge!(LISTENERS, "Clients that listen at this node.");
+    describe_counter!(PUSHES, "Pushes to listeners, by what became of them.");
     describe_counter!(HTTP_REFUSED, "Connections to the HTTP port that were over its limit.");
     describe_counter!(ON_EVENT, "Events for the operator's command, by what became of them.");
     Ok(handle)
@@ -191,6 +195,14 @@ pub fn mail(records: usize, bytes: u64, syncing: bool, counts: &MailCounts) {
     counter!(MAIL_DAMAGED).absolute(counts.damaged);
     counter!(MAIL_READ_BACK).absolute(counts.read_back);
     counter!(MAIL_MENDED).absolute(counts.mended);
+}
+
+/// How many listen, and what has become of pushes since the start.
+pub fn listening(listeners: usize, counts: &PushCounts) {
+    set(LISTENERS, listeners as u64);
+    for (outcome, count) in [("delivered", counts.delivered), ("nobody", counts.nobody), ("refused", counts.refused)] {
+        counter!(PUSHES, "outcome" => outcome).absolute(count);
+    }
 }
 
 /// A gossiped record or delete was judged.

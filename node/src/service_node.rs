@@ -14,6 +14,7 @@
 //! | peers come and go, say how far they are | `peers` |
 //! | a peer asks | `requests` |
 //! | a client asks through a tunnel, a member gossips or asks, something expires | [`mail`] |
+//! | a client listens through a tunnel, another pushes to it | `listening` |
 //! | the operator wants something done | `commands` |
 //! | the operator asks how peers see it | `survey` |
 //! | somebody asks how it is | `report`, judged by `health` |
@@ -25,6 +26,7 @@ pub mod duties;
 mod health;
 pub mod key_ring;
 mod key_steps;
+mod listening;
 pub mod mail;
 mod mailing;
 pub mod message;
@@ -54,6 +56,7 @@ use self::clock_check::ClockCheck;
 pub(crate) use self::health::rfc3339;
 pub use self::key_ring::{KeyRing, Shown};
 use self::key_steps::KeySteps;
+pub use self::listening::{Listeners, PushCounts};
 pub use self::mail::{Comparison, Drained, Mail, MailCounts, MailLimits};
 pub use self::message::{
     ChainUpdate, Command, CommandId, Gossip, Incoming, Input, Outgoing, Output, Part, Refusal, ReplyId, Sync, Tag, To,
@@ -119,6 +122,7 @@ pub struct ServiceNode {
     finals: VecDeque<FinalStatus>,
     storage_failure: Option<String>,
     mail: Mail,
+    listeners: Listeners,
     /// The operator wants it to drain: the mail does, or will as soon as it is there.
     drains: bool,
     swarm: Option<SwarmId>,
@@ -157,6 +161,7 @@ impl ServiceNode {
             finals: VecDeque::new(),
             storage_failure: None,
             mail,
+            listeners: Listeners::default(),
             drains: false,
             swarm: None,
             swarm_since: now.monotonic,
@@ -281,7 +286,7 @@ impl ServiceNode {
             Input::WakeUp => self.wake_at = None,
             Input::Tunnel { tunnel, request } => self.on_tunnel(tunnel, request, now, &mut outputs),
             Input::TunnelReady(tunnel) => self.on_tunnel_ready(tunnel, now, &mut outputs),
-            Input::TunnelClosed(tunnel) => self.mail.on_closed(tunnel),
+            Input::TunnelClosed(tunnel) => self.on_tunnel_closed(tunnel, &mut outputs),
             Input::Gossip { gossip, bytes } => self.on_gossip(gossip, &bytes, now, &mut outputs),
             Input::Found { token, found } => self.on_found(token, found, now, &mut outputs),
         }

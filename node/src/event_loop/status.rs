@@ -40,6 +40,8 @@ impl EventLoop {
         let report = self.parts.machine.report(self.parts.clock.now());
         let mail = self.parts.machine.mail();
         metrics::mail(mail.records(), mail.bytes(), mail.is_syncing(), &mail.counts());
+        let listeners = self.parts.machine.listeners();
+        metrics::listening(listeners.len(), &listeners.counts());
         metrics::health(report.ready, report.clock.map(|offset| offset.millis));
         let standing = Standing {
             phase: report.phase,

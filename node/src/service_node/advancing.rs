@@ -25,6 +25,7 @@ impl ServiceNode {
         self.advance_duties(now, outputs);
         self.ask_tips(now, outputs);
         self.advance_mail(now, outputs);
+        self.listeners.close_stalled(now.monotonic, outputs);
         self.advance_surveys(now, outputs);
         self.set_alarm(now, outputs);
     }
@@ -145,6 +146,7 @@ impl ServiceNode {
             .into_iter()
             .flatten()
             .chain(self.mail.wake_at())
+            .chain(self.listeners.wake_at())
             .chain(self.surveys.wake_at())
             .chain(clock.into_iter().flatten())
             .filter(|at| *at > now.monotonic)

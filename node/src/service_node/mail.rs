@@ -357,8 +357,8 @@ impl Mail {
             SwarmRequest::Retrieve(read) => self.on_retrieve(tunnel, &read, env, out),
             SwarmRequest::Subscribe(read) => self.on_subscribe(tunnel, &read, env, out),
             SwarmRequest::Delete(delete) => self.on_delete(tunnel, &delete, env, out),
-            // Answered from the chain, like those of neighbours; they do not come here.
-            SwarmRequest::List(_) => refuse(tunnel, Error::Busy, out),
+            // Answered from the chain, or by whoever listens; they do not come here.
+            SwarmRequest::List(_) | SwarmRequest::Listen(_) | SwarmRequest::Push(_) => refuse(tunnel, Error::Busy, out),
         }
     }
 

@@ -1,6 +1,8 @@
-//! The mail within the machine: it sees the chain, the clock and the key, and nothing else of the node.
+//! The mail within the machine: it sees the chain, the clock and the key, and nothing else of the node. What tunnels ask
+//! goes to it, or to those who listen and push.
 
 use sotto_behaviours::network::{Request, RequestError, Response, Verdict};
+use sotto_proto::chain::NodeState;
 use sotto_proto::id::NodeId;
 use sotto_proto::limits::NMIN;
 use sotto_proto::request::{Error, SwarmRequest};
@@ -8,6 +10,7 @@ use sotto_proto::sign::Ed25519;
 use sotto_proto::time::Now;
 
 use super::ServiceNode;
+use super::listening::Listeners;
 use super::mail::{self, Asker, Env, Mail};
 use super::message::{Gossip, Outgoing, Output, Refusal, ReplyId, Tag, To, Token, Tunnel};
 use super::requests;
@@ -94,13 +97,43 @@ impl ServiceNode {
         }
     }
 
+    /// Who listens.
+    #[must_use]
+    pub const fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
     pub(super) fn on_tunnel(&mut self, tunnel: Tunnel, request: SwarmRequest, now: Now, out: &mut Vec<Output>) {
+        let request = match request {
+            SwarmRequest::Listen(_) if !self.serves_listeners() => return mail::refuse(tunnel, Error::Busy, out),
+            SwarmRequest::Listen(tags) => return self.listeners.listen(tunnel, &tags, now.monotonic, out),
+            // Whatever it would be answered could not be told from what is pushed.
+            _ if self.listeners.has(tunnel) => {
+                self.listeners.forget(tunnel, out);
+                return out.push(Output::CloseTunnel(tunnel));
+            }
+            SwarmRequest::Push(push) => return self.listeners.push(tunnel, push, now.monotonic, out),
+            request => request,
+        };
         if !self.with_mail(now, out, |mail, env, out| mail.on_tunnel(tunnel, request, env, out)) {
             mail::refuse(tunnel, Error::Busy, out);
         }
     }
 
+    /// Whether the node is one that is listened at: it is active, and is not about to go.
+    fn serves_listeners(&self) -> bool {
+        !self.drains && self.entry().is_some_and(|entry| entry.record.state == NodeState::Active)
+    }
+
+    pub(super) fn on_tunnel_closed(&mut self, tunnel: Tunnel, out: &mut Vec<Output>) {
+        self.mail.on_closed(tunnel);
+        self.listeners.forget(tunnel, out);
+    }
+
     pub(super) fn on_tunnel_ready(&mut self, tunnel: Tunnel, now: Now, out: &mut Vec<Output>) {
+        if self.listeners.has(tunnel) {
+            return self.listeners.written(tunnel, out);
+        }
         self.with_mail(now, out, |mail, env, out| mail.on_room(tunnel, env, out));
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sotto_behaviours::network::{Counts, Registry};
 use sotto_node::metrics::{self, Page};
-use sotto_node::service_node::MailCounts;
+use sotto_node::service_node::{MailCounts, PushCounts};
 use sotto_proto::id::Height;
 
 /// What a hardened unit must say.
@@ -89,6 +89,7 @@ fn own_series() -> BTreeSet<String> {
     metrics::storage_reopened();
     metrics::health(true, Some(0));
     metrics::mail(0, 0, false, &MailCounts::default());
+    metrics::listening(0, &PushCounts::default());
     metrics::mail_gossip("accepted");
     metrics::http_refused();
     let page = page.render();
