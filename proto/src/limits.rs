@@ -362,7 +362,7 @@ pub const TUNNEL_AGE: Duration = Duration::from_secs(16 * 60);
 pub const TUNNEL_ANSWERS: usize = 16;
 /// Bytes of answers that a node's tunnels have and have not sent; of more the oldest answer is given up. Sixteen of the
 /// largest, some hundred pages of mail.
-pub const ANSWERS_IN_FLIGHT: usize = 16 * MIB;
+pub const ANSWERS_IN_FLIGHT: usize = 8 * MIB;
 /// How long a host that stops lets its paths say so.
 pub const DRAIN: Duration = Duration::from_secs(1);
 /// Dials to servers a path may ask for in [`SERVER_DIAL_SPAN`]: an exit is no port scanner.

@@ -1,6 +1,6 @@
 use crossterm::event::KeyCode;
 use ratatui::backend::TestBackend;
-use ratatui::{Terminal, style};
+use ratatui::Terminal;
 use serde_json::json;
 
 use super::*;
