@@ -6,11 +6,12 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `account`, `contact`, `request`, `verify`, `passphrase`, `config`, `completions`, `network`, `path` | one noun each |
+//! | `account`, `contact`, `message`, `request`, `verify`, `passphrase`, `config`, `completions`, `network`, `path` | one noun each |
 //! | `send`, `recv`, `listen`, `history`, `search`, `status`, `doctor` | one verb each |
 //! | `daemon`, `hook` | one process that serves all others; events to programs |
 //! | `chat`, `tui` | conversations at a terminal, through the daemon |
-//! | `recipient`, `sending`, `received` | who is meant; what was queued, on its way; how what came is shown |
+//! | `recipient`, `sending`, `received`, `noticed` | who is meant; what was queued, on its way; how what came, and what changed, is shown |
+//! | `details` | how what became of a message is shown |
 //! | `draft` | what `contact draft` keeps |
 //! | `conversation_error` | what the rules of conversations mean to somebody at a terminal |
 //! | `network_error` | what the network's errors mean to somebody at a terminal |
@@ -27,6 +28,7 @@ mod contact;
 mod context;
 mod conversation_error;
 mod daemon;
+mod details;
 mod doctor;
 mod draft;
 mod exit;
@@ -35,8 +37,10 @@ mod hook;
 mod input;
 mod listen;
 mod log;
+mod message;
 mod network;
 mod network_error;
+mod noticed;
 mod output;
 mod passphrase;
 mod path;
@@ -139,6 +143,9 @@ enum Noun {
     Search(search::Search),
     Chat(chat::Chat),
     Tui(tui::Tui),
+    /// Do something with a message that was said
+    #[command(subcommand)]
+    Message(message::Verb),
     /// Ask somebody to talk, and answer those who ask
     #[command(subcommand)]
     Request(request::Verb),
@@ -218,6 +225,7 @@ impl Noun {
             | Self::Recv(_)
             | Self::History(_)
             | Self::Search(_)
+            | Self::Message(_)
             | Self::Request(_)
             | Self::Contact(_)
             | Self::Verify(_)
@@ -291,6 +299,7 @@ fn dispatch(noun: Noun, context: &Context) -> Result<Exit, CliError> {
         Noun::Search(search) => search.run(context),
         Noun::Chat(chat) => chat.run(context),
         Noun::Tui(tui) => tui.run(context),
+        Noun::Message(verb) => verb.run(context),
         Noun::Request(verb) => verb.run(context),
         Noun::Contact(verb) => verb.run(context),
         Noun::Verify(verb) => verb.run(context),

@@ -23,17 +23,27 @@
 //! | `initial` | the first message of a session that somebody else began |
 //! | `speaking` | what is encrypted, and by which session |
 //! | `hearing` | what a session decrypts, and what it changes |
+//! | `amending` | other words, signs, deletion at both ends |
+//! | `disappearing` | messages that disappear |
+//! | `receipts` | what came and was read; who is writing |
+//! | `questioning` | verification by question and answer |
+//! | `notice` | what changed, for programs that show it |
 //! | `delivery` | where an encrypted message is sealed to |
 //! | `names` | what contacts are called here |
 //! | `tidying` | what is over and goes |
 
+mod amending;
 mod answering;
 mod asking;
 mod delivery;
+mod disappearing;
 mod hearing;
 mod initial;
 mod keys;
 mod names;
+mod notice;
+mod questioning;
+mod receipts;
 mod speaking;
 #[cfg(test)]
 mod tests;
@@ -44,13 +54,18 @@ use sotto_proto::address::Address;
 use sotto_proto::id::ChainId;
 use sotto_proto::time::UnixMillis;
 
+pub use self::amending::{delete, delete_here, edit, react};
 pub use self::answering::{accept, decline};
 pub use self::asking::{Ask, ask};
 pub(crate) use self::delivery::{Delivery, delivery};
+pub use self::disappearing::{set_timer, vanish};
 pub(crate) use self::hearing::hear;
 pub use self::names::{NameError, check_name};
-pub use self::speaking::{Saying, say};
-pub(crate) use self::tidying::tidy;
+pub use self::notice::{Change, Notice};
+pub use self::questioning::{answer_question, ask_question, open_question, refuse_question};
+pub use self::receipts::tell_typing;
+pub use self::speaking::{Saying, say, say_for};
+pub(crate) use self::tidying::{tend, tidy};
 use crate::crypto::{BundleError, EncryptError, X3dhError};
 use crate::store::StoreError;
 
@@ -120,6 +135,24 @@ pub enum Error {
     /// The request's keys are too old.
     #[error("the request of {0} has expired")]
     Expired(String),
+    /// There is no such message.
+    #[error("no message {0} in this conversation")]
+    NoMessage(String),
+    /// The message was said by the other side.
+    #[error("message {0} is not your own")]
+    NotOwn(String),
+    /// The message has no words.
+    #[error("message {0} is no text")]
+    NoText(String),
+    /// No question of that contact waits for an answer.
+    #[error("{0} has asked nothing that waits for an answer")]
+    NoQuestion(String),
+    /// There were as many verifications by question as there may be in a day.
+    #[error("three questions and answers with {0} within a day are all there may be")]
+    TooOften(String),
+    /// It was worth something for a while, and that is over.
+    #[error("too late to be sent")]
+    Late,
     /// What it says may not be said.
     #[error("{0}")]
     Content(String),

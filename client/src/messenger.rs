@@ -18,11 +18,13 @@ mod pages;
 mod receiving;
 mod refresh;
 mod sending;
+mod tending;
 mod terms;
 #[cfg(test)]
 mod tests;
 mod work;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +42,7 @@ pub use self::following::{Continue, Followed};
 use self::kill_point::Probe;
 pub use self::receiving::Received;
 pub use self::sending::{Progress, Sent};
-use crate::conversation;
+use crate::conversation::{self, Notice};
 use crate::network::choice::Avoid;
 use crate::network::clock::SharedClock;
 use crate::network::directory::{Directory, NoSwarms};
@@ -145,6 +147,8 @@ pub struct Messenger {
     patience: Duration,
     /// Who sends what waits, if it is not this one.
     companion: Option<Companion>,
+    /// What changed and was not told yet: at most [`tending::NOTICES`].
+    notices: VecDeque<Notice>,
     /// For tests.
     probe: Probe,
 }
@@ -193,6 +197,7 @@ impl Messenger {
             kept_scores: Scores::default(),
             patience,
             companion: None,
+            notices: VecDeque::new(),
             probe: Probe::default(),
         };
         if let Some(bytes) = scores {
@@ -202,6 +207,8 @@ impl Messenger {
             messenger.paths.set_scores(scores);
         }
         messenger.keep_guards()?;
+        // What disappeared while nobody looked.
+        messenger.tend()?;
         Ok(messenger)
     }
 

@@ -25,16 +25,21 @@
 //! | `outbox`, `inbox`, `network`, `settings` | what is in it |
 //! | `contacts`, `requests`, `prekeys`, `sessions`, `history` | who is talked with, by which keys, and what was said |
 //! | `search`, `words`, `drafts` | finding what was said; what is begun and not sent |
+//! | `amendments`, `erasing`, `disappearing`, `owed` | what became of it: other words, signs, nothing; who is to be told |
+//! | `questions` | verifications by question and answer |
 //! | `device` | the guards |
 //! | `lock`, `files`, `error` | one process an account; whole files or none; failures |
 //!
 //! Every change is one transaction, durable when the call returns: after a crash it is there or it is not.
 
 mod accounts;
+mod amendments;
 mod contacts;
 mod database;
 mod device;
+mod disappearing;
 mod drafts;
+mod erasing;
 mod error;
 mod files;
 mod history;
@@ -46,8 +51,10 @@ mod lock;
 mod network;
 mod open_account;
 mod outbox;
+mod owed;
 mod passphrase;
 mod prekeys;
+mod questions;
 mod requests;
 mod row;
 mod schema;
@@ -65,20 +72,25 @@ use std::fmt;
 use rusqlite::Connection;
 
 pub use self::accounts::{AccountName, AccountNameError, Accounts, FolderName, NewAccount};
-pub use self::contacts::{Contact, ContactState};
+pub use self::amendments::{Amendment, Present};
+pub use self::contacts::{Contact, ContactState, VerifiedBy};
 pub use self::device::{Device, Guard};
+pub use self::erasing::Gone;
 pub use self::error::{StoreError, StoreErrorKind};
-pub use self::history::{Place, Said};
+pub use self::history::{Place, RowState, Said};
 pub use self::inbox::{Arrival, InboxMessage, InboxNumber, Letter, Page};
 pub use self::kdf::Kdf;
 pub use self::keys::DeviceKey;
 pub use self::network::{EQUIVOCATION, Evidence, SavedNetwork};
 pub use self::open_account::{OpenAccount, Own};
 pub use self::outbox::{Encrypted, NewMessage, OutboxMessage, OutboxState, STORED_RECEIPTS, StoredReceipt};
+pub use self::owed::Owed;
 pub use self::passphrase::{Passphrase, PassphraseError};
 pub use self::prekeys::{OwnMailbox, Prekey, PrekeyNumber, StoredBundle};
+pub use self::questions::{QuestionRun, RunState};
 pub use self::requests::{Request, RequestState};
 pub use self::sessions::Session;
+pub use self::settings::Switch;
 pub use self::transaction::Transaction;
 pub use self::words::SearchWords;
 

@@ -106,8 +106,8 @@ pub const LISTEN_TAGS: usize = 64;
 pub const LISTENERS: usize = 1024;
 /// Pushes on their way to one listener. Below [`TUNNEL_ANSWERS`], beyond which its tunnel would be reset.
 pub const PUSHES_PER_LISTENER: usize = 8;
-/// Bytes of pushes on their way to all listeners of a node: 132 of the largest, half of what its tunnels may hold.
-pub const PUSHES_IN_FLIGHT: usize = 8 * MIB;
+/// Bytes of pushes on their way to all listeners of a node: 66 of the largest, half of what its tunnels may hold.
+pub const PUSHES_IN_FLIGHT: usize = 4 * MIB;
 /// A listener that has not taken a push for so long is closed. Whoever pushed it has gone the other way long before.
 pub const PUSH_STALL: Duration = Duration::from_secs(10);
 /// Cells a second that may be pushed to one tag: 32 KB, of which a conversation needs little. Whoever knows a tag, a
@@ -360,8 +360,8 @@ pub const TUNNEL_BURST: u32 = 200;
 pub const TUNNEL_AGE: Duration = Duration::from_secs(16 * 60);
 /// Answers that a node has waiting for one tunnel whose other end does not read; with more the tunnel is reset.
 pub const TUNNEL_ANSWERS: usize = 16;
-/// Bytes of answers that a node's tunnels have and have not sent; of more the oldest answer is given up. Sixteen of the
-/// largest, some hundred pages of mail.
+/// Bytes of answers that a node's tunnels have and have not sent; of more the oldest answer is given up. Eight of the
+/// largest, some fifty pages of mail.
 pub const ANSWERS_IN_FLIGHT: usize = 8 * MIB;
 /// How long a host that stops lets its paths say so.
 pub const DRAIN: Duration = Duration::from_secs(1);

@@ -187,6 +187,7 @@ fn follow(bob: &User, shown: &mpsc::SyncSender<(MessageId, Instant)>) {
                         store.mark_shown(&[message.number]).unwrap();
                     }
                 }
+                Followed::Noticed(_) => {}
                 // The testnet is gone when the bench is over.
                 Followed::Interrupted(_) => return Continue::No,
             }

@@ -1,6 +1,7 @@
 //! `sotto account`.
 
 mod create;
+mod set;
 mod show;
 
 use clap::Subcommand;
@@ -26,6 +27,7 @@ pub(super) enum Verb {
         /// The new name
         name: AccountName,
     },
+    Set(set::Set),
     /// Show the phrase that brings the account back
     ExportPhrase {
         /// As Session's 13 words
@@ -48,6 +50,7 @@ impl Verb {
             Self::List => show::list(context),
             Self::Show(verb) => verb.run(context),
             Self::Rename { name } => rename(context, &name),
+            Self::Set(verb) => verb.run(context),
             Self::ExportPhrase { session } => export_phrase(context, session),
             Self::Delete { dry_run } => delete(context, dry_run),
         }

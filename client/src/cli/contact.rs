@@ -1,17 +1,22 @@
 //! `sotto contact`: those who are written to, or blocked.
 
+mod timer;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use sotto_proto::content::Expiry;
 use sotto_proto::time::UnixMillis;
 
+pub(super) use self::timer::{expiry, expiry_seconds};
 use super::context::{Context, clock};
 use super::conversation_error::cli_error;
+use super::details::{timer_document, timer_words};
 use super::draft::Draft;
 use super::recipient::Recipient;
 use super::status::rfc3339;
 use super::{CliError, Exit};
 use crate::conversation::{Error, check_name};
-use crate::store::{Contact, ContactState, OpenAccount, Transaction};
+use crate::store::{Contact, ContactState, OpenAccount, Transaction, VerifiedBy};
 use crate::text::{printable_line, quoted};
 
 #[derive(Debug, Subcommand)]
@@ -21,6 +26,7 @@ pub(super) enum Verb {
     /// Show a contact
     Show(One),
     Rename(Rename),
+    Timer(timer::Timer),
     /// Show and keep nothing of a contact any more
     Block(One),
     /// Hear a contact again
@@ -51,9 +57,14 @@ pub(super) struct Rename {
 
 impl Verb {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let verb = match self {
+            Self::Timer(timer) => return timer.run(context),
+            verb => verb,
+        };
         let mut unlocked = context.unlock()?;
         let account = &mut unlocked.account;
-        match self {
+        match verb {
+            Self::Timer(_) => Ok(Exit::Done),
             Self::List => list(context, account),
             Self::Show(one) => account.change(|tx, _| {
                 let known = Known::look_up(tx, one.which.contact(tx)?)?;
@@ -150,6 +161,14 @@ const fn state(state: ContactState) -> &'static str {
     }
 }
 
+/// By what a contact is verified, for programs.
+pub(super) const fn by_name(by: VerifiedBy) -> &'static str {
+    match by {
+        VerifiedBy::Number => "number",
+        VerifiedBy::Question => "question",
+    }
+}
+
 /// How things stand now.
 fn say(context: &Context, tx: &Transaction<'_>, contact: Contact) -> Result<Exit, CliError> {
     let known = Known::look_up(tx, contact)?;
@@ -161,40 +180,48 @@ fn say(context: &Context, tx: &Transaction<'_>, contact: Contact) -> Result<Exit
 struct Known {
     contact: Contact,
     verified: Option<UnixMillis>,
+    by: Option<VerifiedBy>,
+    timer: Option<Expiry>,
 }
 
 impl Known {
     fn look_up(tx: &Transaction<'_>, contact: Contact) -> Result<Self, CliError> {
-        let verified = tx.verified(&contact.account)?;
-        Ok(Self { contact, verified })
+        let (verified, by) = (tx.verified(&contact.account)?, tx.verified_by(&contact.account)?);
+        let timer = tx.timer(&contact.account)?.and_then(|(timer, _)| timer);
+        Ok(Self { contact, verified, by, timer })
     }
 
     fn document(&self) -> Value {
-        let Self { contact, verified } = self;
+        let Self { contact, verified, by, timer } = self;
         json!({
             "v": 1, "type": "contact", "account": contact.account.to_string(), "name": contact.name,
             "said_name": contact.said_name, "state": state(contact.state), "since": rfc3339(contact.created),
             "verified": verified.is_some(), "verified_at": verified.map(rfc3339),
+            "verified_by": by.map(by_name), "timer": timer_document(*timer),
         })
     }
 
     fn lines(&self) -> String {
-        let Self { contact, verified } = self;
+        let Self { contact, verified, by, timer } = self;
         let name = printable_line(&contact.name);
         let said = contact.said_name.as_deref().map_or_else(|| "-".to_owned(), printable_line);
-        let verified =
-            verified.map_or_else(|| format!("no; compare: sotto verify show {}", quoted(&contact.name)), rfc3339);
+        let verified = match (verified, by) {
+            (None, _) => format!("no; compare: sotto verify show {}", quoted(&contact.name)),
+            (Some(at), Some(VerifiedBy::Question)) => format!("{} by question", rfc3339(*at)),
+            (Some(at), _) => rfc3339(*at),
+        };
         format!(
             "name          {name}\nid            {}\ncalls itself  {said}\nstate         {}\nsince         {}\n\
-             verified      {verified}",
+             verified      {verified}\ndisappears    {}",
             contact.account,
             state(contact.state),
-            rfc3339(contact.created)
+            rfc3339(contact.created),
+            timer_words(*timer)
         )
     }
 
     fn line(&self) -> String {
-        let Self { contact, verified } = self;
+        let Self { contact, verified, .. } = self;
         let mark = if verified.is_some() { "✓" } else { " " };
         let (name, state) = (printable_line(&contact.name), state(contact.state));
         format!("{name:<20}  {state:<7}  {mark}  {}", contact.account)
@@ -213,7 +240,7 @@ mod tests {
             state: ContactState::Requested,
             created: UnixMillis(0),
         };
-        Known { contact, verified: None }
+        Known { contact, verified: None, by: None, timer: None }
     }
 
     #[test]
@@ -229,11 +256,11 @@ mod tests {
         let (id, at) = (carol().contact.account, "1970-01-01T00:00:00.000Z");
         let expected = format!(
             "name          carol\nid            {id}\ncalls itself  Caro\u{fffd}l\nstate         asked\n\
-             since         {at}\nverified      no; compare: sotto verify show carol"
+             since         {at}\nverified      no; compare: sotto verify show carol\ndisappears    never"
         );
         assert_eq!(carol().lines(), expected);
         let verified = Known { verified: Some(UnixMillis(0)), ..carol() };
-        assert!(verified.lines().ends_with(&format!("verified      {at}")), "{}", verified.lines());
+        assert!(verified.lines().contains(&format!("verified      {at}\n")), "{}", verified.lines());
         let document = verified.document();
         assert_eq!((&document["state"], &document["said_name"]), (&json!("asked"), &json!("Caro\nl")));
         assert_eq!((&document["verified"], &document["verified_at"]), (&json!(true), &json!(at)));

@@ -164,7 +164,9 @@ impl Context {
         {
             account.settle_name(&name)?;
         }
-        Ok(Unlocked { genesis, account })
+        let mut unlocked = Unlocked { genesis, account };
+        super::message::vanish(&mut unlocked)?;
+        Ok(unlocked)
     }
 
     /// The daemon that has the account that is meant, if one runs. Whatever keeps the account from being found is told

@@ -19,6 +19,18 @@ pub(super) fn cli_error(error: &Error) -> CliError {
         Error::NotAccepted(_) => (Exit::NotReady, "not_accepted", "sotto request list --out".to_owned()),
         Error::NoRequest(_) => (Exit::NotFound, "not_found", "sotto request list".to_owned()),
         Error::Expired(_) => (Exit::Failed, "expired", "ask yourself: sotto request send ID".to_owned()),
+        Error::NoMessage(_) => (Exit::NotFound, "not_found", "sotto history CONTACT --ids".to_owned()),
+        Error::NotOwn(_) => {
+            (Exit::Permission, "not_own", "it can be erased here: sotto message delete CONTACT ID".to_owned())
+        }
+        Error::NoText(_) => (Exit::Failed, "no_text", "only texts have words".to_owned()),
+        Error::NoQuestion(name) => {
+            (Exit::NotFound, "no_question", format!("ask yourself: sotto verify ask {} QUESTION", quoted(name)))
+        }
+        Error::TooOften(name) => {
+            (Exit::RateLimited, "too_often", format!("tomorrow; or compare: sotto verify show {}", quoted(name)))
+        }
+        Error::Late => (Exit::Failed, "late", "nothing is to be done".to_owned()),
         Error::Content(_) => (Exit::Failed, "content", "make it shorter".to_owned()),
         Error::Bundle(_) | Error::X3dh(_) | Error::Encrypt(_) => {
             (Exit::Failed, "session", "begin anew: sotto request send NAME --renew".to_owned())

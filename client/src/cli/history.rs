@@ -10,17 +10,18 @@ use std::str::FromStr;
 use clap::Args;
 use serde_json::{Value, json};
 use sotto_proto::address::Address;
-use sotto_proto::content::Body;
+use sotto_proto::content::{Body, MessageId, Question, Step};
 use sotto_proto::time::UnixMillis;
 
 use super::context::Context;
+use super::details::{Details, short, timer_words};
 use super::received::kind;
 use super::recipient::{Recipient, called};
 use super::search::search_words;
 use super::status::rfc3339;
 use super::{CliError, Exit};
 use crate::store::{Place, Said, Transaction};
-use crate::text::printable;
+use crate::text::{printable, printable_line};
 
 /// Messages that are shown unless something else is wanted.
 const SHOWN: usize = 50;
@@ -45,6 +46,9 @@ pub(super) struct History {
     /// Write it to a new file instead; that file is not encrypted
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
+    /// Show the beginning of each message's id, by which it can be answered, edited or deleted
+    #[arg(long)]
+    ids: bool,
 }
 
 /// Where to end.
@@ -71,15 +75,16 @@ impl FromStr for Before {
 impl History {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
         let mut unlocked = context.unlock()?;
-        let entries = unlocked.account.change(|tx, _| self.entries(tx))?;
+        let entries = unlocked.account.change(|tx, own| self.entries(tx, &own.account.address()))?;
         match &self.export {
             None => {
                 for entry in &entries {
-                    context.out.result(&entry.document(), entry.lines())?;
+                    context.out.result(&entry.document(), self.lines(entry))?;
                 }
             }
             Some(path) => {
-                let line = |entry: &Entry| if context.out.json { entry.document().to_string() } else { entry.lines() };
+                let line =
+                    |entry: &Entry| if context.out.json { entry.document().to_string() } else { self.lines(entry) };
                 let lines: String = entries.iter().map(|entry| line(entry) + "\n").collect();
                 write_new(path, lines.as_bytes())?;
                 let (count, file) = (entries.len(), path.display().to_string());
@@ -92,19 +97,25 @@ impl History {
     }
 
     /// What is to be shown, the oldest first.
-    fn entries(&self, tx: &Transaction<'_>) -> Result<Vec<Entry>, CliError> {
+    fn entries(&self, tx: &Transaction<'_>, own: &Address) -> Result<Vec<Entry>, CliError> {
         let (account, _) = self.which.find(tx)?;
         let name = called(tx, &account)?;
         let before = self.before.map(|before| place(tx, &account, before)).transpose()?;
         let limit = self.limit.unwrap_or(if self.export.is_some() { usize::MAX } else { SHOWN });
-        let numbers = tx.numbers_of(&account)?;
+        let (numbers, hidden) = (tx.numbers_of(&account)?, tx.hidden_numbers_of(&account)?);
         let found = self.find(tx, &account, before, limit)?;
         let is_whole = self.search.is_none();
         let entries = found.into_iter().map(|(place, said)| {
-            let missing = if is_whole { missing_before(&numbers, &said) } else { 0 };
-            Entry { place, said, missing, name: name.clone() }
+            let missing = if is_whole { missing_before(&numbers, &hidden, &said) } else { 0 };
+            Entry::new(tx, own, (place, said), missing, name.clone())
         });
-        Ok(entries.collect())
+        entries.collect()
+    }
+
+    /// With ids where they are wanted.
+    fn lines(&self, entry: &Entry) -> String {
+        let id = if self.ids { format!("{}  ", short(&entry.said.content.id)) } else { String::new() };
+        entry.lines_with(&id)
     }
 
     fn find(
@@ -144,26 +155,60 @@ fn place(tx: &Transaction<'_>, account: &Address, before: Before) -> Result<Plac
 }
 
 /// How many of the other side's messages between this one and the one it numbered before have not come.
-fn missing_before(numbers: &BTreeSet<(u8, u64)>, said: &Said) -> u64 {
-    let (device, number) = (said.device, said.content.sequence);
+fn missing_before(numbers: &BTreeSet<(u8, u64)>, hidden: &BTreeSet<(u8, u64)>, said: &Said) -> u64 {
+    let (device, mut number) = (said.device, said.content.sequence);
     if said.outgoing || number == 0 {
         return 0;
     }
-    let earlier = numbers.range((device, 0)..(device, number)).next_back().map_or(0, |(_, number)| *number);
-    number.saturating_sub(earlier).saturating_sub(1)
+    let mut missing = 0;
+    // What is missing before something that is not shown is told with what is.
+    for earlier in numbers.range((device, 0)..(device, number)).rev() {
+        missing += number.saturating_sub(earlier.1).saturating_sub(1);
+        number = earlier.1;
+        if !hidden.contains(earlier) {
+            return missing;
+        }
+    }
+    missing + number.saturating_sub(1)
 }
 
 /// Something that was said, as it is shown.
-struct Entry {
+pub(super) struct Entry {
     place: Place,
     said: Said,
     /// The other side's messages that are missing before it.
     missing: u64,
     /// What the other side is called.
     name: String,
+    /// Who shows it.
+    own: Address,
+    details: Details,
 }
 
 impl Entry {
+    fn new(
+        tx: &Transaction<'_>,
+        own: &Address,
+        (place, said): (Place, Said),
+        missing: u64,
+        name: String,
+    ) -> Result<Self, CliError> {
+        let details = Details::look_up(tx, &said.account, said.outgoing, &said.content)?;
+        Ok(Self { place, said, missing, name, own: *own, details })
+    }
+
+    /// The messages of an id: one, or one of each side.
+    pub(super) fn of(
+        tx: &Transaction<'_>,
+        own: &Address,
+        account: &Address,
+        id: &MessageId,
+    ) -> Result<Vec<Self>, CliError> {
+        let name = called(tx, account)?;
+        let found = tx.said(account, id)?.into_iter();
+        found.map(|found| Self::new(tx, own, found, 0, name.clone())).collect()
+    }
+
     fn text(&self) -> Option<&str> {
         match &self.said.content.body {
             Body::Text(text) => Some(text.as_str()),
@@ -171,17 +216,25 @@ impl Entry {
         }
     }
 
-    fn document(&self) -> Value {
+    pub(super) fn document(&self) -> Value {
         let Said { account, outgoing, device, arrived, content } = &self.said;
-        json!({
+        let mut document = json!({
             "v": 1, "type": "message", "conversation": account.to_string(), "cursor": self.place.number.to_string(),
             "outgoing": outgoing, "device": device, "id": content.id.to_string(), "sent": rfc3339(content.sent),
             "arrived": rfc3339(*arrived), "sequence": content.sequence, "missing_before": self.missing,
-            "kind": kind(&content.body), "body": self.text(),
-        })
+            "kind": kind(content), "body": self.text(),
+        });
+        if let Some(document) = document.as_object_mut() {
+            document.extend(self.details.members(&self.own, account));
+        }
+        document
     }
 
-    fn lines(&self) -> String {
+    pub(super) fn lines(&self) -> String {
+        self.lines_with("")
+    }
+
+    fn lines_with(&self, id: &str) -> String {
         let content = &self.said.content;
         let gap = match self.missing {
             0 => String::new(),
@@ -189,8 +242,16 @@ impl Entry {
             missing => format!("… {missing} messages missing …\n"),
         };
         let who = if self.said.outgoing { "you" } else { &self.name };
-        let text = self.text().map_or_else(|| format!("[{}]", kind(&content.body)), printable);
-        format!("{gap}{}  {who}  {text}", rfc3339(content.sent))
+        let text = match &content.body {
+            Body::Text(text) => printable(text.as_str()),
+            Body::Timer(expiry) => format!("[messages disappear: {}]", timer_words(*expiry)),
+            Body::Question(Question { step: Step::Ask { question, .. }, .. }) => {
+                format!("[asks: {}]", printable_line(question.as_str()))
+            }
+            _ => format!("[{}]", kind(content)),
+        };
+        let (quote, remarks) = (self.details.quote(), self.details.remarks(&printable_line(&self.name)));
+        format!("{gap}{}  {id}{who}  {quote}{text}{remarks}", rfc3339(content.sent))
     }
 }
 

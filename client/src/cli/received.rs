@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 use sotto_proto::address::Address;
-use sotto_proto::content::{Body, Content};
+use sotto_proto::content::{Body, Content, Emoji, MessageId, Question, Reaction, Step};
 
+use super::details::{Details, first_words, is_deleted, short, timer_document, timer_words};
 use super::request::arrived;
 use super::status::rfc3339;
-use crate::store::{InboxMessage, Letter, RequestState, StoreError, Transaction};
-use crate::text::{printable, printable_line};
+use crate::store::{InboxMessage, Letter, RequestState, RunState, StoreError, Transaction};
+use crate::text::{printable, printable_line, quoted};
 
 /// The kind, for programs, of what is sealed in a way that this version cannot read.
 const NEWER_KIND: &str = "newer";
@@ -25,6 +26,12 @@ pub(super) struct Known {
     request: Option<RequestState>,
     /// Whether this side has asked it as well.
     is_asked: bool,
+    /// What became of the message since it came.
+    details: Details,
+    /// The first words of the message that it is about.
+    about: Option<String>,
+    /// How far the verification is that it belongs to.
+    run: Option<RunState>,
 }
 
 impl Known {
@@ -32,20 +39,38 @@ impl Known {
         let Letter::Message { sender, content, .. } = &message.letter else { return Ok(Self::default()) };
         let name = tx.contact(sender)?.map(|contact| contact.name);
         let is_verified = tx.verified(sender)?.is_some();
-        let Body::Request(_) = content.body else { return Ok(Self { name, is_verified, ..Self::default() }) };
+        let about = match &content.body {
+            Body::Edit(edit) => first_words(tx, sender, &edit.of)?,
+            Body::Reaction(reaction) => first_words(tx, sender, &reaction.to)?,
+            _ => None,
+        };
+        let run = match &content.body {
+            Body::Question(question) => {
+                let asked = matches!(question.step, Step::Answer { .. } | Step::Refuse);
+                let run = match tx.question(sender, &question.run, asked)? {
+                    Some(run) => Some(run),
+                    None => tx.question(sender, &question.run, !asked)?,
+                };
+                run.map(|run| run.state)
+            }
+            _ => None,
+        };
+        let details = Details::look_up(tx, sender, false, content)?;
+        let known = Self { name, is_verified, details, about, run, ..Self::default() };
+        let Body::Request(_) = content.body else { return Ok(known) };
         Ok(Self {
-            name,
-            is_verified,
             request: tx.request(&content.id)?.map(|request| request.state),
             is_asked: !tx.requests_of(sender, true)?.is_empty(),
+            ..known
         })
     }
 }
 
 /// The name of what is said, for programs.
-pub(super) const fn kind(body: &Body) -> &'static str {
-    match body {
+pub(super) fn kind(content: &Content) -> &'static str {
+    match &content.body {
         Body::Announce(_) => "accepted",
+        Body::Delete(_) if is_deleted(content) => "deleted",
         body => body.kind(),
     }
 }
@@ -58,6 +83,9 @@ pub(super) fn document(own: &Address, message: &InboxMessage, known: &Known) -> 
             let id = sender.to_string();
             let (body, request) = match &content.body {
                 Body::Text(text) => (Some(text.as_str()), None),
+                Body::Edit(edit) => (Some(edit.text.as_str()), None),
+                Body::Reaction(reaction) => (reaction.emoji.as_ref().map(Emoji::as_str), None),
+                Body::Question(Question { step: Step::Ask { question, .. }, .. }) => (Some(question.as_str()), None),
                 Body::Request(request) => (
                     Some(request.introduction()),
                     Some(json!({
@@ -67,16 +95,29 @@ pub(super) fn document(own: &Address, message: &InboxMessage, known: &Known) -> 
                 ),
                 _ => (None, None),
             };
-            let reply_to = match &content.body {
-                Body::Text(text) => text.reply_to().map(|id| id.to_string()),
+            let about = match &content.body {
+                Body::Edit(edit) => Some(edit.of),
+                Body::Reaction(reaction) => Some(reaction.to),
+                Body::Delete(of) => Some(*of),
                 _ => None,
             };
-            json!({
+            let mut data = json!({
                 "conversation": id, "sender": id, "sender_device": device, "name": known.name,
-                "id": content.id.to_string(), "sent": rfc3339(content.sent), "kind": kind(&content.body), "body": body,
-                "request": request, "reply_to": reply_to, "attachments": [], "expires_at": null,
-                "verified": known.is_verified, "session": session.is_some(),
-            })
+                "id": content.id.to_string(), "sent": rfc3339(content.sent), "kind": kind(content), "body": body,
+                "request": request, "attachments": [], "verified": known.is_verified, "session": session.is_some(),
+                "about": about.map(|id| id.to_string()),
+            });
+            if let Some(data) = data.as_object_mut() {
+                data.extend(known.details.members(own, sender));
+                if let Body::Timer(expiry) = &content.body {
+                    data.insert("timer".to_owned(), timer_document(*expiry));
+                }
+                if let Body::Question(question) = &content.body {
+                    data.insert("run".to_owned(), hex::encode(question.run.as_bytes()).into());
+                    data.insert("outcome".to_owned(), known.run.map(outcome_name).into());
+                }
+            }
+            data
         }
     };
     json!({
@@ -104,7 +145,10 @@ pub(super) fn line(message: &InboxMessage, known: &Known) -> String {
         Body::Text(text) if known.name.is_some() && session.is_none() => {
             format!("{called} (without a session)  {}", printable(text.as_str()))
         }
-        Body::Text(text) => format!("{called}  {}", printable(text.as_str())),
+        Body::Text(text) => {
+            let (quote, remarks) = (known.details.quote(), known.details.remarks(&called));
+            format!("{called}  {quote}{}{remarks}", printable(text.as_str()))
+        }
         Body::Request(request) => match known.request {
             Some(RequestState::Accepted) if request.renewal() => {
                 format!("{called} begins anew: its sessions are gone, its account is the same")
@@ -116,15 +160,62 @@ pub(super) fn line(message: &InboxMessage, known: &Known) -> String {
         },
         Body::Announce(_) => format!("{called} has accepted your request"),
         Body::Newer(_) => format!("{called}  [{NEWER}]"),
-        // Of what this version can read and not yet act on, the name.
+        Body::Edit(edit) => {
+            format!("{called}  edited {}: {}", named(&edit.of, known), printable(edit.text.as_str()))
+        }
+        Body::Reaction(Reaction { to, emoji: Some(emoji) }) => {
+            format!("{called}  {} to {}", printable_line(emoji.as_str()), named(to, known))
+        }
+        Body::Reaction(Reaction { to, emoji: None }) => {
+            format!("{called}  took back a sign from {}", named(to, known))
+        }
+        Body::Delete(_) if is_deleted(content) => format!("{called}  [deleted]"),
+        Body::Delete(of) => format!("{called}  deleted {}", named(of, known)),
+        Body::Timer(expiry) => format!("{called}  has set that messages disappear: {}", timer_words(*expiry)),
+        Body::Question(question) => asked(&called, question, known),
+        // Of what says nothing to people, the name.
         body => format!("{called}  [{}]", body.kind()),
     };
     format!("{}  {words}", rfc3339(content.sent))
 }
 
+/// The message that something is about, as people know it.
+fn named(id: &MessageId, known: &Known) -> String {
+    known.about.as_ref().map_or_else(|| short(id), |words| format!("\"{words}\""))
+}
+
+/// A step of a verification by question and answer.
+fn asked(called: &str, question: &Question, known: &Known) -> String {
+    match (&question.step, known.run) {
+        (Step::Ask { question, .. }, Some(RunState::Asked)) => {
+            let name = known.name.as_deref().unwrap_or_default();
+            let text = printable_line(question.as_str());
+            format!("{called} asks you, to be sure of you: {text}   answer: sotto verify answer {}", quoted(name))
+        }
+        (Step::Ask { question, .. }, _) => format!("{called} asked you: {}", printable_line(question.as_str())),
+        (_, Some(RunState::Same)) => format!("✓ {called} has the same answer: you are verified to each other"),
+        (_, Some(RunState::Different)) => {
+            format!("✗ {called} has another answer, or somebody stands between; compare: sotto verify show")
+        }
+        (_, Some(RunState::Ended)) => format!("{called} does not answer the question"),
+        _ => format!("{called}  [question]"),
+    }
+}
+
+/// How far a verification is, for programs.
+const fn outcome_name(state: RunState) -> &'static str {
+    match state {
+        RunState::Asked => "asked",
+        RunState::Answered => "answered",
+        RunState::Same => "same",
+        RunState::Different => "different",
+        RunState::Ended => "ended",
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use sotto_proto::content::{Announcement, MessageId, Request, Text};
+    use sotto_proto::content::{Announcement, Request, Text};
     use sotto_proto::id::{PublicKey, RecordId, X25519Key};
     use sotto_proto::limits::SIGNED_BUNDLE_BYTES;
     use sotto_proto::time::UnixMillis;
@@ -170,7 +261,7 @@ mod tests {
     }
 
     fn carol(request: Option<RequestState>, is_asked: bool) -> Known {
-        Known { name: Some("carol".to_owned()), is_verified: true, request, is_asked }
+        Known { name: Some("carol".to_owned()), is_verified: true, request, is_asked, ..Known::default() }
     }
 
     #[test]
@@ -182,7 +273,9 @@ mod tests {
         let newer = came(true, Body::Newer(Vec::new()));
         assert_eq!(line(&newer, &known), format!("{AT}  carol  [a message of a newer version]"));
         let delete = came(true, Body::Delete(MessageId::new([2; 16])));
-        assert_eq!(line(&delete, &known), format!("{AT}  carol  [delete]"));
+        assert_eq!(line(&delete, &known), format!("{AT}  carol  deleted 02020202"));
+        let deleted = came(true, Body::Delete(MessageId::new([0xab; 16])));
+        assert_eq!(line(&deleted, &known), format!("{AT}  carol  [deleted]"));
         let newer = inbox(Letter::Newer { kind: 9, body: Vec::new() });
         assert_eq!(line(&newer, &stranger), "1970-01-01T00:00:02.000Z  [a message of a newer version]");
     }
@@ -221,14 +314,10 @@ mod tests {
                 "conversation": sender().to_string(), "sender": sender().to_string(), "sender_device": 2,
                 "name": "carol", "id": "ab".repeat(16), "sent": AT, "kind": "text", "body": "one\ntwo\u{1b}",
                 "request": null, "reply_to": null, "attachments": [], "expires_at": null, "verified": true,
-                "session": true,
+                "session": true, "about": null, "edited": false, "deleted": false, "reactions": [],
             },
         });
         assert_eq!(told, expected);
-        let Body::Text(text) = text() else { panic!("a text") };
-        let reply = Body::Text(text.in_reply_to(MessageId::new([2; 16])));
-        let reply = document(&own, &came(true, reply), &carol(None, false));
-        assert_eq!(reply["data"]["reply_to"], json!("02".repeat(16)));
         let known = Known { request: Some(RequestState::Waiting), ..Known::default() };
         let asked = document(&own, &came(false, request(false)), &known);
         assert_eq!((&asked["type"], &asked["data"]["session"]), (&json!("request.received"), &json!(false)));

@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 use super::context::Context;
 use super::daemon::link::Link;
 use super::network_error::cli_error;
+use super::noticed;
 use super::output::Output;
 use super::received::{Known, document, line};
+use super::recipient::called;
 use super::sending::OLDER;
 use super::{CliError, Exit};
+use crate::conversation::Notice;
 use crate::messenger::{Continue, Followed, Messenger};
 use crate::store::{InboxMessage, InboxNumber, Store};
 use sotto_proto::address::Address;
@@ -63,6 +66,10 @@ impl Recv {
             }
             let received = messenger.receive().await.map_err(|error| cli_error(&error))?;
             show_unshown(out, &own, &mut messenger.account_mut().store, &mut left)?;
+            messenger.tend().map_err(|error| cli_error(&error))?;
+            for notice in messenger.notices() {
+                noticed(out, &own, &mut messenger.account_mut().store, &notice)?;
+            }
             messenger.send_pending(OLDER).await.map_err(|error| cli_error(&error))?;
             let (answered, asked) = (received.answered, received.asked);
             // A member that is away is no failure: what it has, the others have as well, unless they withhold it.
@@ -139,6 +146,7 @@ async fn follow(messenger: &mut Messenger, out: &Output, own: &Address, left: &m
                 Ok(())
             }
             Followed::Messages(messages) => show(out, own, store, &messages, left),
+            Followed::Noticed(notices) => notices.iter().try_for_each(|notice| noticed(out, own, store, notice)),
         };
         match result {
             Ok(()) if *left > 0 => Continue::Yes,
@@ -157,6 +165,19 @@ async fn follow(messenger: &mut Messenger, out: &Output, own: &Address, left: &m
         (Some(error), _) => Err(error),
         (None, Err(error)) => Err(cli_error(&error)),
         (None, Ok(())) => Ok(Exit::Done),
+    }
+}
+
+/// Tells of what changed and is not shown as mail.
+fn noticed(out: &Output, own: &Address, store: &mut Store, notice: &Notice) -> Result<(), CliError> {
+    let name = called(&store.transaction()?, &notice.account)?;
+    match noticed::line(&name, &notice.change) {
+        None => Ok(()),
+        Some(_) if out.json => out.result(&noticed::document(own, notice), ""),
+        Some(line) => {
+            out.say(line);
+            Ok(())
+        }
     }
 }
 

@@ -10,11 +10,13 @@ use sotto_proto::content::{Body, Content, MessageId, Text};
 use sotto_proto::envelope::Ttl;
 use sotto_proto::limits::TEXT_MAX;
 
+use super::contact::{expiry, expiry_seconds};
 use super::context::{Context, clock, random};
+use super::message::MessageRef;
 use super::recipient::{Recipient, called};
 use super::sending::{Queued, send_queued};
 use super::{CliError, Exit, conversation_error, verify};
-use crate::conversation::{Me, Saying, say};
+use crate::conversation::{Me, Saying, say, say_for};
 use crate::store::{NewMessage, OpenAccount, Transaction};
 
 /// Send a message
@@ -30,6 +32,15 @@ pub(super) struct Send {
     /// How long nodes keep it: 60s, 10m, 1d or 4d hide among the others
     #[arg(long, value_name = "DURATION", default_value = "4d", value_parser = ttl)]
     ttl: Ttl,
+    /// The message that it answers: the first digits of its id (see: sotto history CONTACT --ids), or "last"
+    #[arg(long, value_name = "ID")]
+    reply_to: Option<MessageRef>,
+    /// It disappears at both ends after so long, such as 1h
+    #[arg(long, value_name = "DURATION", value_parser = expiry_seconds)]
+    expire: Option<u32>,
+    /// The time of --expire begins when it is read, at each end
+    #[arg(long, requires = "expire")]
+    expire_after_reading: bool,
 }
 
 /// Who may be written to before it is verified.
@@ -62,6 +73,10 @@ fn ttl(text: &str) -> Result<Ttl, String> {
 impl Send {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
         let text = self.text(context)?;
+        if self.reply_to.is_some() && self.recipients.len() > 1 {
+            let message = "an answer goes to one conversation";
+            return Err(CliError::new(Exit::Usage, "usage", message).hint("name one recipient"));
+        }
         let mut unlocked = context.unlock()?;
         let trust = context.settings.parse("trust", str::parse)?;
         let queued = self.queue(&mut unlocked.account, &text, trust)?;
@@ -112,15 +127,25 @@ impl Send {
         text: &Text,
         rng: &mut ChaCha20Rng,
     ) -> Result<MessageId, CliError> {
-        let (body, ttl) = (Body::Text(text.clone()), self.ttl);
+        let mut text = text.clone();
+        if let Some(reply_to) = self.reply_to {
+            text = text.in_reply_to(reply_to.find(tx, &account, Some(false))?);
+        }
+        let (body, ttl) = (Body::Text(text), self.ttl);
+        let expires = self.expire.and_then(|seconds| expiry(seconds, self.expire_after_reading));
         if is_contact {
-            let said = say(tx, me, Saying { account, body, ttl }, rng);
+            let saying = Saying { account, body, ttl };
+            let said = match expires {
+                Some(_) => say_for(tx, me, saying, expires, rng),
+                None => say(tx, me, saying, rng),
+            };
             return said.map_err(|error| conversation_error::cli_error(&error));
         }
         let mut id = [0; MessageId::LEN];
         rng.fill_bytes(&mut id);
         let id = MessageId::new(id);
-        tx.enqueue(&NewMessage::plain(account, Content::new(id, me.now, body), ttl, me.now))?;
+        let content = Content { expiry: expires, ..Content::new(id, me.now, body) };
+        tx.enqueue(&NewMessage::plain(account, content, ttl, me.now))?;
         Ok(id)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sotto_proto::address::Address;
-use sotto_proto::content::MessageId;
+use sotto_proto::content::{Body, MessageId};
 
 use super::context::{Context, Unlocked};
 use super::daemon::Engine;
@@ -11,6 +11,7 @@ use super::output::{Output, millis};
 use super::{CliError, Exit};
 use crate::messenger::{Error, Messenger, Progress, Sent};
 use crate::network::storing::WANTED;
+use crate::store::OutboxMessage;
 
 /// Messages that still wait from earlier are sent along, at most so many.
 pub(super) const OLDER: usize = 64;
@@ -62,6 +63,20 @@ fn send_through(engine: &Engine, out: &Output, queued: &[Queued]) -> Result<Exit
         results.push(sent);
     }
     outcome(results)
+}
+
+/// Sends a step of a verification that was queued for a contact, and what else waits.
+pub(super) fn send_queued_about(
+    context: &Context,
+    unlocked: Unlocked,
+    (account, name): &(Address, String),
+) -> Result<Exit, CliError> {
+    let is_step =
+        |message: &OutboxMessage| message.recipient == *account && matches!(message.content.body, Body::Question(_));
+    let pending = unlocked.account.store.pending(OLDER)?.into_iter().filter(is_step);
+    let queued = pending.map(|message| Queued { id: message.id, account: *account, name: name.clone() });
+    let queued: Vec<_> = queued.collect();
+    send_queued(context, unlocked, &queued)
 }
 
 /// The message is not lost, whatever went wrong after it was queued.

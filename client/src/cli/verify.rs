@@ -1,5 +1,7 @@
 //! `sotto verify`: whether nobody stands between.
 
+mod question;
+
 use clap::{Args, Subcommand};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
@@ -12,7 +14,7 @@ use super::recipient::{Recipient, called};
 use super::status::rfc3339;
 use super::{CliError, Exit};
 use crate::crypto::{SafetyNumber, Scanned};
-use crate::store::{OpenAccount, Transaction};
+use crate::store::{OpenAccount, Transaction, VerifiedBy};
 use crate::text::quoted;
 
 #[derive(Debug, Subcommand)]
@@ -27,6 +29,8 @@ pub(super) enum Verb {
     /// Draw the code that the other side scans
     Qr(One),
     Scan(Scan),
+    Ask(question::Ask),
+    Answer(question::AnswerIt),
 }
 
 /// A contact.
@@ -61,9 +65,15 @@ pub(super) struct Scan {
 
 impl Verb {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let verb = match self {
+            Self::Ask(ask) => return ask.run(context),
+            Self::Answer(answer) => return answer.run(context),
+            verb => verb,
+        };
         let mut unlocked = context.unlock()?;
         let account = &mut unlocked.account;
-        match self {
+        match verb {
+            Self::Ask(_) | Self::Answer(_) => Ok(Exit::Done),
             Self::Show(one) => {
                 let shown = Shown::look_up(account, &one.which)?;
                 context.out.result(&shown.document(), shown.lines())?;
@@ -106,7 +116,9 @@ fn list(context: &Context, account: &mut OpenAccount) -> Result<Exit, CliError> 
     account.change(|tx, _| {
         for contact in tx.contacts()? {
             let verified = tx.verified(&contact.account)?;
-            let at = verified.map_or_else(|| "not verified".to_owned(), rfc3339);
+            let by = tx.verified_by(&contact.account)?;
+            let how = if by == Some(VerifiedBy::Question) { " by question" } else { "" };
+            let at = verified.map_or_else(|| "not verified".to_owned(), |at| format!("{}{how}", rfc3339(at)));
             let text = format!("{:<20}  {at}", called(tx, &contact.account)?);
             context.out.result(&told(&contact.account, &contact.name, verified), text)?;
         }

@@ -22,7 +22,7 @@ pub(crate) struct Delivery {
 }
 
 /// How a message of the outbox goes out now: in plain to an inbox, or by its session. If that has been replaced since the
-/// message was encrypted, it is encrypted again by the present one.
+/// message was encrypted, or the message was erased, it is encrypted again by the present one.
 ///
 /// # Errors
 /// [`Error`]
@@ -36,10 +36,15 @@ pub(crate) fn delivery(
         let seal_key = X25519Key::new(*message.recipient.key());
         return Ok(Delivery { address: message.recipient, seal_key, inside: None });
     };
+    let over = message.created.0.saturating_add(u64::from(message.ttl.seconds()) * 1000);
+    if matches!(message.content.body, Body::Receipt(_) | Body::Typing(_)) && over < me.now.0 {
+        return Err(Error::Late);
+    }
     // What is not said may go to one that has begun and never got through with its answer.
     let is_said = !matches!(message.content.body, Body::Announce(_));
     let may_go = |session: &Session| session.retired.is_none() && (!is_said || serves(me, session));
-    let usable = tx.session(&tag)?.filter(may_go);
+    // Nothing is left of it where the message was erased before it went.
+    let usable = tx.session(&tag)?.filter(|session| may_go(session) && !sealed.is_empty());
     let (session, sealed) = match usable {
         Some(session) => (session, sealed),
         None => {

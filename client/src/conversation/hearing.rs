@@ -9,10 +9,11 @@ use sotto_proto::limits::BUNDLE_SECONDS;
 use sotto_proto::request::Message as _;
 use sotto_proto::time::UnixSeconds;
 
+use super::notice::Notice;
 use super::speaking::{associated, ratchet_of};
 use super::{Error, Me};
 use crate::crypto::{self, Opened, Ratchet, SessionBody};
-use crate::store::{Contact, ContactState, Letter, Said, Session, StoreError, Transaction};
+use crate::store::{Contact, ContactState, Gone, Letter, RowState, Said, Session, StoreError, Transaction};
 
 /// Signed prekeys that something sealed to a mailbox is tried with, the newest first.
 const TRIED: usize = 4;
@@ -22,7 +23,6 @@ const OVERTAKEN_SECONDS: u64 = BUNDLE_SECONDS;
 
 /// What came of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and most are letters")]
 pub(crate) enum Heard {
     /// Nothing to show: it is cover, control, repeated, forged, or from somebody who is blocked.
     Nothing,
@@ -30,6 +30,22 @@ pub(crate) enum Heard {
     Shown,
     /// This.
     Letter(Letter),
+    /// It changed what is there already; that may be something to show as well.
+    Changed {
+        /// What to show.
+        letter: Option<Letter>,
+        /// What changed.
+        notices: Vec<Notice>,
+    },
+}
+
+/// What came of a record, for whoever takes it in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// What goes into the inbox.
+    pub(crate) letter: Option<Letter>,
+    /// What changed besides.
+    pub(crate) notices: Vec<Notice>,
 }
 
 /// Opens what was stored at one of the account's addresses, and does what it says. What nobody meant for this account
@@ -42,13 +58,13 @@ pub(crate) fn hear(
     me: &Me<'_>,
     envelope: &Envelope,
     rng: &mut dyn CryptoRng,
-) -> Result<Option<Letter>, StoreError> {
+) -> Result<Outcome, StoreError> {
     let secrets = secrets_for(tx, me, &envelope.address())?;
     let opened = match crypto::open(me.chain, &envelope.address(), &secrets, envelope) {
         Ok(opened) => opened,
         Err(error) => {
             tracing::debug!(%error, "a record does not open");
-            return Ok(None);
+            return Ok(Outcome::default());
         }
     };
     // What fails halfway changes nothing, and keeps nothing else from being taken in.
@@ -56,16 +72,17 @@ pub(crate) fn hear(
         Opened::Cover => Ok(Heard::Nothing),
         Opened::Newer { kind, body } => Ok(Heard::Letter(Letter::Newer { kind, body })),
         Opened::Message { sender, content } => plain(tx, me, sender, content, rng),
-        Opened::Session(body) => receive(tx, me, &body),
+        Opened::Session(body) => receive(tx, me, &body, rng),
         Opened::Initial(message) => super::initial::receive(tx, me, &message, rng),
     });
     match heard {
-        Ok(Heard::Letter(letter)) => Ok(Some(letter)),
-        Ok(Heard::Nothing | Heard::Shown) => Ok(None),
+        Ok(Heard::Letter(letter)) => Ok(Outcome { letter: Some(letter), notices: Vec::new() }),
+        Ok(Heard::Changed { letter, notices }) => Ok(Outcome { letter, notices }),
+        Ok(Heard::Nothing | Heard::Shown) => Ok(Outcome::default()),
         Err(Error::Store(error)) => Err(error),
         Err(error) => {
             tracing::debug!(%error, "a message that changes nothing");
-            Ok(None)
+            Ok(Outcome::default())
         }
     }
 }
@@ -90,22 +107,19 @@ fn plain(
     if is_blocked {
         return Ok(Heard::Nothing);
     }
-    let letter = Letter::Message { sender, device: super::DEVICE, session: None, content };
-    let Letter::Message { content, .. } = &letter else { return Ok(Heard::Nothing) };
+    let letter = |content| Letter::Message { sender, device: super::DEVICE, session: None, content };
     match &content.body {
         Body::Request(request) => match super::answering::receive(tx, me, (&sender, &content.id), request, rng)? {
-            Heard::Shown => Ok(Heard::Letter(letter)),
+            Heard::Shown => Ok(Heard::Letter(letter(content))),
             heard => Ok(heard),
         },
         Body::Text(_) | Body::Newer(_) => {
-            tx.add_to_history(&Said {
-                account: sender,
-                outgoing: false,
-                device: super::DEVICE,
-                arrived: me.now,
-                content: content.clone(),
-            })?;
-            Ok(Heard::Letter(letter))
+            let said = keep(
+                tx,
+                me,
+                Said { account: sender, outgoing: false, device: super::DEVICE, arrived: me.now, content },
+            )?;
+            Ok(said.map_or(Heard::Nothing, |content| Heard::Letter(letter(content))))
         }
         // All that is said by a session only.
         Body::Announce(_)
@@ -126,6 +140,7 @@ pub(super) fn receive(
     tx: &Transaction<'_>,
     me: &Me<'_>,
     SessionBody { tag, message }: &SessionBody,
+    rng: &mut dyn CryptoRng,
 ) -> Result<Heard, Error> {
     let Some(mut session) = tx.session(tag)? else {
         tracing::debug!("a message of a session that is not known");
@@ -139,7 +154,7 @@ pub(super) fn receive(
     session.received = Some(me.now.seconds());
     session.initial = None;
     tx.set_received(tag, me.now.seconds())?;
-    deliver(tx, me, &mut session, content, is_first)
+    deliver(tx, me, &mut session, content, is_first, rng)
 }
 
 /// Decrypts by a session, without any change to the store: the content, and the ratchet behind it.
@@ -172,38 +187,86 @@ pub(super) fn deliver(
     session: &mut Session,
     content: Content,
     is_first: bool,
+    rng: &mut dyn CryptoRng,
 ) -> Result<Heard, Error> {
     let Some(contact) = tx.contact(&session.account)? else { return Ok(Heard::Nothing) };
     if contact.state == ContactState::Blocked {
         return Ok(Heard::Nothing);
     }
     let (sender, device, tag) = (session.account, session.device, Some(session.tag));
-    let shown = match &content.body {
+    let letter = |content| Letter::Message { sender, device, session: tag, content };
+    let said = |content: &Content| {
+        let content = content.clone();
+        Said { account: sender, outgoing: false, device, arrived: me.now, content }
+    };
+    match &content.body {
         Body::Announce(announcement) => {
             announced(tx, session, contact, announcement)?;
             // Once, at the beginning, it says that a request was accepted.
-            is_first && !session.initiator
+            let is_shown = is_first && !session.initiator;
+            Ok(if is_shown { Heard::Letter(letter(content)) } else { Heard::Nothing })
         }
         // Requests are for inboxes; nobody waits for the others.
-        Body::Request(_) | Body::Receipt(_) | Body::Typing(_) | Body::Acknowledge(_) | Body::Listening(_) => false,
-        Body::Text(_)
-        | Body::Reaction(_)
-        | Body::Edit(_)
-        | Body::Delete(_)
-        | Body::Timer(_)
-        | Body::Question(_)
-        | Body::Newer(_) => tx.add_to_history(&Said {
-            account: sender,
-            outgoing: false,
-            device,
-            arrived: me.now,
-            content: content.clone(),
-        })?,
-    };
-    if !shown {
-        return Ok(Heard::Nothing);
+        Body::Request(_) | Body::Acknowledge(_) | Body::Listening(_) => Ok(Heard::Nothing),
+        Body::Receipt(receipt) => Ok(changed(None, super::receipts::heard(tx, &sender, receipt)?)),
+        Body::Typing(typing) => {
+            let notice = super::receipts::typing_heard(tx, me, &sender, content.sent, *typing)?;
+            Ok(changed(None, notice))
+        }
+        Body::Text(_) | Body::Newer(_) => {
+            let id = content.id;
+            let Some(content) = keep(tx, me, said(&content))? else { return Ok(Heard::Nothing) };
+            if matches!(content.body, Body::Text(_)) {
+                super::receipts::owe(tx, &sender, &id)?;
+            }
+            Ok(Heard::Letter(letter(content)))
+        }
+        Body::Timer(expiry) => {
+            if !tx.add_to_history(&said(&content))? {
+                return Ok(Heard::Nothing);
+            }
+            let notice = super::disappearing::timer_heard(tx, me, &sender, &content, *expiry)?;
+            Ok(changed(Some(letter(content)), notice))
+        }
+        Body::Reaction(_) | Body::Edit(_) | Body::Delete(_) => {
+            let before = match &content.body {
+                Body::Reaction(reaction) => tx.reactions(&sender, &reaction.to)?,
+                _ => Vec::new(),
+            };
+            if !tx.add_to_history(&said(&content))? {
+                return Ok(Heard::Nothing);
+            }
+            let notices = super::amending::heard(tx, &sender, &content, &before)?;
+            // What waits for its message, or changes nothing of it, is nothing to show.
+            Ok(if notices.is_empty() { Heard::Nothing } else { changed(Some(letter(content)), notices) })
+        }
+        Body::Question(question) => {
+            if !tx.add_to_history(&said(&content))? {
+                return Ok(Heard::Nothing);
+            }
+            super::questioning::heard(tx, me, session, &content, question, rng)
+        }
     }
-    Ok(Heard::Letter(Letter::Message { sender, device, session: tag, content }))
+}
+
+fn changed(letter: Option<Letter>, notices: impl IntoIterator<Item = Notice>) -> Heard {
+    Heard::Changed { letter, notices: notices.into_iter().collect() }
+}
+
+/// Writes what came into the history. What is to be shown of it: nothing where it is there already, has been deleted before
+/// it came, or has disappeared by now; and other words where they overtook it.
+fn keep(tx: &Transaction<'_>, me: &Me<'_>, said: Said) -> Result<Option<Content>, StoreError> {
+    if !tx.add_to_history(&said)? {
+        return Ok(None);
+    }
+    let (account, id) = (said.account, said.content.id);
+    if said.expires().is_some_and(|expires| expires <= me.now) {
+        tx.erase(&account, false, &id, Gone::Disappeared)?;
+        return Ok(None);
+    }
+    super::amending::settle(tx, &account, &id)?;
+    let present = tx.present_of(&account, false, &id)?;
+    Ok(present.filter(|present| present.state == RowState::Shown).map(|present| present.content))
 }
 
 /// Where the other side reads from now on. An announcement that was overtaken by a later one changes nothing.

@@ -22,7 +22,7 @@ pub(super) fn receive(
     if let Some(session) = tx.session(&message.body.tag)? {
         // Repeated, for no answer came: that may go on after its bundle is gone.
         let is_this = !session.initiator && (session.account, session.device) == (header.initiator, header.device);
-        return if is_this { super::hearing::receive(tx, me, &message.body) } else { Ok(Heard::Nothing) };
+        return if is_this { super::hearing::receive(tx, me, &message.body, rng) } else { Ok(Heard::Nothing) };
     }
     let Some(mut bundle) = tx.bundle(header.epoch)? else {
         tracing::debug!("a session by a bundle that is gone");
@@ -48,7 +48,7 @@ pub(super) fn receive(
     tx.put_bundle(&bundle)?;
     tx.use_slot(header.epoch, header.device, &header.ephemeral, &session.tag)?;
     let is_renewal = settle(tx, me, &session, &bundle)?;
-    let heard = deliver(tx, me, &mut session, content, true)?;
+    let heard = deliver(tx, me, &mut session, content, true, rng)?;
     // The other side repeats its keys until something comes by the session.
     let account = session.account;
     announce(tx, me, &mut session, rng)?;

@@ -75,6 +75,11 @@ pub(super) fn name_for(
     Err(Error::NameTaken(base))
 }
 
+/// What somebody is called: the contact's name, else the beginning of its id.
+pub(super) fn called(tx: &Transaction<'_>, account: &Address) -> Result<String, StoreError> {
+    Ok(tx.contact(account)?.map_or_else(|| account.short(), |contact| contact.name))
+}
+
 fn is_free(tx: &Transaction<'_>, name: &str, account: &Address) -> Result<bool, StoreError> {
     Ok(tx.contact_named(name)?.is_none_or(|contact| contact.account == *account))
 }

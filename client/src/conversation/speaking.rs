@@ -5,12 +5,13 @@
 
 use rand_core::CryptoRng;
 use sotto_proto::address::Address;
-use sotto_proto::content::{Announcement, Body, Content, MessageId};
+use sotto_proto::content::{Announcement, Body, Content, Expiry, MessageId};
 use sotto_proto::envelope::Ttl;
 use sotto_proto::request::Message as _;
 use sotto_proto::time::{UnixMillis, UnixSeconds};
 use zeroize::Zeroizing;
 
+use super::disappearing::kept;
 use super::{DEVICE, Error, Me, keys};
 use crate::crypto::{Bundle, InitialHeader, Ratchet, SessionTag, associated_data, initiate};
 use crate::store::{ContactState, Encrypted, NewMessage, Said, Session, StoreError, Transaction};
@@ -33,24 +34,57 @@ pub struct Saying {
     pub ttl: Ttl,
 }
 
-/// Queues something to say, encrypted, and writes it into the history.
+/// Queues something to say, encrypted, and writes it into the history. A text disappears as the conversation has it.
 ///
 /// # Errors
 /// [`Error`]
 pub fn say(tx: &Transaction<'_>, me: &Me<'_>, saying: Saying, rng: &mut dyn CryptoRng) -> Result<MessageId, Error> {
-    let Saying { account, body, ttl } = saying;
-    let contact = tx.contact(&account)?.ok_or_else(|| Error::NoContact(account.to_string()))?;
+    let timer = match saying.body {
+        Body::Text(_) => tx.timer(&saying.account)?.and_then(|(timer, _)| timer),
+        _ => None,
+    };
+    say_for(tx, me, saying, timer, rng)
+}
+
+/// As [`say`], but it disappears as is said here; `None`: it stays.
+///
+/// # Errors
+/// [`Error`]
+pub fn say_for(
+    tx: &Transaction<'_>,
+    me: &Me<'_>,
+    Saying { account, body, ttl }: Saying,
+    expiry: Option<Expiry>,
+    rng: &mut dyn CryptoRng,
+) -> Result<MessageId, Error> {
+    speak(tx, me, &account, Content { expiry, ..Content::new(draw(rng), me.now, body) }, ttl, rng)
+}
+
+/// Queues a message by the present session, encrypted. What is said gets its number, and a place in the history.
+pub(super) fn speak(
+    tx: &Transaction<'_>,
+    me: &Me<'_>,
+    account: &Address,
+    mut content: Content,
+    ttl: Ttl,
+    rng: &mut dyn CryptoRng,
+) -> Result<MessageId, Error> {
+    let contact = tx.contact(account)?.ok_or_else(|| Error::NoContact(account.to_string()))?;
     if contact.state == ContactState::Blocked {
         return Err(Error::Blocked(contact.name));
     }
-    let Some(mut session) = for_sending(tx, me, &account)? else {
+    let Some(mut session) = for_sending(tx, me, account)? else {
         // One that nobody answered while it could be.
-        let is_over = !tx.sessions_of(&account)?.is_empty();
+        let is_over = !tx.sessions_of(account)?.is_empty();
         return Err(if is_over { Error::Expired(contact.name) } else { Error::NotAccepted(contact.name) });
     };
-    let content = Content { sequence: tx.next_sequence(&account)?, ..Content::new(draw(rng), me.now, body) };
-    let id = content.id;
-    tx.add_to_history(&Said { account, outgoing: true, device: DEVICE, arrived: me.now, content: content.clone() })?;
+    let (id, ttl) = (content.id, kept(ttl, content.expiry));
+    if content.body.is_said() {
+        content.sequence = tx.next_sequence(account)?;
+        let said =
+            Said { account: *account, outgoing: true, device: DEVICE, arrived: me.now, content: content.clone() };
+        tx.add_to_history(&said)?;
+    }
     queue(tx, me, &mut session, content, ttl, rng)?;
     Ok(id)
 }
@@ -89,6 +123,7 @@ pub(super) fn supersede(tx: &Transaction<'_>, me: &Me<'_>, account: &Address) ->
     sessions.pop();
     for session in sessions.iter().filter(|session| session.retired.is_none()) {
         tx.retire_session(&session.tag, me.now.seconds())?;
+        tx.end_questions(&session.tag)?;
     }
     Ok(())
 }

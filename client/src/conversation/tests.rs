@@ -1,9 +1,12 @@
 //! Two or three accounts with real stores, and what swarms keep for them.
 
+mod agree;
 mod away;
 mod crash;
 mod hostile;
+mod kinds;
 mod order;
+mod questions;
 mod requests;
 mod seasons;
 mod sessions;
@@ -41,6 +44,8 @@ struct Party {
     shown: Vec<(Address, Content)>,
     /// What of the outbox was stored.
     sent: BTreeMap<MessageId, usize>,
+    /// What changed besides.
+    notices: Vec<Notice>,
 }
 
 impl Party {
@@ -53,6 +58,7 @@ impl Party {
             now: UnixMillis(BEGIN),
             shown: Vec::new(),
             sent: BTreeMap::new(),
+            notices: Vec::new(),
         }
     }
 
@@ -132,8 +138,9 @@ impl Party {
 
     /// Reads an envelope as the messenger does: what is shown is taken into the inbox, once.
     fn hear(&mut self, envelope: &Envelope) -> Option<Content> {
-        let letter = self.change(|tx, me, rng| Ok(hear(tx, me, envelope, rng)?)).unwrap();
-        match letter {
+        let outcome = self.change(|tx, me, rng| Ok(hear(tx, me, envelope, rng)?)).unwrap();
+        self.notices.extend(outcome.notices);
+        match outcome.letter {
             Some(Letter::Message { sender, content, .. }) => {
                 self.shown.push((sender, content.clone()));
                 Some(content)

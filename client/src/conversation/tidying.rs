@@ -4,12 +4,18 @@ use rand_core::CryptoRng;
 use sotto_proto::limits::{BUNDLE_KEPT_SECONDS, BUNDLE_SECONDS, TTL_SECONDS};
 use sotto_proto::time::{UnixMillis, UnixSeconds};
 
+use super::amending::WAITING_MILLIS;
+use super::disappearing::vanish;
+use super::notice::Notice;
 use super::speaking::{announce, greatest};
 use super::{Error, Me, keys};
-use crate::store::Transaction;
+use crate::store::{Gone, Transaction};
 
 /// After so long a contact that was not heard since is told the present prekey again: a day before swarms forget it.
 const AGAIN_SECONDS: u64 = 3 * 86_400;
+
+/// A verification by question that nobody ends is over after a week.
+const QUESTION_MILLIS: u64 = 7 * 86_400_000;
 
 /// Until when a request that is made now may be accepted.
 pub(super) const fn request_expiry(now: UnixMillis) -> UnixSeconds {
@@ -28,8 +34,24 @@ pub(crate) fn tidy(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -
     tx.drop_sessions(ago(stored))?;
     tx.drop_prekeys(ago(BUNDLE_SECONDS + BUNDLE_KEPT_SECONDS))?;
     tx.forget_requests(ago(BUNDLE_KEPT_SECONDS))?;
+    for (account, outgoing, id) in tx.waiting_since(UnixMillis(me.now.0.saturating_sub(WAITING_MILLIS)))? {
+        tx.erase(&account, outgoing, &id, Gone::Superseded)?;
+    }
+    tx.drop_questions(UnixMillis(me.now.0.saturating_sub(QUESTION_MILLIS)))?;
     super::answering::begin_waited(tx, me, rng)?;
     rotate(tx, me, rng)
+}
+
+/// What time brings, every few seconds: messages disappear, senders are told what came and was read, and what was worth
+/// something for a while is forgotten. What has disappeared, and whether something was queued.
+///
+/// # Errors
+/// [`Error`]
+pub(crate) fn tend(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -> Result<(Vec<Notice>, bool), Error> {
+    let notices = vanish(tx, me.now)?;
+    let is_queued = super::receipts::tell(tx, me, rng)?;
+    tx.drop_passing(me.now)?;
+    Ok((notices, is_queued))
 }
 
 /// A prekey that has served a week is followed by the next, which everybody in touch is told: again before a swarm forgets

@@ -29,6 +29,7 @@ use self::silence::Silence;
 use super::asking::{MemberFailure, records_of};
 use super::mailbox::Mailbox;
 use super::{Companion, Error, Messenger};
+use crate::conversation::Notice;
 use crate::network::clock::SharedClock;
 use crate::network::paths::{SETTLED, hop};
 use crate::store::{InboxMessage, InboxNumber, Store};
@@ -69,6 +70,8 @@ pub enum Followed {
     },
     /// New messages.
     Messages(Vec<InboxMessage>),
+    /// Something changed besides.
+    Noticed(Vec<Notice>),
     /// The network does not answer; it is tried again.
     Interrupted(Error),
 }
@@ -170,7 +173,7 @@ impl Messenger {
                 // Nothing on the old paths is waited for: their other ends have given them up.
                 () = slept(&clock) => Ok(Continue::Yes),
             };
-            if matches!(result, Ok(Continue::No)) || follower.tell_new(&mut self.account.store)? == Continue::No {
+            if matches!(result, Ok(Continue::No)) || self.tell_new(&mut follower)? == Continue::No {
                 return Ok(());
             }
             match result {
@@ -192,7 +195,7 @@ impl Messenger {
         F: FnMut(Followed, &mut Store) -> Continue,
     {
         self.receive().await?;
-        if follower.tell_new(&mut self.account.store)? == Continue::No {
+        if self.tell_new(follower)? == Continue::No {
             return Ok(Continue::No);
         }
         let (pages, mut arriving) = mpsc::channel(WAITING_PAGES);
@@ -214,6 +217,7 @@ impl Messenger {
         let mut poll_at = Instant::now() + POLL_INTERVAL;
         let mut heed_at = Instant::now();
         let mut spare_at = Instant::now() + 2 * SETTLED;
+        let mut tend_at = self.tend_at()?;
         loop {
             let (mut came, subscribe_at) = (false, feeds.subscribe_at());
             tokio::select! {
@@ -275,6 +279,10 @@ impl Messenger {
                         self.keep_spare(feed.mailbox.purpose)?;
                     }
                 }
+                () = tokio::time::sleep_until(tend_at) => {
+                    came = self.tend()?;
+                    tend_at = self.tend_at()?;
+                }
                 () = tokio::time::sleep_until(poll_at) => {
                     poll_at = Instant::now() + POLL_INTERVAL;
                     self.receive().await?;
@@ -291,7 +299,7 @@ impl Messenger {
                     }
                 }
             }
-            if follower.tell_new(&mut self.account.store)? == Continue::No {
+            if self.tell_new(follower)? == Continue::No {
                 return Ok(Continue::No);
             }
             // What came may want an answer, such as the own keys; it is shown first.
@@ -308,6 +316,21 @@ impl Messenger {
             None => drop(self.send_pending(limit).await?),
         }
         Ok(())
+    }
+
+    /// Tells what came and what changed since the last time.
+    fn tell_new<F>(&mut self, follower: &mut Follower<F>) -> Result<Continue, Error>
+    where
+        F: FnMut(Followed, &mut Store) -> Continue,
+    {
+        if follower.tell_new(&mut self.account.store)? == Continue::No {
+            return Ok(Continue::No);
+        }
+        let notices = self.notices();
+        if notices.is_empty() {
+            return Ok(Continue::Yes);
+        }
+        Ok(follower.tell(Followed::Noticed(notices), &mut self.account.store))
     }
 
     /// Subscribes where there is no subscription yet, until a feed has enough.

@@ -76,6 +76,7 @@ impl Messenger {
         self.refresh_if_needed().await?;
         self.account.store.forget_seen(self.clock.now().seconds())?;
         self.tidy()?;
+        self.tend()?;
         let (mut all, mut failure) = (None::<Received>, None);
         for mailbox in self.mailboxes()? {
             match self.receive_at(&mailbox).await {
@@ -304,9 +305,9 @@ impl Messenger {
     ) -> Result<Vec<InboxMessage>, Error> {
         let cursor = Cursor { epoch: records.epoch, seq: records.next_seq };
         let (chain, rng, probe) = (&self.chain, &mut self.rng, &mut self.probe);
-        let fresh = self.account.change(|tx, own| {
+        let (fresh, notices) = self.account.change(|tx, own| {
             let me = Me { chain, account: own.account, name: own.name, now };
-            let mut fresh = Vec::new();
+            let (mut fresh, mut notices) = (Vec::new(), Vec::new());
             for stored in &records.records {
                 let Ok(record) = Record::decode(&stored.record) else { continue };
                 let (id, envelope) = (record.envelope().id(chain), record.envelope());
@@ -314,14 +315,17 @@ impl Messenger {
                 if !is_new || tx.has_seen(&id)? {
                     continue;
                 }
-                let letter = conversation::hear(tx, &me, envelope, rng)?;
+                let outcome = conversation::hear(tx, &me, envelope, rng)?;
+                notices.extend(outcome.notices);
+                let letter = outcome.letter;
                 let expiry = believable(envelope.expiry(), now);
                 fresh.extend(tx.take(Arrival { record: id, expiry, letter }, now)?);
             }
             tx.set_cursor(&mailbox.address, &node, cursor)?;
             probe.pass(KillPoint::Opened);
-            Ok::<_, StoreError>(fresh)
+            Ok::<_, StoreError>((fresh, notices))
         })?;
+        self.note(notices);
         self.probe.pass(KillPoint::TakenIn);
         Ok(fresh)
     }

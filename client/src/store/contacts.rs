@@ -37,6 +37,15 @@ impl ContactState {
     }
 }
 
+/// By what it is known that nobody stands between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifiedBy {
+    /// The safety number was compared.
+    Number,
+    /// Both have the same answer to a question.
+    Question,
+}
+
 /// Somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact {
@@ -142,6 +151,8 @@ impl Transaction<'_> {
             "DELETE FROM message WHERE account = ?",
             "DELETE FROM draft WHERE account = ?",
             "DELETE FROM renewal WHERE account = ?",
+            "DELETE FROM owed_receipt WHERE account = ?",
+            "DELETE FROM question WHERE account = ?",
             "DELETE FROM outbox WHERE recipient = ?",
             "DELETE FROM inbox WHERE sender = ?",
             "DELETE FROM used_slot WHERE epoch IN (SELECT epoch FROM bundle WHERE recipient = ?)",
@@ -167,11 +178,29 @@ impl Transaction<'_> {
     /// # Errors
     /// [`StoreError::NotFound`] when it is no contact.
     pub fn set_verified(&self, account: &Address, at: UnixMillis) -> Result<(), StoreError> {
-        let sql = "UPDATE contact SET verified = ? WHERE account = ?";
-        match self.execute(sql, params![to_signed(at.0), account.to_bytes()])? {
+        self.set_verified_by(account, at, VerifiedBy::Number)
+    }
+
+    /// It is known to be whom its user takes it for.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when it is no contact.
+    pub fn set_verified_by(&self, account: &Address, at: UnixMillis, by: VerifiedBy) -> Result<(), StoreError> {
+        let sql = "UPDATE contact SET verified = ?, verified_by = ? WHERE account = ?";
+        match self.execute(sql, params![to_signed(at.0), by == VerifiedBy::Question, account.to_bytes()])? {
             0 => Err(StoreError::NotFound("contact")),
             _ => Ok(()),
         }
+    }
+
+    /// By what it is known, if it is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn verified_by(&self, account: &Address) -> Result<Option<VerifiedBy>, StoreError> {
+        let sql = "SELECT verified_by FROM contact WHERE account = ? AND verified IS NOT NULL";
+        let by: Option<bool> = self.query_row(sql, [account.to_bytes()], |row| row.get(0)).optional()?;
+        Ok(by.map(|is_question| if is_question { VerifiedBy::Question } else { VerifiedBy::Number }))
     }
 
     /// The next number of what is said to a contact: 1, 2, …

@@ -1,12 +1,16 @@
 //! What was said, in both directions.
 //!
-//! It is told in the order of the senders' times, and of two at one time the one first that came first.
+//! It is told in the order of the senders' times, and of two at one time the one first that came first. A sender's time may
+//! not put a message behind its arrival: one of a time to come would stay the last for ever.
+//!
+//! Everything that was said has a row, also what is about another message (`amendments`): its number is what tells a gap.
+//! What was erased (`erasing`) keeps its row without words, so that it is not taken in again.
 
 use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension as _, Row, params};
 use sotto_proto::address::Address;
-use sotto_proto::content::Content;
+use sotto_proto::content::{Body, Content, ExpiryStart, MessageId, Step};
 use sotto_proto::request::Message as _;
 use sotto_proto::time::UnixMillis;
 
@@ -27,6 +31,70 @@ pub struct Said {
     pub arrived: UnixMillis,
     /// What.
     pub content: Content,
+}
+
+impl Said {
+    /// Whether its sender has deleted it: nothing is left of it but that.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        matches!(self.content.body, Body::Delete(of) if of == self.content.id)
+    }
+
+    /// When it disappears, if that is certain when it comes.
+    #[must_use]
+    pub fn expires(&self) -> Option<UnixMillis> {
+        let expiry = self.content.expiry?;
+        // The other side's clock may be ahead. What is said from here counts as read.
+        let since = self.content.sent.0.min(self.arrived.0);
+        let is_certain = expiry.start() == ExpiryStart::Sent || self.outgoing;
+        is_certain.then(|| UnixMillis(since.saturating_add(u64::from(expiry.seconds()) * 1000)))
+    }
+
+    /// In so many seconds after it was read, if it is to be read first.
+    fn seconds_after_reading(&self) -> Option<u32> {
+        self.content.expiry.filter(|_| self.expires().is_none()).map(sotto_proto::content::Expiry::seconds)
+    }
+
+    /// The message that it is about, and whether it stands in the history beside others.
+    fn target(&self) -> (Option<MessageId>, RowState) {
+        match &self.content.body {
+            Body::Delete(of) if *of == self.content.id => (None, RowState::Deleted),
+            Body::Delete(of) => (Some(*of), RowState::Hidden),
+            Body::Edit(edit) => (Some(edit.of), RowState::Hidden),
+            Body::Reaction(reaction) => (Some(reaction.to), RowState::Hidden),
+            Body::Question(question) if !matches!(question.step, Step::Ask { .. }) => (None, RowState::Hidden),
+            _ => (None, RowState::Shown),
+        }
+    }
+}
+
+/// What is left of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowState {
+    /// All of it.
+    Shown,
+    /// That its sender deleted it.
+    Deleted,
+    /// It is not shown: it is about another message, or has disappeared.
+    Hidden,
+}
+
+impl RowState {
+    pub(super) const fn code(self) -> i64 {
+        match self {
+            Self::Shown => 0,
+            Self::Deleted => 1,
+            Self::Hidden => 2,
+        }
+    }
+
+    pub(super) const fn from_code(code: i64) -> Self {
+        match code {
+            0 => Self::Shown,
+            1 => Self::Deleted,
+            _ => Self::Hidden,
+        }
+    }
 }
 
 /// A place in a history: the sender's time, and the number of arrival.
@@ -50,18 +118,24 @@ impl Transaction<'_> {
     /// [`StoreError`] when the database fails.
     pub fn add_to_history(&self, said: &Said) -> Result<bool, StoreError> {
         let content = said.content.clone().encode().map_err(|_| StoreError::Damaged("a message too long to keep"))?;
+        let (target, state) = said.target();
         let inserted = self.execute(
-            "INSERT INTO message (account, outgoing, id, device, sequence, sent, arrived, content)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO message (account, outgoing, id, device, sequence, sent, arrived, content, state, target, expires,
+                                  read_s)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             params![
                 said.account.to_bytes(),
                 said.outgoing,
                 said.content.id.as_bytes(),
                 said.device,
                 to_signed(said.content.sequence),
-                orderly(said.content.sent),
+                orderly(said.content.sent).min(orderly(said.arrived)),
                 to_signed(said.arrived.0),
-                content
+                content,
+                state.code(),
+                target.map(|target| *target.as_bytes()),
+                said.expires().map(orderly),
+                said.seconds_after_reading()
             ],
         )?;
         if inserted == 1
@@ -72,7 +146,8 @@ impl Transaction<'_> {
         Ok(inserted == 1)
     }
 
-    /// The last `limit` things said with an account before a place, the oldest of them first.
+    /// The last `limit` things said with an account before a place, the oldest of them first. What disappeared is not among
+    /// them, nor what is about another message.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -85,7 +160,7 @@ impl Transaction<'_> {
         let before = before.unwrap_or(Place::END);
         let mut rows = self.rows(
             &format!(
-                "SELECT {COLUMNS} FROM message WHERE account = ?1 AND (sent, number) < (?2, ?3)
+                "SELECT {COLUMNS} FROM message WHERE account = ?1 AND (sent, number) < (?2, ?3) AND state < 2
                  ORDER BY sent DESC, number DESC LIMIT ?4"
             ),
             params![
@@ -97,6 +172,20 @@ impl Transaction<'_> {
             RawSaid::read,
         )?;
         rows.reverse();
+        rows.into_iter().map(RawSaid::decode).collect()
+    }
+
+    /// The messages of an id that are shown: one, or one of each side.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn said(&self, account: &Address, id: &MessageId) -> Result<Vec<(Place, Said)>, StoreError> {
+        let rows = self.rows(
+            "SELECT number, account, outgoing, device, arrived, content, sent FROM message
+             WHERE account = ? AND id = ? AND state < 2",
+            params![account.to_bytes(), id.as_bytes()],
+            RawSaid::read,
+        )?;
         rows.into_iter().map(RawSaid::decode).collect()
     }
 
@@ -116,8 +205,21 @@ impl Transaction<'_> {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn numbers_of(&self, account: &Address) -> Result<BTreeSet<(u8, u64)>, StoreError> {
-        let sql = "SELECT device, sequence FROM message WHERE account = ? AND outgoing = 0 AND sequence <> 0";
-        let rows = self.rows(sql, [account.to_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        self.numbers(account, 0)
+    }
+
+    /// Those of [`Transaction::numbers_of`] which are not shown.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn hidden_numbers_of(&self, account: &Address) -> Result<BTreeSet<(u8, u64)>, StoreError> {
+        self.numbers(account, RowState::Hidden.code())
+    }
+
+    fn numbers(&self, account: &Address, least: i64) -> Result<BTreeSet<(u8, u64)>, StoreError> {
+        let sql =
+            "SELECT device, sequence FROM message WHERE account = ? AND outgoing = 0 AND sequence <> 0 AND state >= ?";
+        let rows = self.rows(sql, params![account.to_bytes(), least], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.into_iter().map(|(device, sequence)| (device, to_unsigned(sequence))).collect())
     }
 }

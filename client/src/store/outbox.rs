@@ -5,6 +5,8 @@
 //!                │  ▲                 │    ▲
 //!                │  └─ note_attempt   │    └─ set_worked again: more work asked for, or another seal
 //!                └──────── set_failed ┴──▶ Failed
+//!
+//! from all but Failed, when its recipient says so:  ──▶ Delivered ──▶ Read
 //! ```
 //!
 //! A crash anywhere leaves the message in one of these states, with everything that belongs to it. It is sent again
@@ -12,7 +14,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use sotto_proto::address::Address;
-use sotto_proto::content::{Content, MessageId};
+use sotto_proto::content::{Body, Content, MessageId};
 use sotto_proto::envelope::{Record, Ttl};
 use sotto_proto::id::RecordId;
 use sotto_proto::request::{Message as _, Receipt};
@@ -25,6 +27,8 @@ use crate::crypto::SessionTag;
 
 /// Receipts at which a message counts as stored.
 pub const STORED_RECEIPTS: usize = 2;
+/// What is worth something for a while only is forgotten so much later.
+const PASSING_MILLIS: u64 = 600_000;
 /// Bytes of the reason that is kept with a failed attempt.
 const REASON_BYTES: usize = 256;
 
@@ -71,6 +75,10 @@ pub enum OutboxState {
     Stored,
     /// Given up.
     Failed,
+    /// Its recipient says that it came.
+    Delivered,
+    /// Its recipient says that it was read.
+    Read,
 }
 
 impl OutboxState {
@@ -80,6 +88,8 @@ impl OutboxState {
             Self::Working => 1,
             Self::Stored => 2,
             Self::Failed => 3,
+            Self::Delivered => 4,
+            Self::Read => 5,
         }
     }
 
@@ -89,6 +99,8 @@ impl OutboxState {
             1 => Some(Self::Working),
             2 => Some(Self::Stored),
             3 => Some(Self::Failed),
+            4 => Some(Self::Delivered),
+            5 => Some(Self::Read),
             _ => None,
         }
     }
@@ -201,7 +213,7 @@ impl Store {
     /// [`StoreError::NotFound`] when no such message is waiting.
     pub fn note_attempt(&mut self, id: &MessageId, retry_at: UnixMillis, reason: &str) -> Result<(), StoreError> {
         let changed = self.connection.execute(
-            "UPDATE outbox SET attempts = attempts + 1, retry_at = ?, failure = ? WHERE message = ? AND state < 2",
+            "UPDATE outbox SET attempts = attempts + 1, retry_at = ?, failure = ? WHERE message = ? AND state NOT IN (2, 3)",
             params![to_signed(retry_at.0), shortened(reason), id.as_bytes()],
         )?;
         one(changed)
@@ -213,7 +225,7 @@ impl Store {
     /// [`StoreError::NotFound`] when no such message is waiting.
     pub fn set_failed(&mut self, id: &MessageId, reason: &str) -> Result<(), StoreError> {
         let changed = self.connection.execute(
-            "UPDATE outbox SET state = ?, failure = ? WHERE message = ? AND state < 2",
+            "UPDATE outbox SET state = iif(state < 2, ?, state), failure = ? WHERE message = ? AND state NOT IN (2, 3)",
             params![OutboxState::Failed.code(), shortened(reason), id.as_bytes()],
         )?;
         one(changed)
@@ -229,8 +241,8 @@ impl Transaction<'_> {
         let content =
             message.content.clone().encode().map_err(|_| StoreError::Damaged("a message too long to send"))?;
         let inserted = self.execute(
-            "INSERT INTO outbox (message, recipient, content, ttl_s, created, state, session, sealed)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message) DO NOTHING",
+            "INSERT INTO outbox (message, recipient, content, ttl_s, created, state, session, sealed, passing)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message) DO NOTHING",
             params![
                 message.content.id.as_bytes(),
                 message.recipient.to_bytes(),
@@ -240,6 +252,7 @@ impl Transaction<'_> {
                 OutboxState::Queued.code(),
                 message.encrypted.as_ref().map(|encrypted| encrypted.session.as_bytes()),
                 message.encrypted.as_ref().map(|encrypted| encrypted.message.as_slice()),
+                is_passing(&message.content.body),
             ],
         )?;
         if inserted == 0 { Err(StoreError::Exists("a message")) } else { Ok(()) }
@@ -251,6 +264,44 @@ impl Transaction<'_> {
     /// [`StoreError`] when the database fails.
     pub fn outbox_message(&self, id: &MessageId) -> Result<Option<OutboxMessage>, StoreError> {
         one_of(self.connection(), id)
+    }
+
+    /// An account says how far a message came that it was sent; whether that is news.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn set_delivery(&self, account: &Address, id: &MessageId, state: OutboxState) -> Result<bool, StoreError> {
+        let changed = self.execute(
+            "UPDATE outbox SET state = ?1 WHERE message = ?2 AND recipient = ?3 AND passing = 0 AND state <> 3
+                 AND state < ?1 AND ?1 > 3",
+            params![state.code(), id.as_bytes(), account.to_bytes()],
+        )?;
+        Ok(changed == 1)
+    }
+
+    /// How far a message is, and how many nodes keep it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn delivery_of(&self, id: &MessageId) -> Result<Option<(OutboxState, usize)>, StoreError> {
+        let sql = "SELECT state, (SELECT count(*) FROM receipt WHERE receipt.message = outbox.message) FROM outbox
+                   WHERE message = ?";
+        let found: Option<(i64, i64)> =
+            self.query_row(sql, [id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some((state, count)) = found else { return Ok(None) };
+        let state = OutboxState::from_code(state).ok_or(StoreError::Damaged("a state of the outbox"))?;
+        Ok(Some((state, usize::try_from(count).unwrap_or(0))))
+    }
+
+    /// Forgets what is worth something for a while only and has had its time.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn drop_passing(&self, now: UnixMillis) -> Result<usize, StoreError> {
+        // A while longer than its time: somebody may be sending it just now.
+        let sql =
+            "DELETE FROM outbox WHERE passing = 1 AND created < ?1 AND (state >= 2 OR created + ttl_s * 1000 < ?1)";
+        self.execute(sql, [to_signed(now.0.saturating_sub(PASSING_MILLIS))])
     }
 
     /// Another session has encrypted it: it begins anew, whatever had become of it.
@@ -291,6 +342,11 @@ impl Transaction<'_> {
     }
 }
 
+/// Whether it is worth something for a while only.
+const fn is_passing(body: &Body) -> bool {
+    matches!(body, Body::Receipt(_) | Body::Typing(_) | Body::Acknowledge(_) | Body::Listening(_))
+}
+
 fn one_of(connection: &Connection, id: &MessageId) -> Result<Option<OutboxMessage>, StoreError> {
     let sql = format!("{SELECT} WHERE message = ?");
     let raw = connection.query_row(&sql, [id.as_bytes()], RawMessage::read).optional()?;
@@ -305,7 +361,8 @@ pub(super) fn worked(
     record: &Record,
 ) -> Result<(), StoreError> {
     let changed = transaction.execute(
-        "UPDATE outbox SET state = ?, record_id = ?, record = ? WHERE message = ? AND state < 2",
+        "UPDATE outbox SET state = iif(state < 2, ?, state), record_id = ?, record = ?
+         WHERE message = ? AND state NOT IN (2, 3)",
         params![OutboxState::Working.code(), record_id.as_bytes(), record.encode(), id.as_bytes()],
     )?;
     one(changed)?;
@@ -339,7 +396,7 @@ pub(super) fn received(
     let count = usize::try_from(count).unwrap_or(0);
     if count >= STORED_RECEIPTS {
         transaction.execute(
-            "UPDATE outbox SET state = ?, failure = NULL WHERE message = ?",
+            "UPDATE outbox SET state = iif(state < 4, ?, state), failure = NULL WHERE message = ?",
             params![OutboxState::Stored.code(), id.as_bytes()],
         )?;
     }

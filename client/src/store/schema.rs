@@ -14,10 +14,12 @@
 //! | `mailbox`, `prekey` | where this device reads; what is sealed to it there |
 //! | `bundle`, `used_slot` | keys given to somebody; one of them that served |
 //! | `session` | a session with a device of somebody. `expires_s`, `epoch`: of the bundle it was begun by; `told`, `told_s`: which prekey of this device the other side was told last, and when |
-//! | `message` | what was said, in both directions |
+//! | `message` | what was said, in both directions. `state`: whether it is shown; `target`: which message it is about; `waits`: that one has not come; `edited`, `edited_by`: the time and the id of its present words; `expires`: when it disappears; `read_s`: so many seconds after it is read |
 //! | `search` | the words of one of those, by which it is found |
 //! | `draft` | what is begun and not sent |
 //! | `renewal` | a contact that is yet to be asked to begin anew |
+//! | `owed_receipt` | a message whose sender has not been told yet that it came, or was read |
+//! | `question` | a verification by question and answer; `asked`: from here; `secret`: what the next step needs |
 //!
 //! Times are Unix milliseconds unless the column says otherwise; unsigned numbers of 64 bits lie in the signed column
 //! of the same bits.
@@ -105,6 +107,35 @@ const MIGRATIONS: &[&str] = &[
      CREATE INDEX session_by_time_told ON session (told_s);
      CREATE INDEX bundle_by_recipient ON bundle (recipient);",
     SEARCH,
+    // What becomes of a message after it was said: other words, signs, erasure; receipts; questions.
+    "ALTER TABLE message ADD COLUMN state INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE message ADD COLUMN target BLOB;
+     ALTER TABLE message ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE message ADD COLUMN edited INTEGER;
+     ALTER TABLE message ADD COLUMN edited_by BLOB;
+     ALTER TABLE message ADD COLUMN expires INTEGER;
+     ALTER TABLE message ADD COLUMN read_s INTEGER;
+     CREATE INDEX message_by_id ON message (account, id);
+     CREATE INDEX message_by_target ON message (account, target) WHERE target IS NOT NULL;
+     CREATE INDEX message_by_waiting ON message (account, number) WHERE waits = 1;
+     CREATE INDEX message_by_expiry ON message (expires) WHERE expires IS NOT NULL;
+     CREATE INDEX message_by_reading ON message (account, id) WHERE read_s IS NOT NULL;
+     ALTER TABLE contact ADD COLUMN timer_start INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE contact ADD COLUMN timer_s INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE contact ADD COLUMN timer_sent INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE contact ADD COLUMN timer_by BLOB NOT NULL DEFAULT x'';
+     ALTER TABLE contact ADD COLUMN verified_by INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE contact ADD COLUMN attempts BLOB;
+     CREATE TABLE owed_receipt (
+         account BLOB NOT NULL, message BLOB NOT NULL, told INTEGER NOT NULL,
+         PRIMARY KEY (account, message)) STRICT, WITHOUT ROWID;
+     ALTER TABLE outbox ADD COLUMN passing INTEGER NOT NULL DEFAULT 0;
+     CREATE INDEX outbox_by_passing ON outbox (created) WHERE passing = 1;
+     CREATE TABLE question (
+         account BLOB NOT NULL, run BLOB NOT NULL, asked INTEGER NOT NULL, session BLOB NOT NULL, text TEXT NOT NULL,
+         share BLOB, secret BLOB, state INTEGER NOT NULL, created INTEGER NOT NULL,
+         PRIMARY KEY (account, run, asked)) STRICT, WITHOUT ROWID;
+     CREATE INDEX question_by_session ON question (session);",
 ];
 
 /// What was said is found by its words; what is begun is kept; who is asked to begin anew.
@@ -273,6 +304,12 @@ mod tests {
             "DELETE FROM outbox WHERE recipient = x''",
             "DELETE FROM inbox WHERE sender = x''",
             "DELETE FROM bundle WHERE recipient = x''",
+            "SELECT number FROM message WHERE account = x'' AND id BETWEEN x'' AND x'ff'",
+            "SELECT number FROM message WHERE account = x'' AND target = x''",
+            "SELECT count(*) FROM message WHERE account = x'' AND waits = 1",
+            "SELECT number FROM message WHERE expires <= 5",
+            "DELETE FROM outbox WHERE passing = 1 AND created < 5",
+            "SELECT run FROM question WHERE session = x''",
         ] {
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let plan = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();

@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sotto_proto::address::Address;
-use sotto_proto::content::{Body, Content};
+use sotto_proto::content::{Body, Content, MessageId};
 use sotto_proto::request::Message as _;
 use sotto_proto::time::UnixMillis;
 
@@ -22,6 +22,19 @@ impl Transaction<'_> {
     /// [`StoreError`] when the database fails.
     pub fn index_text(&self, number: u64, text: &str) -> Result<(), StoreError> {
         index(self.connection(), to_signed(number), text)
+    }
+
+    /// The number of a message.
+    pub(super) fn number_of(
+        &self,
+        account: &Address,
+        outgoing: bool,
+        id: &MessageId,
+    ) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT number FROM message WHERE account = ? AND outgoing = ? AND id = ?";
+        let key = params![account.to_bytes(), outgoing, id.as_bytes()];
+        let number: Option<i64> = self.query_row(sql, key, |row| row.get(0)).optional()?;
+        Ok(number.map(to_unsigned))
     }
 
     /// The message of that number is not found any more.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod contacts;
+mod erasing;
 mod full;
 mod handles;
 mod history;

@@ -121,6 +121,7 @@ async fn follow(
                     return Continue::No;
                 }
             }
+            Followed::Noticed(_) => {}
             Followed::Interrupted(_) => {
                 arrivals.lock().unwrap_or_else(PoisonError::into_inner).interruptions += 1;
             }

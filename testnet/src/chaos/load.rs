@@ -226,7 +226,7 @@ async fn read(common: Common, account: OpenAccount, reader: usize, stop: Cancell
                 }
             }
             Followed::Messages(messages) => return shown(&common, reader, &messages, store),
-            Followed::Interrupted(_) => {}
+            Followed::Interrupted(_) | Followed::Noticed(_) => {}
         }
         Continue::Yes
     });

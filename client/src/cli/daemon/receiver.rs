@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::context::Context;
+use super::super::noticed;
 use super::engine::{Connection, Engine};
 use crate::messenger::{Continue, Error, Followed, Messenger};
 
@@ -45,6 +46,11 @@ async fn follow(engine: &Engine) -> Result<(), Error> {
             match happened {
                 Followed::Subscribed { members } => engine.set_connection(Connection::Connected { members }),
                 Followed::Interrupted(error) => interrupted(engine, error.to_string()),
+                Followed::Noticed(notices) => {
+                    for notice in &notices {
+                        engine.tell(noticed::document(&engine.own(), notice));
+                    }
+                }
                 Followed::Messages(messages) => {
                     if let Some(last) = messages.last() {
                         engine.came(last.number);

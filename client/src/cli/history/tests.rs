@@ -33,7 +33,7 @@ fn history(arguments: &[&str]) -> History {
 
 /// The texts that are shown, and what is missing before each.
 fn shown(store: &mut Store, arguments: &[&str]) -> Vec<(String, u64)> {
-    let entries = history(arguments).entries(&store.transaction().unwrap()).unwrap();
+    let entries = history(arguments).entries(&store.transaction().unwrap(), &account()).unwrap();
     entries.iter().map(|entry| (entry.text().unwrap().to_owned(), entry.missing)).collect()
 }
 
@@ -78,7 +78,7 @@ fn pages_follow_each_other_without_holes() {
     loop {
         let arguments =
             before.iter().flat_map(|before: &String| ["--before", before.as_str()]).chain(["--limit", "100"]);
-        let page = history(&arguments.collect::<Vec<_>>()).entries(&store.transaction().unwrap()).unwrap();
+        let page = history(&arguments.collect::<Vec<_>>()).entries(&store.transaction().unwrap(), &account()).unwrap();
         let Some(first) = page.first() else { break };
         before = Some(first.document()["cursor"].as_str().unwrap().to_owned());
         read.splice(0..0, page.iter().map(|entry| entry.said.content.sequence).collect::<Vec<_>>());
@@ -101,7 +101,7 @@ fn words_are_found_in_whatever_case_however_long_ago() {
         shown(&mut store, &["--search", "hafen", "--before", "1970-01-01T00:05:00Z"]),
         texts(&["Grüße vom Hafen"])
     );
-    let error = history(&["--search", "…"]).entries(&store.transaction().unwrap()).err().unwrap();
+    let error = history(&["--search", "…"]).entries(&store.transaction().unwrap(), &account()).err().unwrap();
     assert_eq!(error.exit, Exit::Usage);
     assert_eq!(shown(&mut store, &["--search", "hafen", "--limit", "1"]), texts(&["hafen again"]));
 }
@@ -111,7 +111,7 @@ fn it_ends_before_a_time_or_a_message() {
     let mut store = store(&[said(false, 1, 1, "one"), said(false, 2, 2, "two"), said(false, 3, 3, "three")]);
     assert_eq!(shown(&mut store, &["--before", "1970-01-01T00:00:02Z"]), texts(&["one"]));
     assert_eq!(shown(&mut store, &["--before", "3"]), texts(&["one", "two"]));
-    let error = history(&["--before", "9"]).entries(&store.transaction().unwrap()).err().unwrap();
+    let error = history(&["--before", "9"]).entries(&store.transaction().unwrap(), &account()).err().unwrap();
     assert_eq!(error.exit, Exit::NotFound);
     assert!("yesterday".parse::<Before>().is_err() && "-1".parse::<Before>().is_err());
 }
@@ -149,6 +149,8 @@ fn lines_and_documents_are_as_people_and_programs_expect() {
         said,
         missing,
         name: "carol".to_owned(),
+        own: account(),
+        details: Details::default(),
     };
     let at = "1970-01-01T00:00:01.000Z";
     assert_eq!(entry(said(true, 1, 1, "a\nb"), 0).lines(), format!("{at}  you  a\n    b"));
@@ -157,7 +159,8 @@ fn lines_and_documents_are_as_people_and_programs_expect() {
     let expected = json!({
         "v": 1, "type": "message", "conversation": account().to_string(), "cursor": "4", "outgoing": false, "device": 0,
         "id": format!("{:016x}{}", 1, "0".repeat(16)), "sent": at, "arrived": at, "sequence": 9, "missing_before": 7,
-        "kind": "text", "body": "a",
+        "kind": "text", "body": "a", "reply_to": null, "edited": false, "deleted": false, "reactions": [],
+        "expires_at": null,
     });
     assert_eq!(entry(said(false, 1, 9, "a"), 7).document(), expected);
 }

@@ -21,7 +21,7 @@ fn a_message_that_was_not_taken_in_is_taken_in_the_next_time() {
     alice.ask(bob.id()).unwrap();
     let request = alice.outgoing();
     let heard = |party: &mut Party, envelope: &Envelope| {
-        die(party, |tx, me, rng| assert!(hear(tx, me, envelope, rng).unwrap().is_some()));
+        die(party, |tx, me, rng| assert!(hear(tx, me, envelope, rng).unwrap().letter.is_some()));
     };
     heard(&mut bob, &request[0]);
     assert_eq!(bob.waiting(), []);

@@ -333,7 +333,7 @@ async fn a_path_that_falls_silent_under_subscriptions_is_left_and_no_member_is_m
         loop {
             match told.recv().await.unwrap() {
                 Followed::Interrupted(error) => break assert!(matches!(error, Error::NoAnswer { .. }), "{error:?}"),
-                Followed::Subscribed { .. } => {}
+                Followed::Subscribed { .. } | Followed::Noticed(_) => {}
                 Followed::Messages(messages) => panic!("{messages:?}"),
             }
         }
