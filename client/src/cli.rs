@@ -7,7 +7,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `account`, `contact`, `message`, `request`, `verify`, `passphrase`, `config`, `completions`, `network`, `path` | one noun each |
-//! | `send`, `recv`, `listen`, `history`, `search`, `status`, `doctor` | one verb each |
+//! | `send`, `recv`, `listen`, `history`, `search`, `status`, `doctor`, `wipe` | one verb each |
 //! | `daemon`, `hook` | one process that serves all others; events to programs |
 //! | `chat`, `tui` | conversations at a terminal, through the daemon |
 //! | `recipient`, `sending`, `received`, `noticed` | who is meant; what was queued, on its way; how what came, and what changed, is shown |
@@ -55,6 +55,7 @@ mod settings;
 mod status;
 mod tui;
 mod verify;
+mod wipe;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -166,6 +167,7 @@ enum Noun {
     /// An account's passphrase
     #[command(subcommand)]
     Passphrase(passphrase::Verb),
+    Wipe(wipe::Wipe),
     /// What the network looks like, checked against its genesis
     #[command(subcommand)]
     Network(network::Verb),
@@ -245,6 +247,7 @@ impl Noun {
             | Self::Listen(_)
             | Self::Chat(_)
             | Self::Tui(_)
+            | Self::Wipe(_)
             | Self::Config(_)
             | Self::Completions(_) => None,
         }
@@ -308,6 +311,7 @@ fn dispatch(noun: Noun, context: &Context) -> Result<Exit, CliError> {
         Noun::Path(verb) => verb.run(context),
         Noun::Account(verb) => verb.run(context),
         Noun::Passphrase(verb) => verb.run(context),
+        Noun::Wipe(wipe) => wipe.run(context),
         Noun::Network(verb) => verb.run(context),
         Noun::Daemon(verb) => verb.run(context),
         Noun::Lock => daemon::lock(context),

@@ -5,6 +5,7 @@
 //!     genesis.json              which network this is (public)
 //!     device-<16 hex>.bin       the device's guards; the key is in the stores of its accounts
 //!     <16 hex digits>/          one account; the digits follow from its name, which is not written here
+//!         PLACE                 says by when it was made whether this is a copy
 //!         LOCK                  held while a process has the account open
 //!         keyslots.bin          eight equal slots; a passphrase opens one and finds the master key there
 //!         store.db, store.db-wal    SQLCipher under a key below the master key
@@ -18,7 +19,9 @@
 //!
 //! | file | what it owns |
 //! | --- | --- |
-//! | `accounts`, `open_account` | the accounts of a network: creating, opening, renaming, deleting; one that is open |
+//! | `accounts`, `open_account` | the accounts of a network: creating, opening, renaming; one that is open |
+//! | `whereabouts` | whether it was copied |
+//! | `wipe` | erasing them for good |
 //! | `kdf`, `passphrase`, `keyslots`, `vault`, `keys` | from a passphrase to the keys of an account |
 //! | `database`, `schema`, `row` | the encrypted database |
 //! | `transaction` | changes that are made together |
@@ -65,6 +68,8 @@ mod settings;
 mod tests;
 mod transaction;
 mod vault;
+mod whereabouts;
+mod wipe;
 mod words;
 
 use std::fmt;
@@ -92,6 +97,7 @@ pub use self::requests::{Request, RequestState};
 pub use self::sessions::Session;
 pub use self::settings::Switch;
 pub use self::transaction::Transaction;
+pub use self::wipe::{GENESIS, Wipe, Wiped};
 pub use self::words::SearchWords;
 
 /// The open database of an account.

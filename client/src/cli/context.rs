@@ -21,7 +21,7 @@ use super::{CliError, Exit};
 use crate::store::{AccountName, Accounts, FolderName, OpenAccount, Passphrase};
 
 /// A network's genesis file, kept beside its accounts so that it need not be named again.
-const GENESIS: &str = "genesis.json";
+const GENESIS: &str = crate::store::GENESIS;
 
 /// Settings, output, and the ways to accounts and networks.
 #[derive(Debug)]
@@ -163,6 +163,9 @@ impl Context {
             && accounts.find(&name) == Some(folder)
         {
             account.settle_name(&name)?;
+        }
+        if account.is_copy() {
+            self.out.say(super::doctor::COPIED);
         }
         let mut unlocked = Unlocked { genesis, account };
         super::message::vanish(&mut unlocked)?;

@@ -16,6 +16,11 @@ use crate::network::paths::Purpose;
 /// A clock this far from the network's is a problem, in milliseconds.
 const CLOCK_OFF_MS: u64 = 60_000;
 
+/// What is said of an account that was copied.
+pub(super) const COPIED: &str = "\
+this account's data was copied or put back from elsewhere: no key of it serves again, sessions are renewed
+if the account is used where it came from as well, the two take each other's mail: erase one (sotto wipe)";
+
 /// Look for what is wrong, and say what helps
 #[derive(Debug, Args)]
 pub(super) struct Doctor {}
@@ -51,12 +56,19 @@ impl Findings<'_> {
 
 impl Doctor {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let unlocked = context.unlock()?;
+        let mut unlocked = context.unlock()?;
         let mut findings = Findings { out: &context.out, all: Vec::new(), lines: Vec::new(), bad: 0 };
         if unlocked.account.kdf().is_insecure() {
             findings.note("store", "encrypted, with a key derivation for testnets only");
         } else {
             findings.good("store", "encrypted (SQLCipher under Argon2id)");
+        }
+        match unlocked.account.change(|tx, _| tx.renewals(usize::MAX))?.len() {
+            0 if unlocked.account.is_copy() => findings.note("place", COPIED),
+            0 => findings.good("place", "where it was; not a copy, as far as files tell"),
+            left => {
+                findings.note("place", format!("a copy from elsewhere: {left} contacts are yet to be asked to renew"))
+            }
         }
         let waiting = unlocked.account.store.pending(1)?;
         if let Some(oldest) = waiting.first() {

@@ -24,7 +24,7 @@ const BEHIND_CHARS: usize = 120;
 #[derive(Debug, Args)]
 pub(super) struct Search {
     /// Words, or the beginnings of words: what has all of them, in whatever case and with or without accents
-    #[arg(value_name = "TEXT", required = true, allow_hyphen_values = true)]
+    #[arg(value_name = "TEXT", required = true)]
     text: Vec<String>,
     /// At most so many
     #[arg(short, long, value_name = "N", default_value_t = SHOWN)]

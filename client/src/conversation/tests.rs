@@ -2,6 +2,7 @@
 
 mod agree;
 mod away;
+mod copied;
 mod crash;
 mod hostile;
 mod kinds;

@@ -5,9 +5,10 @@ use sotto_proto::limits::{BUNDLE_KEPT_SECONDS, BUNDLE_SECONDS, TTL_SECONDS};
 use sotto_proto::time::{UnixMillis, UnixSeconds};
 
 use super::amending::WAITING_MILLIS;
+use super::asking::{Ask, ask};
 use super::disappearing::vanish;
 use super::notice::Notice;
-use super::speaking::{announce, greatest};
+use super::speaking::{announce, for_sending, greatest};
 use super::{Error, Me, keys};
 use crate::store::{Gone, Transaction};
 
@@ -16,6 +17,8 @@ const AGAIN_SECONDS: u64 = 3 * 86_400;
 
 /// A verification by question that nobody ends is over after a week.
 const QUESTION_MILLIS: u64 = 7 * 86_400_000;
+/// Contacts that are asked to begin anew each time that mail is fetched.
+const RENEWED_AT_ONCE: usize = 20;
 
 /// Until when a request that is made now may be accepted.
 pub(super) const fn request_expiry(now: UnixMillis) -> UnixSeconds {
@@ -38,6 +41,7 @@ pub(crate) fn tidy(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -
         tx.erase(&account, outgoing, &id, Gone::Superseded)?;
     }
     tx.drop_questions(UnixMillis(me.now.0.saturating_sub(QUESTION_MILLIS)))?;
+    renew_copied(tx, me, rng)?;
     super::answering::begin_waited(tx, me, rng)?;
     rotate(tx, me, rng)
 }
@@ -52,6 +56,26 @@ pub(crate) fn tend(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -
     let is_queued = super::receipts::tell(tx, me, rng)?;
     tx.drop_passing(me.now)?;
     Ok((notices, is_queued))
+}
+
+/// Asks those to begin anew whose sessions went when the account's data turned out to be a copy. Not all at once: each
+/// costs work, and a message.
+fn renew_copied(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -> Result<(), Error> {
+    for account in tx.renewals(RENEWED_AT_ONCE)? {
+        tx.set_renewed(&account)?;
+        // It has begun by itself.
+        if for_sending(tx, me, &account)?.is_some() {
+            continue;
+        }
+        let wish = Ask { account, name: None, introduction: "", renew: true };
+        match tx.attempt(|| ask(tx, me, &wish, rng)) {
+            Ok(_) => {}
+            Err(error @ Error::Store(_)) => return Err(error),
+            // It has asked itself, and its request waits for the user.
+            Err(error) => tracing::debug!(%error, "a contact that cannot be asked to begin anew"),
+        }
+    }
+    Ok(())
 }
 
 /// A prekey that has served a week is followed by the next, which everybody in touch is told: again before a swarm forgets

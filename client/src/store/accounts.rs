@@ -21,15 +21,15 @@ use super::lock::{self, Lock};
 use super::open_account::{OpenAccount, Unlocked};
 use super::row::to_signed;
 use super::vault::Vault;
-use super::{DeviceKey, Kdf, Passphrase, StoreError, database, files};
+use super::{DeviceKey, Kdf, Passphrase, StoreError, database, files, wipe};
 
 const FOLDER: Domain = Domain::new("sotto/v1/account-folder");
 /// Bytes of a folder's name, and of the network's.
 const NAME: usize = 8;
 /// In front of the name of a folder that is being filled.
-const FILLING: &str = ".new-";
+pub(super) const FILLING: &str = ".new-";
 /// In front of the name of a folder that is being removed.
-const GOING: &str = ".gone-";
+pub(super) const GOING: &str = ".gone-";
 /// A folder that has been filled for so long is not being filled any more.
 const LEFT_BEHIND: Duration = Duration::from_secs(60);
 
@@ -138,7 +138,8 @@ impl Accounts {
     /// # Errors
     /// [`StoreError::Io`] when the directory cannot be read.
     pub fn folders(&self) -> Result<Vec<FolderName>, StoreError> {
-        let mut folders: Vec<_> = self.entries()?.iter().filter_map(|entry| FolderName::read(entry)).collect();
+        let mut folders: Vec<_> =
+            wipe::names(&self.folder)?.iter().filter_map(|entry| FolderName::read(entry)).collect();
         folders.sort();
         Ok(folders)
     }
@@ -233,17 +234,16 @@ impl Accounts {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::InUse`].
     pub fn delete(&self, folder: FolderName, rng: &mut dyn CryptoRng) -> Result<(), StoreError> {
-        let path = self.path(folder);
-        if !path.is_dir() {
-            return Err(StoreError::NotFound("account in that folder"));
-        }
-        let lock = Lock::acquire(&path)?;
-        Vault::destroy(&path, rng)?;
-        let going = self.folder.join(format!("{GOING}{folder}"));
-        fs::rename(&path, &going).map_err(StoreError::io("rename", &path))?;
-        files::sync_folder(&self.folder)?;
-        drop(lock);
-        remove(&going)
+        self.wipe(folder)?.run(rng, |_| ())
+    }
+
+    /// Opens a copy that stands for the original, as a crash has left that.
+    #[cfg(test)]
+    pub(super) fn open_crashed(&self, name: &AccountName, passphrase: &Passphrase) -> OpenAccount {
+        let path = self.path(FolderName::of(&self.chain, name));
+        let lock = Lock::acquire(&path).unwrap();
+        let (vault, master) = Vault::open(&path, passphrase).unwrap();
+        OpenAccount::open(Arc::new(Unlocked { path, lock, vault, master }), &self.folder, &self.chain).unwrap()
     }
 
     fn path(&self, folder: FolderName) -> PathBuf {
@@ -252,17 +252,9 @@ impl Accounts {
 
     fn finish(&self, path: PathBuf, lock: Lock, vault: Vault, master: MasterKey) -> Result<OpenAccount, StoreError> {
         let unlocked = Arc::new(Unlocked { path, lock, vault, master });
-        OpenAccount::open(unlocked, &self.folder, &self.chain)
-    }
-
-    fn entries(&self) -> Result<Vec<String>, StoreError> {
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(StoreError::io("read", &self.folder)(error)),
-        };
-        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-        names.collect::<io::Result<_>>().map_err(StoreError::io("read", &self.folder))
+        let mut account = OpenAccount::open(unlocked, &self.folder, &self.chain)?;
+        account.settle_whereabouts()?;
+        Ok(account)
     }
 
     /// Removes what a killed process left half made or half removed. Folders made at about the time of `ours` are left
@@ -270,21 +262,14 @@ impl Accounts {
     fn sweep(&self, ours: &Path) -> Result<(), StoreError> {
         let made = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
         let now = made(ours).map_err(StoreError::io("read", ours))?;
-        for entry in self.entries()? {
+        for entry in wipe::names(&self.folder)? {
             let path = self.folder.join(&entry);
             let old = || made(&path).is_ok_and(|made| now.duration_since(made).is_ok_and(|age| age > LEFT_BEHIND));
             if (entry.starts_with(FILLING) && old() && !lock::is_held(&path)) || entry.starts_with(GOING) {
-                remove(&path)?;
+                wipe::remove(&path)?;
             }
         }
         Ok(())
-    }
-}
-
-fn remove(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path)(error)),
-        _ => Ok(()),
     }
 }
 

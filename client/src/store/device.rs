@@ -19,7 +19,7 @@ use sotto_proto::codec::{DecodeError, Reader};
 use sotto_proto::id::NodeId;
 use sotto_proto::time::UnixSeconds;
 
-use super::{DeviceKey, StoreError, files};
+use super::{DeviceKey, FolderName, StoreError, files};
 
 /// Bytes of the file, whatever is in it.
 const FILE_BYTES: usize = 1024;
@@ -32,6 +32,12 @@ const GUARD: usize = 32 + 8 + 8;
 const ASSOCIATED: &[u8] = b"sotto/device/1";
 
 const _: () = assert!(GUARDS * GUARD < PLAIN);
+
+/// Whether a file beside the accounts is one of these, or was to take the place of one.
+pub(super) fn is_file_name(name: &str) -> bool {
+    let number = name.strip_prefix("device-").and_then(|name| name.get(..16));
+    number.and_then(FolderName::read).is_some() && [Some(".bin"), Some(".new")].contains(&name.get(23..))
+}
 
 /// A node that this device's paths begin at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::StoreError;
 
@@ -24,7 +24,7 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 
 /// Puts a file of these bytes in the place of the one at `path`, if there is one: at any moment one of them is whole.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let fresh = path.with_extension("new");
+    let fresh = fresh(path);
     match fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StoreError::io("remove", &fresh)(error)),
         _ => {}
@@ -32,6 +32,11 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     write_new(&fresh, bytes)?;
     fs::rename(&fresh, path).map_err(StoreError::io("replace", path))?;
     sync_folder_of(path)
+}
+
+/// What is to take the place of the file at `path` lies there for a moment.
+pub(super) fn fresh(path: &Path) -> PathBuf {
+    path.with_extension("new")
 }
 
 /// Overwrites a file where it lies, for what must not survive beside its successor.

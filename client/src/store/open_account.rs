@@ -13,6 +13,7 @@ use super::keys::MasterKey;
 use super::lock::Lock;
 use super::row::to_unsigned;
 use super::vault::Vault;
+use super::whereabouts::Whereabouts;
 use super::{AccountName, Device, DeviceKey, Kdf, Passphrase, Store, StoreError, Transaction, database};
 
 /// What all handles of an open account share: as long as one of them exists no other process can open it.
@@ -36,6 +37,7 @@ pub struct OpenAccount {
     device: Device,
     entropy: Entropy,
     unlocked: Arc<Unlocked>,
+    is_copy: bool,
 }
 
 impl OpenAccount {
@@ -47,7 +49,30 @@ impl OpenAccount {
             return Err(StoreError::OtherNetwork { expected: *chain, actual: row.chain });
         }
         let (chain, account, device) = (row.chain, Account::new(&row.entropy), Device::new(folder, row.device));
-        Ok(Self { store, chain, account, name: row.name, created: row.created, device, entropy: row.entropy, unlocked })
+        Ok(Self {
+            store,
+            chain,
+            account,
+            name: row.name,
+            created: row.created,
+            device,
+            entropy: row.entropy,
+            unlocked,
+            is_copy: false,
+        })
+    }
+
+    /// Looks whether it lies where it lay, and begins anew with everybody if not.
+    pub(super) fn settle_whereabouts(&mut self) -> Result<(), StoreError> {
+        self.is_copy = self.store.settle_whereabouts(&Whereabouts::of(&self.unlocked.path)?)?;
+        Ok(())
+    }
+
+    /// Whether opening it showed that it was copied or put back from elsewhere. No key of it serves again then: sessions
+    /// are begun anew, as far as they are not yet with the next times that mail is fetched.
+    #[must_use]
+    pub const fn is_copy(&self) -> bool {
+        self.is_copy
     }
 
     /// The same account once more, for another task or thread of this process: with a connection of its own to the

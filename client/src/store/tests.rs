@@ -13,6 +13,8 @@ mod search;
 mod secrecy;
 mod sessions;
 mod transactions;
+mod whereabouts;
+mod wipe;
 
 use std::fs;
 use std::path::Path;
@@ -76,7 +78,7 @@ fn alice() -> (TempDir, Accounts, OpenAccount) {
 fn after_crash(dir: &Path) -> (TempDir, OpenAccount) {
     let copy = tempfile::tempdir().unwrap();
     copy_folder(dir, copy.path());
-    let account = Accounts::new(copy.path(), CHAIN).open(&name("alice"), &passphrase("alice")).unwrap();
+    let account = Accounts::new(copy.path(), CHAIN).open_crashed(&name("alice"), &passphrase("alice"));
     (copy, account)
 }
 

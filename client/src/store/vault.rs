@@ -73,8 +73,15 @@ impl Vault {
 
     /// Destroys the key slots in `folder`: whatever is left of the account can never be read again.
     pub(super) fn destroy(folder: &Path, rng: &mut dyn CryptoRng) -> Result<(), StoreError> {
-        let mut noise = Box::new([0; FILE_BYTES]);
-        rng.fill_bytes(noise.as_mut_slice());
-        files::overwrite(&folder.join(FILE), noise.as_slice())
+        let path = folder.join(FILE);
+        // Beside it, what a change of the passphrase that was killed has left.
+        for path in [files::fresh(&path), path] {
+            let mut noise = Box::new([0; FILE_BYTES]);
+            rng.fill_bytes(noise.as_mut_slice());
+            if path.exists() {
+                files::overwrite(&path, noise.as_slice())?;
+            }
+        }
+        Ok(())
     }
 }

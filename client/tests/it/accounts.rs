@@ -213,3 +213,22 @@ fn guards_are_shared_only_when_that_is_asked_for() {
     home.json(&[&create[..], &["--share-passphrase-file", alice]].concat()).document();
     home.as_account("bob", &["account", "show"]).document();
 }
+
+#[test]
+fn accounts_are_wiped_without_their_passphrases_and_all_of_them_leave_nothing() {
+    let home = Home::new();
+    for name in ["alice", "bob", "carol"] {
+        home.create(name);
+    }
+    assert_eq!(home.json(&["--account", "alice", "wipe"]).error()["code"], "not_confirmed");
+    let planned = home.json(&["--account", "alice", "wipe", "--dry-run"]).document();
+    let done = home.json(&["--account", "alice", "wipe", "--yes"]).document();
+    assert_eq!((planned["accounts"].as_array().unwrap().len(), &planned["accounts"]), (1, &done["accounts"]));
+    assert_eq!(home.as_account("alice", &["account", "show"]).error()["exit"], 7);
+    home.as_account("bob", &["account", "show"]).document();
+    assert_eq!(home.json(&["--account", "bob", "wipe", "--all", "--yes"]).error()["exit"], 2);
+    let said = home.run(&["--progress", "json", "--yes", "wipe", "--all"]);
+    assert_eq!((said.exit, said.err.matches("\"progress\"").count()), (0, 4), "{said:?}");
+    assert!(said.out.contains("2 accounts erased") && said.err.contains("SSD"), "{said:?}");
+    assert_eq!(fs::read_dir(home.datadir()).unwrap().count(), 0);
+}
