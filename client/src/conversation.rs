@@ -29,6 +29,7 @@
 //! | `questioning` | verification by question and answer |
 //! | `notice` | what changed, for programs that show it |
 //! | `delivery` | where an encrypted message is sealed to |
+//! | `online` | what is pushed instead of stored, and where to |
 //! | `names` | what contacts are called here |
 //! | `tidying` | what is over and goes |
 
@@ -42,6 +43,7 @@ mod initial;
 mod keys;
 mod names;
 mod notice;
+mod online;
 mod questioning;
 mod receipts;
 mod speaking;
@@ -62,6 +64,7 @@ pub use self::disappearing::{set_timer, vanish};
 pub(crate) use self::hearing::hear;
 pub use self::names::{NameError, check_name};
 pub use self::notice::{Change, Notice};
+pub(crate) use self::online::{arrange, hear_pushed, said, tell_place};
 pub use self::questioning::{answer_question, ask_question, open_question, refuse_question};
 pub use self::receipts::tell_typing;
 pub use self::speaking::{Saying, say, say_for};

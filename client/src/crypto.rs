@@ -44,6 +44,7 @@
 
 mod bundle;
 mod initial;
+mod pushed;
 mod question;
 mod ratchet;
 mod safety_number;
@@ -52,6 +53,7 @@ mod x3dh;
 
 pub use bundle::{Bundle, BundleError, BundleSecrets};
 pub use initial::{InitialHeader, InitialMessage, Inside, SessionBody};
+pub use pushed::{PushContext, open_push, seal_push};
 pub use question::{Answer, AnswerError, Answerer, Asker, Attempts, QuestionContext, ShareError};
 pub use ratchet::{DecryptError, Decrypted, EncryptError, Ratchet};
 pub use safety_number::{CodeError, DigitsError, SafetyNumber, Scanned};

@@ -3,6 +3,7 @@
 //! ```text
 //!  outbox ──▶ sending ──▶ path "send" ────▶ three members of the recipient's swarm ──▶ receipts ──▶ outbox
 //!  inbox ◀── receiving, following ◀── path "receive" ◀── members of the own swarm
+//! online ◀──▶ path "listen", path "send" ──▶ a node where contacts listen, or this account does
 //!             refresh ──▶ path "other" ───▶ three nodes that must agree on the list
 //! ```
 //!
@@ -14,6 +15,7 @@ mod expected;
 mod following;
 mod kill_point;
 mod mailbox;
+mod online;
 mod pages;
 mod receiving;
 mod refresh;
@@ -34,12 +36,15 @@ use sotto_behaviours::network::WallClock;
 use sotto_behaviours::onion::client::Path;
 use sotto_proto::address::Address;
 use sotto_proto::chain::GenesisFile;
+use sotto_proto::content::MessageId;
 use sotto_proto::id::{ChainId, Height, SwarmId};
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 pub use self::following::{Continue, Followed};
 use self::kill_point::Probe;
+use self::online::Online;
+pub use self::online::{Mode, ModeError, NotOnline, Pushed, Went};
 pub use self::receiving::Received;
 pub use self::sending::{Progress, Sent};
 use crate::conversation::{self, Notice};
@@ -104,6 +109,12 @@ pub enum Error {
     /// What was said to a contact cannot be sent to it now. The message stays in the outbox.
     #[error(transparent)]
     Conversation(conversation::Error),
+    /// A message did not go online, and was not to go otherwise; or there is nowhere to listen.
+    #[error(transparent)]
+    NotOnline(#[from] NotOnline),
+    /// The recipient has said meanwhile that it has the message.
+    #[error("message {0} has been acknowledged")]
+    Acknowledged(MessageId),
     /// There is no such message.
     #[error("no message {0} in the outbox")]
     NoMessage(String),
@@ -143,6 +154,7 @@ pub struct Messenger {
     anchor: Option<terms::Anchor>,
     /// Scores of nodes as they are stored.
     kept_scores: Scores,
+    online: Online,
     /// How long one node may take.
     patience: Duration,
     /// Who sends what waits, if it is not this one.
@@ -195,6 +207,7 @@ impl Messenger {
             rng,
             anchor: None,
             kept_scores: Scores::default(),
+            online: Online::default(),
             patience,
             companion: None,
             notices: VecDeque::new(),

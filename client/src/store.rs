@@ -30,6 +30,7 @@
 //! | `search`, `words`, `drafts` | finding what was said; what is begun and not sent |
 //! | `amendments`, `erasing`, `disappearing`, `owed` | what became of it: other words, signs, nothing; who is to be told |
 //! | `questions` | verifications by question and answer |
+//! | `listening` | where contacts are online, and where the account listens for them |
 //! | `device` | the guards |
 //! | `lock`, `files`, `error` | one process an account; whole files or none; failures |
 //!
@@ -50,6 +51,7 @@ mod inbox;
 mod kdf;
 mod keys;
 mod keyslots;
+mod listening;
 mod lock;
 mod network;
 mod open_account;
@@ -86,6 +88,7 @@ pub use self::history::{Place, RowState, Said};
 pub use self::inbox::{Arrival, InboxMessage, InboxNumber, Letter, Page};
 pub use self::kdf::Kdf;
 pub use self::keys::DeviceKey;
+pub use self::listening::{ListeningPlace, OwnPlace};
 pub use self::network::{EQUIVOCATION, Evidence, SavedNetwork};
 pub use self::open_account::{OpenAccount, Own};
 pub use self::outbox::{Encrypted, NewMessage, OutboxMessage, OutboxState, STORED_RECEIPTS, StoredReceipt};

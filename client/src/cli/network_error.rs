@@ -42,6 +42,12 @@ pub(super) fn cli_error(error: &Error) -> CliError {
         Error::Moved { .. } => (Exit::Network, "list", "if it stays so: sotto doctor"),
         Error::Unsendable(_) => (Exit::Failed, "unsendable", "make it shorter, or send it in parts"),
         Error::Conversation(error) => return super::conversation_error::cli_error(error),
+        Error::NotOnline(_) => (
+            Exit::NotReady,
+            "not_online",
+            "it is kept and goes offline with the next: sotto send, or sotto recv; to send it so at once: --mode offline",
+        ),
+        Error::Acknowledged(_) => (Exit::Failed, "acknowledged", "nothing is left to be done"),
         Error::NoMessage(_) => (Exit::NotFound, "not_found", "see: sotto status"),
         Error::Random(_) => (Exit::Internal, "random", "the operating system gives no random numbers"),
     };

@@ -17,7 +17,7 @@ use super::recipient::called;
 use super::sending::OLDER;
 use super::{CliError, Exit};
 use crate::conversation::Notice;
-use crate::messenger::{Continue, Followed, Messenger};
+use crate::messenger::{Continue, Followed, Messenger, Mode};
 use crate::store::{InboxMessage, InboxNumber, Store};
 use sotto_proto::address::Address;
 
@@ -40,6 +40,9 @@ pub(super) struct Recv {
     /// End after so many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max: Option<u64>,
+    /// With --follow, auto or online: also be online for contacts, who are told so; offline: only read the mailboxes
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    mode: Mode,
 }
 
 impl Recv {
@@ -62,6 +65,9 @@ impl Recv {
                 return Ok(Exit::Done);
             }
             if self.follow {
+                if self.mode != Mode::Offline {
+                    messenger.listen_while_following();
+                }
                 return follow(&mut messenger, out, &own, &mut left).await;
             }
             let received = messenger.receive().await.map_err(|error| cli_error(&error))?;

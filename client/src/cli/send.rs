@@ -14,9 +14,10 @@ use super::contact::{expiry, expiry_seconds};
 use super::context::{Context, clock, random};
 use super::message::MessageRef;
 use super::recipient::{Recipient, called};
-use super::sending::{Queued, send_queued};
+use super::sending::{Queued, send_queued_by};
 use super::{CliError, Exit, conversation_error, verify};
 use crate::conversation::{Me, Saying, say, say_for};
+use crate::messenger::Mode;
 use crate::store::{NewMessage, OpenAccount, Transaction};
 
 /// Send a message
@@ -41,6 +42,10 @@ pub(super) struct Send {
     /// The time of --expire begins when it is read, at each end
     #[arg(long, requires = "expire")]
     expire_after_reading: bool,
+    /// auto: straight to the recipient's device where it is known to be online, otherwise into its mailbox; online: straight
+    /// or not now; offline: into its mailbox
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    mode: Mode,
 }
 
 /// Who may be written to before it is verified.
@@ -80,7 +85,7 @@ impl Send {
         let mut unlocked = context.unlock()?;
         let trust = context.settings.parse("trust", str::parse)?;
         let queued = self.queue(&mut unlocked.account, &text, trust)?;
-        send_queued(context, unlocked, &queued)
+        send_queued_by(context, unlocked, &queued, self.mode)
     }
 
     fn text(&self, context: &Context) -> Result<Text, CliError> {

@@ -9,7 +9,7 @@ use super::daemon::Engine;
 use super::network_error::cli_error;
 use super::output::{Output, millis};
 use super::{CliError, Exit};
-use crate::messenger::{Error, Messenger, Progress, Sent};
+use crate::messenger::{Error, Messenger, Mode, Progress, Pushed, Went};
 use crate::network::storing::WANTED;
 use crate::store::OutboxMessage;
 
@@ -26,10 +26,20 @@ pub(super) struct Queued {
 
 /// Sends what was queued, says what became of each, and then what waited from earlier.
 pub(super) fn send_queued(context: &Context, unlocked: Unlocked, queued: &[Queued]) -> Result<Exit, CliError> {
+    send_queued_by(context, unlocked, queued, Mode::Offline)
+}
+
+/// The same by one way or the other.
+pub(super) fn send_queued_by(
+    context: &Context,
+    unlocked: Unlocked,
+    queued: &[Queued],
+    mode: Mode,
+) -> Result<Exit, CliError> {
     let out = &context.out;
     if let Some(caller) = &context.caller {
         caller.engine.give_back(unlocked.account);
-        return send_through(&caller.engine, out, queued);
+        return send_through(&caller.engine, out, queued, mode);
     }
     Context::runtime()?.block_on(async {
         let opening = Messenger::open(unlocked.genesis, unlocked.account, context.timeout, |step| {
@@ -38,8 +48,8 @@ pub(super) fn send_queued(context: &Context, unlocked: Unlocked, queued: &[Queue
         let mut messenger = opening.await.map_err(|error| kept(cli_error(&error)))?;
         let mut results = Vec::new();
         for queued in queued {
-            let sent = messenger.send(&queued.id, |step| show(out, &step)).await;
-            report(out, queued, &sent)?;
+            let sent = messenger.send_by(&queued.id, mode, |step| show(out, &step)).await;
+            report(out, queued, &sent, mode)?;
             results.push(sent);
         }
         // What waited from earlier goes along, now that a path is up.
@@ -52,14 +62,14 @@ pub(super) fn send_queued(context: &Context, unlocked: Unlocked, queued: &[Queue
 }
 
 /// Has the daemon send what was queued.
-fn send_through(engine: &Engine, out: &Output, queued: &[Queued]) -> Result<Exit, CliError> {
-    let sending: Vec<_> = queued.iter().map(|queued| engine.send(queued.id)).collect();
+fn send_through(engine: &Engine, out: &Output, queued: &[Queued], mode: Mode) -> Result<Exit, CliError> {
+    let sending: Vec<_> = queued.iter().map(|queued| engine.send(queued.id, mode)).collect();
     let mut results = Vec::new();
     for (queued, sending) in queued.iter().zip(sending) {
         let sent = sending
             .wait(|step| show(out, &step))
             .ok_or_else(|| kept(CliError::new(Exit::Network, "daemon_stopped", "the daemon is about to stop")))?;
-        report(out, queued, &sent)?;
+        report(out, queued, &sent, mode)?;
         results.push(sent);
     }
     outcome(results)
@@ -81,6 +91,9 @@ pub(super) fn send_queued_about(
 
 /// The message is not lost, whatever went wrong after it was queued.
 fn kept(error: CliError) -> CliError {
+    if error.code == "not_online" {
+        return error;
+    }
     let hint = error.hint.clone().unwrap_or_default();
     error.hint(
         format!("{hint}; the message is kept and goes with the next: sotto send, or sotto recv")
@@ -126,16 +139,31 @@ pub(super) fn told(step: &Progress) -> (Value, String) {
     (line, text)
 }
 
-fn report(out: &Output, queued: &Queued, sent: &Result<Sent, Error>) -> Result<(), CliError> {
-    let (document, text) = became(queued, sent);
+fn report(out: &Output, queued: &Queued, sent: &Result<Went, Error>, mode: Mode) -> Result<(), CliError> {
+    let (document, text) = became(queued, sent, mode);
     out.result(&document, text)
 }
 
 /// What became of a message, for programs and for people.
-pub(super) fn became(queued: &Queued, sent: &Result<Sent, Error>) -> (Value, String) {
+pub(super) fn became(queued: &Queued, sent: &Result<Went, Error>, mode: Mode) -> (Value, String) {
     let (to, id, name) = (queued.account.to_string(), queued.id, &queued.name);
     match sent {
-        Ok(sent) => {
+        Ok(Went::Online(Pushed { hops, took, .. })) => {
+            let document = json!({
+                "v": 1, "type": "send.result", "id": id.to_string(), "state": "delivered", "mode": "online",
+                "hops": hops.len(), "delivered_ms": millis(*took), "recipients": [{"to": to, "name": name, "ok": true}],
+            });
+            let path: Vec<_> = hops.iter().map(|hop| hop.short()).collect();
+            (document, format!("✓ {id}  delivered in {} ms · path {}", millis(*took), path.join(" → ")))
+        }
+        Ok(Went::Late(_)) => {
+            let document = json!({
+                "v": 1, "type": "send.result", "id": id.to_string(), "state": "delivered", "mode": "online",
+                "recipients": [{"to": to, "name": name, "ok": true}],
+            });
+            (document, format!("✓ {id}  delivered"))
+        }
+        Ok(Went::Offline(sent)) => {
             let (stored, ms) = (sent.members.len(), u64::try_from(sent.work.as_millis()).unwrap_or(u64::MAX));
             let document = json!({
                 "v": 1, "type": "send.result", "id": id.to_string(), "state": "stored", "mode": "offline", "pow_ms": ms,
@@ -154,8 +182,9 @@ pub(super) fn became(queued: &Queued, sent: &Result<Sent, Error>) -> (Value, Str
         }
         Err(error) => {
             let failure = cli_error(error);
+            let mode = if mode == Mode::Online { "online" } else { "offline" };
             let document = json!({
-                "v": 1, "type": "send.result", "id": id.to_string(), "state": "queued", "mode": "offline", "stored": 0,
+                "v": 1, "type": "send.result", "id": id.to_string(), "state": "queued", "mode": mode, "stored": 0,
                 "wanted": WANTED, "recipients": [{"to": to, "name": name, "ok": false, "error": failure.message}],
             });
             (document, format!("✗ {id}  not stored yet: {}", failure.message))
@@ -163,7 +192,7 @@ pub(super) fn became(queued: &Queued, sent: &Result<Sent, Error>) -> (Value, Str
     }
 }
 
-fn outcome(results: Vec<Result<Sent, Error>>) -> Result<Exit, CliError> {
+fn outcome(results: Vec<Result<Went, Error>>) -> Result<Exit, CliError> {
     let all = results.len();
     let mut failures: Vec<_> = results.into_iter().filter_map(Result::err).collect();
     match failures.pop() {

@@ -55,7 +55,12 @@ pub(crate) fn delivery(
             (session, encrypted.message)
         }
     };
-    let body = SessionBody { tag: session.tag, message: sealed };
+    Ok(by_session(&session, sealed)?)
+}
+
+/// How something that a session has encrypted goes out.
+pub(super) fn by_session(session: &Session, message: Vec<u8>) -> Result<Delivery, StoreError> {
+    let body = SessionBody { tag: session.tag, message };
     let inside = match &session.initial {
         None => Inside::Session(body),
         Some(header) => {

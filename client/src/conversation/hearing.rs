@@ -16,7 +16,7 @@ use crate::crypto::{self, Opened, Ratchet, SessionBody};
 use crate::store::{Contact, ContactState, Gone, Letter, RowState, Said, Session, StoreError, Transaction};
 
 /// Signed prekeys that something sealed to a mailbox is tried with, the newest first.
-const TRIED: usize = 4;
+pub(super) const TRIED: usize = 4;
 
 /// How long the key of an overtaken message is kept: longer than a swarm keeps it, for its sender may have stored it late.
 const OVERTAKEN_SECONDS: u64 = BUNDLE_SECONDS;
@@ -206,8 +206,16 @@ pub(super) fn deliver(
             let is_shown = is_first && !session.initiator;
             Ok(if is_shown { Heard::Letter(letter(content)) } else { Heard::Nothing })
         }
+        Body::Acknowledge(acknowledgement) => {
+            super::online::acknowledged(tx, &sender, acknowledgement)?;
+            Ok(Heard::Nothing)
+        }
+        Body::Listening(listening) => {
+            super::online::listens(tx, me, &sender, (content.sent, listening))?;
+            Ok(Heard::Nothing)
+        }
         // Requests are for inboxes; nobody waits for the others.
-        Body::Request(_) | Body::Acknowledge(_) | Body::Listening(_) => Ok(Heard::Nothing),
+        Body::Request(_) => Ok(Heard::Nothing),
         Body::Receipt(receipt) => Ok(changed(None, super::receipts::heard(tx, &sender, receipt)?)),
         Body::Typing(typing) => {
             let notice = super::receipts::typing_heard(tx, me, &sender, content.sent, *typing)?;

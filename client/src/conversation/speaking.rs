@@ -199,7 +199,7 @@ pub(super) fn resend(
     Ok(())
 }
 
-fn queue(
+pub(super) fn queue(
     tx: &Transaction<'_>,
     me: &Me<'_>,
     session: &mut Session,

@@ -36,7 +36,7 @@ use zeroize::Zeroizing;
 use super::initial::{InitialMessage, Inside, SessionBody};
 
 /// The kind of content that is dropped.
-const KIND_COVER: u8 = 0;
+pub(super) const KIND_COVER: u8 = 0;
 /// The kind of content that a plain message is.
 pub const KIND_PLAIN: u8 = 1;
 /// The kind of content that a message of a session is.
@@ -67,6 +67,9 @@ pub enum SealError {
     /// The recipient is none that has a key, or the key is another's.
     #[error("nothing can be sealed to {}: it has no key, or not that one", .0.short())]
     Recipient(Address),
+    /// The key is none to agree on secrets with.
+    #[error("nothing can be sealed to that key")]
+    Key,
     /// It does not fit the largest envelope.
     #[error("the message is too long: {content} bytes of content, at most {} fit", most_content())]
     TooLong {
@@ -102,6 +105,9 @@ pub enum OpenError {
     /// Nothing opens what is at this address.
     #[error("there is no key for the address")]
     NoKey,
+    /// A kind of content that does not come this way.
+    #[error("content of kind {0} does not come this way")]
+    Kind(u8),
     /// The message is none.
     #[error("the message is malformed: {0}")]
     Content(#[source] MessageError),
@@ -148,7 +154,7 @@ pub fn seal(
     let ephemeral = noise::Secret::generate(rng);
     let prologue = auth_prologue(context.chain, context.address, &ephemeral.public());
     let body = noise::x_seal(&prologue, &from.x25519_secret().into(), &to, &plain, rng)?;
-    seal_content(context, &to, ephemeral, KIND_PLAIN, &body)
+    seal_content(&seal_prologue(context), &to, ephemeral, KIND_PLAIN, &body)
 }
 
 /// The data of an envelope that carries a session's message: sealed to a signed prekey of the device that reads a
@@ -171,12 +177,12 @@ pub fn seal_session(
         return Err(SealError::Recipient(context.address));
     }
     let (kind, body) = inside.encode();
-    seal_content(context, to, noise::Secret::generate(rng), kind, &body)
+    seal_content(&seal_prologue(context), to, noise::Secret::generate(rng), kind, &body)
 }
 
 /// Seals content of any kind.
-fn seal_content(
-    context: &SealContext<'_>,
+pub(super) fn seal_content(
+    prologue: &[u8],
     to: &X25519Key,
     ephemeral: noise::Secret,
     kind: u8,
@@ -190,7 +196,7 @@ fn seal_content(
     payload.push(kind);
     payload.extend_from_slice(body);
     payload.resize(size - N_LAYER, 0);
-    Ok(noise::n_seal_with(&seal_prologue(context), to, ephemeral, &payload)?)
+    Ok(noise::n_seal_with(prologue, to, ephemeral, &payload)?)
 }
 
 /// Opens what was stored at `address`, with the first of the secrets that does: the account's own for its inbox, signed
@@ -241,7 +247,7 @@ fn open_content(
 }
 
 /// Kind and body; nothing but zeros may follow them.
-fn unpad(payload: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
+pub(super) fn unpad(payload: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
     let mut reader = Reader::new(payload);
     let [.., largest] = ENVELOPE_DATA_SIZES;
     let content = reader.var_bytes("content", largest - SEAL_OVERHEAD)?;

@@ -218,6 +218,7 @@ impl Messenger {
         let mut heed_at = Instant::now();
         let mut spare_at = Instant::now() + 2 * SETTLED;
         let mut tend_at = self.tend_at()?;
+        let mut listen_at = Instant::now();
         loop {
             let (mut came, subscribe_at) = (false, feeds.subscribe_at());
             tokio::select! {
@@ -262,6 +263,17 @@ impl Messenger {
                         self.subscribe(&mut feeds, place)?;
                     }
                 }
+                Some(pushed) = self.online.next() => {
+                    self.take_pushed(pushed).await?;
+                    if self.mailboxes()?.len() != feeds.each.len() {
+                        return Ok(Continue::Yes);
+                    }
+                }
+                () = tokio::time::sleep_until(listen_at) => {
+                    let has_news;
+                    (listen_at, has_news) = self.keep_listening().await?;
+                    came = has_news;
+                }
                 () = Feeds::path_ended(&paths) => return Ok(Continue::Yes),
                 () = changed(self.companion.as_ref()) => {
                     if self.mailboxes()?.len() != feeds.each.len() {
@@ -301,6 +313,10 @@ impl Messenger {
             }
             if self.tell_new(follower)? == Continue::No {
                 return Ok(Continue::No);
+            }
+            // Whoever is in touch now is told where it is listened for.
+            if came && self.online.listens() {
+                self.tell_places().await?;
             }
             // What came may want an answer, such as the own keys; it is shown first.
             if came {

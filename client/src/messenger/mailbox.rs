@@ -29,7 +29,7 @@ impl Mailbox {
     pub(super) const fn polls(&self) -> &'static str {
         match self.purpose {
             Purpose::Mailbox => "polls of the mailbox",
-            Purpose::Receive | Purpose::Send | Purpose::Other => "polls",
+            Purpose::Receive | Purpose::Send | Purpose::Other | Purpose::Listen => "polls",
         }
     }
 }

@@ -110,10 +110,15 @@ impl Messenger {
     /// [`Error`]
     pub async fn send(&mut self, id: &MessageId, mut progress: impl FnMut(Progress)) -> Result<Sent, Error> {
         let result = match self.addressed(id)? {
+            Ok((message, _)) if message.state.is_delivered() => Err(Error::Acknowledged(*id)),
             Ok((message, delivery)) => Box::pin(self.send_rounds(message, &delivery, &mut progress)).await,
             Err(error) => Err(error),
         };
         self.keep_scores()?;
+        // Another messenger may have heard so while this one worked.
+        if result.is_err() && self.is_acknowledged(id)? {
+            return Err(Error::Acknowledged(*id));
+        }
         match &result {
             Ok(_) => {}
             Err(Error::Unsendable(reason)) => self.account.store.set_failed(id, reason)?,
@@ -136,7 +141,7 @@ impl Messenger {
                 continue;
             }
             match self.send(&message.id, |_| ()).await {
-                Ok(_) => stored += 1,
+                Ok(_) | Err(Error::Acknowledged(_)) => stored += 1,
                 Err(Error::Store(error)) => return Err(error.into()),
                 Err(error) => {
                     tracing::debug!(%error, "a message waits");
@@ -147,7 +152,7 @@ impl Messenger {
         Ok((stored, waiting))
     }
 
-    fn note_failure(&mut self, id: &MessageId, error: &Error) -> Result<(), Error> {
+    pub(super) fn note_failure(&mut self, id: &MessageId, error: &Error) -> Result<(), Error> {
         let attempts = self.account.store.outbox_message(id)?.map_or(0, |message| message.attempts);
         let wait = RETRY.saturating_mul(1 << attempts.min(9)).min(Duration::from_secs(3600));
         let at = self.clock.own().wall.0.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
@@ -155,7 +160,7 @@ impl Messenger {
     }
 
     /// A message of the outbox, and where it goes. What was made for another address before is made anew.
-    fn addressed(&mut self, id: &MessageId) -> Result<Result<(OutboxMessage, Delivery), Error>, Error> {
+    pub(super) fn addressed(&mut self, id: &MessageId) -> Result<Result<(OutboxMessage, Delivery), Error>, Error> {
         let no_message = || Error::NoMessage(id.to_string());
         let message = self.account.store.outbox_message(id)?.ok_or_else(no_message)?;
         let now = self.clock.now();

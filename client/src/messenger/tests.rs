@@ -3,6 +3,7 @@
 mod kill_points;
 mod misbehaving;
 mod network;
+mod online;
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

@@ -47,11 +47,13 @@ pub enum Purpose {
     Mailbox,
     /// The node list.
     Other,
+    /// Listening for contacts.
+    Listen,
 }
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Send, Self::Receive, Self::Mailbox, Self::Other];
+    pub const ALL: [Self; 5] = [Self::Send, Self::Receive, Self::Mailbox, Self::Other, Self::Listen];
 
     /// For people and metrics.
     #[must_use]
@@ -61,6 +63,7 @@ impl Purpose {
             Self::Receive => "receive",
             Self::Mailbox => "mailbox",
             Self::Other => "other",
+            Self::Listen => "listen",
         }
     }
 }

@@ -154,6 +154,8 @@ impl Transaction<'_> {
             "DELETE FROM owed_receipt WHERE account = ?",
             "DELETE FROM question WHERE account = ?",
             "DELETE FROM outbox WHERE recipient = ?",
+            "DELETE FROM place WHERE account = ?",
+            "DELETE FROM own_place WHERE account = ?",
             "DELETE FROM inbox WHERE sender = ?",
             "DELETE FROM used_slot WHERE epoch IN (SELECT epoch FROM bundle WHERE recipient = ?)",
             "DELETE FROM bundle WHERE recipient = ?",

@@ -9,6 +9,8 @@
 //! from all but Failed, when its recipient says so:  ──▶ Delivered ──▶ Read
 //! ```
 //!
+//! The recipient may acknowledge a message in any of these states that it came the online way; it is in none of them then.
+//!
 //! A crash anywhere leaves the message in one of these states, with everything that belongs to it. It is sent again
 //! then, under the same message id, so that it is shown once however often it was stored.
 
@@ -82,7 +84,13 @@ pub enum OutboxState {
 }
 
 impl OutboxState {
-    const fn code(self) -> i64 {
+    /// Whether its recipient has said that it has it.
+    #[must_use]
+    pub const fn is_delivered(self) -> bool {
+        matches!(self, Self::Delivered | Self::Read)
+    }
+
+    pub(super) const fn code(self) -> i64 {
         match self {
             Self::Queued => 0,
             Self::Working => 1,

@@ -20,6 +20,8 @@
 //! | `renewal` | a contact that is yet to be asked to begin anew |
 //! | `owed_receipt` | a message whose sender has not been told yet that it came, or was read |
 //! | `question` | a verification by question and answer; `asked`: from here; `secret`: what the next step needs |
+//! | `place` | where a contact says that it listens online; `said` by its clock |
+//! | `own_place` | where this account listens for a contact, by which tag |
 //!
 //! Times are Unix milliseconds unless the column says otherwise; unsigned numbers of 64 bits lie in the signed column
 //! of the same bits.
@@ -136,6 +138,14 @@ const MIGRATIONS: &[&str] = &[
          share BLOB, secret BLOB, state INTEGER NOT NULL, created INTEGER NOT NULL,
          PRIMARY KEY (account, run, asked)) STRICT, WITHOUT ROWID;
      CREATE INDEX question_by_session ON question (session);",
+    // Who is reached online where.
+    "CREATE TABLE place (
+         account BLOB PRIMARY KEY, said INTEGER NOT NULL, node BLOB NOT NULL, tag BLOB NOT NULL,
+         until_s INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+     CREATE TABLE own_place (
+         tag BLOB PRIMARY KEY, account BLOB NOT NULL, node BLOB NOT NULL, until_s INTEGER NOT NULL,
+         told INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+     CREATE INDEX own_place_by_account ON own_place (account);",
 ];
 
 /// What was said is found by its words; what is begun is kept; who is asked to begin anew.

@@ -21,7 +21,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::super::CliError;
 use super::super::received::{Known, document, line};
 use super::{receiver, sender};
-use crate::messenger::{Companion, Error, Progress, Sent};
+use crate::messenger::{Companion, Error, Mode, Progress, Went};
 use crate::store::{InboxNumber, OpenAccount, StoreError};
 
 /// Events that wait for a slow listener, beyond which he misses some; mail is not among them.
@@ -76,12 +76,12 @@ pub(in super::super) struct Told {
 #[derive(Debug)]
 pub(in super::super) struct Sending {
     steps: mpsc::Receiver<Progress>,
-    ended: oneshot::Receiver<Result<Sent, Error>>,
+    ended: oneshot::Receiver<Result<Went, Error>>,
 }
 
 impl Sending {
     /// Tells the steps, and how it ended; nothing if the daemon stops.
-    pub(in super::super) fn wait(self, step: impl FnMut(Progress)) -> Option<Result<Sent, Error>> {
+    pub(in super::super) fn wait(self, step: impl FnMut(Progress)) -> Option<Result<Went, Error>> {
         self.steps.into_iter().for_each(step);
         self.ended.blocking_recv().ok()
     }
@@ -91,8 +91,9 @@ impl Sending {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) id: MessageId,
+    pub(super) mode: Mode,
     steps: mpsc::SyncSender<Progress>,
-    ended: oneshot::Sender<Result<Sent, Error>>,
+    ended: oneshot::Sender<Result<Went, Error>>,
 }
 
 impl Job {
@@ -102,7 +103,7 @@ impl Job {
     }
 
     /// Tells how it ended.
-    pub(super) fn end(self, sent: Result<Sent, Error>) {
+    pub(super) fn end(self, sent: Result<Went, Error>) {
         // Whoever asked may have gone away.
         let _ = self.ended.send(sent);
     }
@@ -203,10 +204,10 @@ impl Engine {
     }
 
     /// Has a message of the outbox sent before all others that wait.
-    pub(in super::super) fn send(&self, id: MessageId) -> Sending {
+    pub(in super::super) fn send(&self, id: MessageId, mode: Mode) -> Sending {
         let ((steps, told), (ended, end)) = (mpsc::sync_channel(STEPS), oneshot::channel());
         // Without a sender it is stopping, and the other ends say so.
-        let _ = self.jobs.blocking_send(Job { id, steps, ended });
+        let _ = self.jobs.blocking_send(Job { id, mode, steps, ended });
         Sending { steps: told, ended: end }
     }
 

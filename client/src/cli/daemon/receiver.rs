@@ -41,6 +41,7 @@ async fn follow(engine: &Engine) -> Result<(), Error> {
     let account = engine.account()?;
     let mut messenger = Messenger::open(engine.genesis().clone(), account, engine.timeout(), |_| ()).await?;
     messenger.accompany(engine.companion().clone());
+    messenger.listen_while_following();
     messenger
         .follow(|happened, _| {
             match happened {

@@ -9,7 +9,7 @@ use super::super::context::{Context, clock};
 use super::super::recipient::called;
 use super::super::sending::{Queued, became, told};
 use super::engine::{Engine, Job};
-use crate::messenger::{Error, Messenger, Sent};
+use crate::messenger::{Error, Messenger, Mode, Went};
 
 /// Between two looks for messages whose time to be tried again has come.
 const LOOK: Duration = Duration::from_secs(5);
@@ -41,6 +41,8 @@ pub(super) fn run(engine: &Engine, mut jobs: Receiver<Job>) {
 async fn work(engine: &Engine, jobs: &mut Receiver<Job>) -> Result<(), Error> {
     let account = engine.account()?;
     let mut messenger = Messenger::open(engine.genesis().clone(), account, engine.timeout(), |_| ()).await?;
+    // The receiver listens, and hears what is acknowledged.
+    messenger.leave_listening_to_another();
     loop {
         let mut next = jobs.try_recv().ok();
         if next.is_none()
@@ -65,8 +67,9 @@ async fn work(engine: &Engine, jobs: &mut Receiver<Job>) -> Result<(), Error> {
 /// Sends a message, and tells everybody of it.
 async fn send(engine: &Engine, messenger: &mut Messenger, id: MessageId, job: Option<Job>) -> Result<(), Error> {
     let queued = queued(messenger, id)?;
-    let sent: Result<Sent, Error> = messenger
-        .send(&id, |step| {
+    let mode = job.as_ref().map_or(Mode::Offline, |job| job.mode);
+    let sent: Result<Went, Error> = messenger
+        .send_by(&id, mode, |step| {
             let (mut document, _) = told(&step);
             if let Some(document) = document.as_object_mut() {
                 document.insert("type".into(), "send.progress".into());
@@ -79,7 +82,7 @@ async fn send(engine: &Engine, messenger: &mut Messenger, id: MessageId, job: Op
         })
         .await;
     if let Some(queued) = queued {
-        engine.tell(became(&queued, &sent).0);
+        engine.tell(became(&queued, &sent, mode).0);
     }
     match (job, sent) {
         (Some(job), sent) => {

@@ -53,7 +53,7 @@ fn sealed_by_hand(kind: u8, body: &[u8]) -> Envelope {
     let context = context(&to);
     let ephemeral = noise::Secret::generate(&mut rng());
     let key = key_of(to.address()).unwrap();
-    envelope(&context, seal_content(&context, &key, ephemeral, kind, body).unwrap())
+    envelope(&context, seal_content(&seal_prologue(&context), &key, ephemeral, kind, body).unwrap())
 }
 
 fn open_as(byte: u8, envelope: &Envelope) -> Result<Opened, OpenError> {
@@ -128,7 +128,7 @@ fn the_inside_of_one_message_proves_nothing_in_another() {
     let mut rng = ChaCha20Rng::from_seed([10; 32]);
     let context = context(&account(2));
     let key = key_of(account(2).address()).unwrap();
-    let again = seal_content(&context, &key, noise::Secret::generate(&mut rng), kind, body).unwrap();
+    let again = seal_content(&seal_prologue(&context), &key, noise::Secret::generate(&mut rng), kind, body).unwrap();
     assert!(matches!(open_as(2, &envelope(&context, again)), Err(OpenError::Sender(_))));
 }
 

@@ -19,7 +19,7 @@ use sotto_proto::chain::{
     Buckets, Genesis, GenesisFile, Header, NodeRecord, NodeState, Params, Preset, Region, SignedHeader, list_root_of,
     records_of,
 };
-use sotto_proto::content::{Body, Content, MessageId, Text};
+use sotto_proto::content::{Body, Content, ListeningTag, MessageId, Text};
 use sotto_proto::envelope::{Envelope, Record, Ttl};
 use sotto_proto::id::{BlockHash, ChainId, Hash, Height, NodeId, PublicKey, SwarmId};
 use sotto_proto::net_addr::NodeAddr;
@@ -100,6 +100,14 @@ pub(super) struct Mailbox {
     pub(super) clocks: Mutex<BTreeMap<u8, u64>>,
     /// How many of [`FORMER`] still keep the mail.
     pub(super) keeping: AtomicUsize,
+    /// Who was listened at, in order.
+    pub(super) listenings: Mutex<Vec<u8>>,
+    /// What was pushed, delivered or not.
+    pub(super) pushes: AtomicUsize,
+    /// Whether nodes say that they delivered what they did not.
+    pub(super) swallowing: AtomicBool,
+    /// How often they hand over once more what they have handed over.
+    pub(super) doubling: AtomicUsize,
 }
 
 impl Mailbox {
@@ -206,6 +214,10 @@ impl World {
             refusing: Mutex::default(),
             clocks: Mutex::default(),
             keeping: AtomicUsize::new(0),
+            listenings: Mutex::default(),
+            pushes: AtomicUsize::new(0),
+            swallowing: AtomicBool::new(false),
+            doubling: AtomicUsize::new(0),
         };
         let all = HOPS.iter().chain(&MEMBERS);
         let mut world = Self {
@@ -346,6 +358,7 @@ impl World {
             dripping: Arc::clone(&self.dripping[&seed]),
             drops: JoinSet::new(),
             subscribers: BTreeMap::new(),
+            listeners: BTreeMap::new(),
         };
         let task = tokio::spawn(async move {
             let _kept = (keys, view_sender);
@@ -380,13 +393,18 @@ impl World {
 
     /// An account whose guards are these, in this order.
     pub(super) fn account(&self, guards: [u8; 3]) -> OpenAccount {
+        self.account_of("alice", 9, guards)
+    }
+
+    /// An account of that name and entropy.
+    fn account_of(&self, name: &str, entropy: u8, guards: [u8; 3]) -> OpenAccount {
         let accounts = Accounts::new(&self.home(), self.chain);
-        let name: AccountName = "alice".parse().unwrap();
+        let name: AccountName = name.parse().unwrap();
         let passphrase = passphrase();
         let mut rng = super::super::seeded().unwrap();
         let new = NewAccount {
             name: &name,
-            entropy: &Entropy::take(&mut [9; 16]),
+            entropy: &Entropy::take(&mut [entropy; 16]),
             passphrase: &passphrase,
             kdf: Kdf::INSECURE,
             device: DeviceKey::generate(&mut rng),
@@ -420,10 +438,18 @@ impl World {
 
     /// A messenger of that account on a network that has settled, by a clock that may be put ahead.
     pub(super) async fn messenger(&self, guards: [u8; 3], patience: Duration) -> Messenger {
+        self.messenger_of(self.account(guards), patience).await
+    }
+
+    /// A messenger of another account.
+    pub(super) async fn messenger_of_bob(&self, guards: [u8; 3], patience: Duration) -> Messenger {
+        self.messenger_of(self.account_of("bob", 5, guards), patience).await
+    }
+
+    async fn messenger_of(&self, account: OpenAccount, patience: Duration) -> Messenger {
         self.settled().await;
         let (system, ahead) = (WallClock::system(), Arc::clone(&self.ahead));
         let wall = WallClock::new(move || UnixMillis(system.now().0 + ahead.load(Ordering::Relaxed)));
-        let account = self.account(guards);
         Messenger::open_at(self.genesis.clone(), account, wall, patience, |_| ()).await.unwrap()
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Node {
     /// Answers of one that drips.
     pub(super) drops: JoinSet<(TunnelId, SwarmResponse)>,
     pub(super) subscribers: BTreeMap<TunnelId, u64>,
+    /// Who listens to which tags.
+    pub(super) listeners: BTreeMap<ListeningTag, TunnelId>,
 }
 
 impl Node {
@@ -31,6 +33,7 @@ impl Node {
                     }
                     Event::TunnelClosed { tunnel } => {
                         self.subscribers.remove(&tunnel);
+                        self.listeners.retain(|_, listener| *listener != tunnel);
                     }
                     _ => {}
                 },
@@ -152,6 +155,26 @@ impl Node {
                 SwarmResponse::List(ListResponse::Headers(vec![self.header.clone()]))
             }
             SwarmRequest::List(request) => SwarmResponse::List(self.list.answer(&self.chain, request)),
+            SwarmRequest::Listen(tags) => {
+                self.listeners.retain(|_, listener| *listener != tunnel);
+                self.listeners.extend(tags.as_slice().iter().map(|tag| (*tag, tunnel)));
+                self.mailbox.listenings.lock().unwrap().push(self.seed);
+                network.tunnel_answer(tunnel, SwarmResponse::Listening, true);
+                return;
+            }
+            SwarmRequest::Push(push) => {
+                self.mailbox.pushes.fetch_add(1, Ordering::Relaxed);
+                match self.listeners.get(&push.tag) {
+                    Some(_) if self.mailbox.swallowing.load(Ordering::Relaxed) => SwarmResponse::Delivered,
+                    Some(listener) => {
+                        for _ in 0..=self.mailbox.doubling.load(Ordering::Relaxed) {
+                            network.tunnel_answer(*listener, SwarmResponse::Pushed(push.clone()), true);
+                        }
+                        SwarmResponse::Delivered
+                    }
+                    None => SwarmResponse::NoListener,
+                }
+            }
             _ => SwarmResponse::Error(Error::Busy),
         };
         network.tunnel_answer(tunnel, answer, false);

@@ -1,0 +1,110 @@
+//! Pushing to a contact: to its node, on a path that avoids both swarms and that node.
+
+use sotto_behaviours::onion::HopInfo;
+use sotto_behaviours::onion::client::Path;
+use sotto_behaviours::tunnel::client::{Error as TunnelError, Tunnel};
+use sotto_proto::address::Address;
+use sotto_proto::content::Body;
+use sotto_proto::request::{Push, PushData, SwarmRequest, SwarmResponse};
+use tokio::time::timeout;
+
+use super::{NODE_PATIENCE, NotOnline, WORDS};
+use crate::conversation::{self, Delivery, Me};
+use crate::crypto::{PushContext, seal_push};
+use crate::messenger::{Error, Messenger};
+use crate::network::paths::{Purpose, hop};
+use crate::store::ListeningPlace;
+
+/// A way to where a contact listens.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    pub(super) place: ListeningPlace,
+    pub(super) to: HopInfo,
+    pub(super) path: Path,
+}
+
+impl Messenger {
+    /// A way to a contact.
+    ///
+    /// # Errors
+    /// [`NotOnline::Unknown`] if it is not known to listen anywhere.
+    pub(super) async fn way_to(&mut self, account: &Address) -> Result<Way, Error> {
+        let now = self.clock.now().seconds();
+        let place = self.account.change(|tx, _| tx.place(account, now))?;
+        let place = place.ok_or(Error::NotOnline(NotOnline::Unknown))?;
+        // Contacts name any node they like; one that is not in the list is none.
+        let to = hop(self.directory.nodes(), &place.node).ok_or(Error::NotOnline(NotOnline::Unknown))?;
+        let mailboxes = self.account.change(|tx, _| tx.sessions_of(account))?;
+        let swarms: Vec<_> = mailboxes
+            .iter()
+            .filter(|session| session.retired.is_none())
+            .filter_map(|session| self.directory.owner(&session.mailbox))
+            .collect();
+        let mut avoid = self.avoid(swarms)?;
+        avoid.nodes.insert(place.node);
+        let path = self.path_without(Purpose::Send, &avoid).await?;
+        Ok(Way { place, to, path })
+    }
+
+    /// What a session has encrypted, sealed for where a contact listens.
+    pub(super) fn seal_for(&mut self, way: &Way, delivery: &Delivery) -> Result<PushData, Error> {
+        let inside = delivery.inside.as_ref().ok_or(Error::NotOnline(NotOnline::NoSession))?;
+        let context = PushContext { chain: &self.chain, node: way.place.node, tag: way.place.tag };
+        let sealed = seal_push(&context, &delivery.seal_key, inside, &mut self.rng);
+        sealed.map_err(|error| Error::Unsendable(error.to_string()))
+    }
+
+    /// Something that is arranged, sealed for where a contact listens; `None` if it has no session.
+    pub(super) fn arranged(&mut self, way: &Way, account: &Address, body: Body) -> Result<Option<PushData>, Error> {
+        let now = self.clock.now();
+        let arranged = self.account.change(|tx, own| {
+            let me = Me { chain: &self.chain, account: own.account, name: own.name, now };
+            conversation::arrange(tx, &me, account, body, &mut self.rng)
+        });
+        match arranged {
+            Ok(delivery) => delivery.map(|delivery| self.seal_for(way, &delivery)).transpose(),
+            Err(conversation::Error::Store(error)) => Err(error.into()),
+            Err(error) => Err(Error::Conversation(error)),
+        }
+    }
+
+    /// Says something to a contact beside everything else; nobody waits for it. What finds no room is not said.
+    pub(super) fn say_beside(&mut self, account: Address, way: Way, words: Vec<PushData>) {
+        if self.online.words.len() >= WORDS {
+            tracing::debug!("too many words to contacts are on their way");
+            return;
+        }
+        self.online.words.spawn(async move {
+            let said = push_all(&way, words).await;
+            (account, way.place.tag, matches!(said, Err(NotOnline::Gone)))
+        });
+    }
+
+    /// Takes note of where nobody listens any more.
+    pub(super) fn note_words(&mut self) -> Result<(), Error> {
+        while let Some(said) = self.online.words.try_join_next() {
+            if let Ok((account, tag, true)) = said {
+                self.account.change(|tx, _| tx.drop_place(&account, &tag))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Pushes one after the other in one tunnel, until one is not delivered.
+pub(super) async fn push_all(way: &Way, words: Vec<PushData>) -> Result<(), NotOnline> {
+    let of_tunnel = |error: TunnelError| NotOnline::Silent(error.to_string());
+    let connected = timeout(NODE_PATIENCE, Tunnel::connect(&way.path, way.to, None)).await;
+    let (mut tunnel, _) = connected.unwrap_or(Err(TunnelError::TimedOut)).map_err(of_tunnel)?;
+    for data in words {
+        let request = SwarmRequest::Push(Push { tag: way.place.tag, data });
+        let answer = timeout(NODE_PATIENCE, tunnel.request(request)).await.unwrap_or(Err(TunnelError::TimedOut));
+        match answer.map_err(of_tunnel)? {
+            SwarmResponse::Delivered => {}
+            SwarmResponse::NoListener => return Err(NotOnline::Gone),
+            SwarmResponse::Error(error) => return Err(NotOnline::Refused(error.to_string())),
+            _ => return Err(NotOnline::Refused("its answer is none".to_owned())),
+        }
+    }
+    Ok(())
+}
