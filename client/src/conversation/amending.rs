@@ -143,21 +143,19 @@ pub(super) fn settle(tx: &Transaction<'_>, account: &Address, target: &MessageId
             notices.push(Notice::new(*account, Change::Edited(*target)));
         }
     }
+    let is_latest = |amendment: &Amendment, is_kind: fn(&Amendment) -> bool| {
+        let of_side = |other: &Amendment| other.outgoing == amendment.outgoing && is_kind(other);
+        newest(&about, of_side) == Some((amendment.content.sent, amendment.content.id))
+    };
     for amendment in &about {
         let id = amendment.content.id;
         match &amendment.content.body {
-            // Its words are the message's by now, or were overtaken. What came is still to be shown as such.
-            Body::Edit(_) if left.contains(&amendment.outgoing) => {
-                tx.blank(account, amendment.outgoing, &id, Gone::Superseded)?;
-            }
-            Body::Reaction(_) if !left.is_empty() => {
-                let of_side = |other: &Amendment| other.outgoing == amendment.outgoing && is_reaction(other);
-                if newest(&about, of_side) != Some((amendment.content.sent, id)) {
-                    tx.blank(account, amendment.outgoing, &id, Gone::Superseded)?;
-                }
-            }
+            // The words stay with what came, which is still to be shown, until the message goes or gets others.
+            Body::Edit(_) if left.contains(&amendment.outgoing) && is_latest(amendment, is_edit) => {}
+            Body::Reaction(_) if !left.is_empty() && is_latest(amendment, is_reaction) => {}
             Body::Edit(_) | Body::Reaction(_) => tx.erase(account, amendment.outgoing, &id, Gone::Superseded)?,
-            _ => {}
+            // It is done, or was never its sender's to do.
+            _ => tx.set_done(account, amendment.outgoing, &id)?,
         }
     }
     Ok(notices)
@@ -191,6 +189,10 @@ fn reword<'a>(
 
 fn is_deletion_of(amendment: &Amendment, target: &MessageId) -> bool {
     matches!(amendment.content.body, Body::Delete(of) if of == *target)
+}
+
+const fn is_edit(amendment: &Amendment) -> bool {
+    matches!(amendment.content.body, Body::Edit(_))
 }
 
 const fn is_reaction(amendment: &Amendment) -> bool {

@@ -1,17 +1,17 @@
 //! Erasing a message: its words go from every table that has them.
 //!
 //! The database overwrites what is erased (`secure_delete`). The row stays, without words: what comes again under its id is
-//! not taken in, and its number leaves no gap. In the place of the words stands a deletion of the message itself, which is
+//! not taken in, and its number leaves no gap. What stands in the place of the words is
 //! also what the other side gets if the message never left.
 
 use rusqlite::{OptionalExtension as _, params};
 use sotto_proto::address::Address;
-use sotto_proto::content::{Body, Content, MessageId};
+use sotto_proto::content::{Body, Content, Edit, MessageId, Reaction};
 use sotto_proto::request::Message as _;
 use sotto_proto::time::UnixMillis;
 
 use super::history::RowState;
-use super::row::to_signed;
+use super::row::{damaged, to_signed};
 use super::{Store, StoreError, Transaction};
 
 /// Why a message is erased.
@@ -38,27 +38,33 @@ impl Transaction<'_> {
                 |row| Ok((row.get(0)?, MessageId::new(row.get(1)?), row.get::<_, Vec<u8>>(2)?)),
             )?;
             for (from_here, about, content) in about {
-                let body = Content::decode(&content).map_err(super::row::damaged("a message of the history"))?.body;
                 // A deletion has no words, and must still reach the other side.
-                let is_deletion = matches!(body, Body::Delete(of) if of == *id);
-                if !is_deletion {
-                    self.blank(account, from_here, &about, Gone::Superseded)?;
-                    self.blank_copies(account, from_here, &about)?;
+                let body = Content::decode(&content).map_err(damaged("a message of the history"))?.body;
+                if !matches!(body, Body::Delete(_)) {
+                    self.erase(account, from_here, &about, Gone::Superseded)?;
                 }
             }
         }
         self.blank(account, outgoing, id, gone)?;
-        self.blank_copies(account, outgoing, id)
+        self.blank_copies(account, outgoing, id, gone)?;
+        self.set_done(account, outgoing, id)
     }
 
-    /// Takes the words from a row of the history; what else has them keeps them.
+    /// What was about another message has done with it.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub fn blank(&self, account: &Address, outgoing: bool, id: &MessageId, gone: Gone) -> Result<(), StoreError> {
-        let sequence = "SELECT sequence FROM message WHERE account = ? AND outgoing = ? AND id = ?";
+    pub fn set_done(&self, account: &Address, outgoing: bool, id: &MessageId) -> Result<(), StoreError> {
+        let sql = "UPDATE message SET target = NULL, waits = 0 WHERE account = ? AND outgoing = ? AND id = ?";
+        self.execute(sql, params![account.to_bytes(), outgoing, id.as_bytes()])?;
+        Ok(())
+    }
+
+    /// Takes the words from a row of the history.
+    fn blank(&self, account: &Address, outgoing: bool, id: &MessageId, gone: Gone) -> Result<(), StoreError> {
+        let sql = "SELECT content FROM message WHERE account = ? AND outgoing = ? AND id = ?";
         let key = params![account.to_bytes(), outgoing, id.as_bytes()];
-        let Some(sequence) = self.query_row(sequence, key, |row| row.get::<_, i64>(0)).optional()? else {
+        let Some(content) = self.query_row(sql, key, |row| row.get::<_, Vec<u8>>(0)).optional()? else {
             return Ok(());
         };
         if let Some(number) = self.number_of(account, outgoing, id)? {
@@ -70,7 +76,7 @@ impl Transaction<'_> {
                                 waits = 0, sent = iif(?3, 0, sent), arrived = iif(?3, 0, arrived)
              WHERE account = ?4 AND outgoing = ?5 AND id = ?6",
             params![
-                blank(id, super::row::to_unsigned(sequence))?,
+                wordless(&content, gone)?,
                 state.code(),
                 gone == Gone::Disappeared,
                 account.to_bytes(),
@@ -82,12 +88,19 @@ impl Transaction<'_> {
     }
 
     /// Takes the words from what came and from what is sent.
-    fn blank_copies(&self, account: &Address, outgoing: bool, id: &MessageId) -> Result<(), StoreError> {
+    fn blank_copies(&self, account: &Address, outgoing: bool, id: &MessageId, gone: Gone) -> Result<(), StoreError> {
         if !outgoing {
-            let key = params![blank(id, 0)?, account.to_bytes(), id.as_bytes()];
-            self.execute("UPDATE inbox SET body = ?, shown = 1 WHERE sender = ? AND message = ?", key)?;
             let key = params![account.to_bytes(), id.as_bytes()];
             self.execute("DELETE FROM owed_receipt WHERE account = ? AND message = ?", key)?;
+            let sql = "SELECT body FROM inbox WHERE sender = ? AND message = ?";
+            if let Some(body) = self.query_row(sql, key, |row| row.get::<_, Vec<u8>>(0)).optional()? {
+                if gone == Gone::Superseded {
+                    self.execute("DELETE FROM inbox WHERE sender = ? AND message = ?", key)?;
+                    return Ok(());
+                }
+                let key = params![wordless(&body, gone)?, account.to_bytes(), id.as_bytes()];
+                self.execute("UPDATE inbox SET body = ?, shown = 1 WHERE sender = ? AND message = ?", key)?;
+            }
             return Ok(());
         }
         let sql = "SELECT content FROM outbox WHERE message = ? AND recipient = ?";
@@ -95,13 +108,12 @@ impl Transaction<'_> {
         let Some(content) = self.query_row(sql, key, |row| row.get::<_, Vec<u8>>(0)).optional()? else {
             return Ok(());
         };
-        let sequence = Content::decode(&content).map_err(super::row::damaged("a message of the outbox"))?.sequence;
         // What waits still goes, without its words: a number that never comes would be missed by the other side.
         self.execute(
             "UPDATE outbox SET content = ?, sealed = iif(sealed IS NULL, NULL, x''), record = NULL,
                                state = iif(state < 2, 0, state), failure = NULL
              WHERE message = ?",
-            params![blank(id, sequence)?, id.as_bytes()],
+            params![wordless(&content, gone)?, id.as_bytes()],
         )?;
         Ok(())
     }
@@ -133,8 +145,19 @@ impl Store {
     }
 }
 
-/// What stands in the place of the words.
-fn blank(id: &MessageId, sequence: u64) -> Result<Vec<u8>, StoreError> {
-    let content = Content { sequence, ..Content::new(*id, UnixMillis(0), Body::Delete(*id)) };
-    content.encode().map_err(|_| StoreError::Damaged("a message too long to keep"))
+/// What stands in the place of a message: a deletion of itself; or, where it was about another one, no sign beside that, from
+/// before all signs.
+fn wordless(content: &[u8], gone: Gone) -> Result<Vec<u8>, StoreError> {
+    let content = Content::decode(content).map_err(damaged("a message that is erased"))?;
+    let sent = if gone == Gone::Deleted { content.sent } else { UnixMillis(0) };
+    let body = match content.body {
+        Body::Edit(Edit { of: to, .. }) | Body::Reaction(Reaction { to, .. }) => {
+            Body::Reaction(Reaction { to, emoji: None })
+        }
+        Body::Delete(of) => Body::Delete(of),
+        _ => Body::Delete(content.id),
+    };
+    let sequence = content.sequence;
+    let wordless = Content { sequence, ..Content::new(content.id, sent, body) };
+    wordless.encode().map_err(|_| StoreError::Damaged("a message too long to keep"))
 }
