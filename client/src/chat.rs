@@ -92,6 +92,12 @@ impl Chat {
                 self.input.ask(&self.session.prompt());
             }
             let said = tokio::select! {
+                // What came before is written before the next line is taken.
+                biased;
+                _ = terminated.recv() => return Ok(Ended::Terminated),
+                _ = hung_up.recv() => return Ok(Ended::Terminated),
+                event = events.next() => self.session.told(event?),
+                answered = self.calls.next(), if !self.calls.is_empty() => self.session.answered(answered),
                 line = self.input.next(), if self.is_asked => {
                     self.is_asked = false;
                     match line {
@@ -99,10 +105,6 @@ impl Chat {
                         None => break,
                     }
                 }
-                answered = self.calls.next(), if !self.calls.is_empty() => self.session.answered(answered),
-                event = events.next() => self.session.told(event?),
-                _ = terminated.recv() => return Ok(Ended::Terminated),
-                _ = hung_up.recv() => return Ok(Ended::Terminated),
             };
             self.say(said)?;
         }

@@ -266,7 +266,8 @@ impl Session {
         let text = data.body.as_deref().map_or_else(|| format!("[{}]", printable_line(&data.kind)), printable);
         // Whoever has this account's key can write so in anybody's name, which nobody can in a session.
         let how = if data.session { "" } else { " (without a session)" };
-        Said::line(format!("{}{how}: {text}", self.called(&account))).and(Call::Acknowledge { cursor: came.cursor })
+        let name = data.name.as_deref().map_or_else(|| self.called(&account), printable_line);
+        Said::line(format!("{name}{how}: {text}")).and(Call::Acknowledge { cursor: came.cursor })
     }
 }
 

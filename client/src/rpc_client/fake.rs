@@ -83,12 +83,13 @@ pub(crate) fn with(mut document: Value, members: Value) -> Value {
 
 /// A message that came from an account.
 pub(crate) fn came(byte: u8, cursor: u64, body: &str) -> Value {
+    let name = ["bob", "carol"].get(usize::from(byte) - 1);
     json!({
         "v": 1, "type": "message.received", "id": "01".repeat(32), "ts": "2026-11-27T11:00:00.000Z",
         "account": account(9).to_string(), "cursor": cursor.to_string(),
         "data": {
             "conversation": account(byte).to_string(), "sender": account(byte).to_string(), "sender_device": 1,
-            "name": "somebody", "id": id(0xee).to_string(), "sent": "2026-11-27T11:00:00.000Z", "kind": "text",
+            "name": name, "id": id(0xee).to_string(), "sent": "2026-11-27T11:00:00.000Z", "kind": "text",
             "body": body, "request": null, "reply_to": null, "attachments": [], "expires_at": null, "verified": true,
             "session": true,
         },

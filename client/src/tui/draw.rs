@@ -73,7 +73,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &App, palette: Palette) {
         return;
     }
     let columns = usize::from(area.width);
-    let input = Input::of(app, columns);
+    // The header, a message, the rule and the status are always there.
+    let most = INPUT.min(usize::from(area.height) - 4);
+    let input = Input::of(app, columns, most);
     let rows = u16::try_from(input.lines.len()).unwrap_or(1);
     let [header, main, rule, below, status] = Layout::vertical([
         Constraint::Length(1),
@@ -174,20 +176,20 @@ fn draw_list(buffer: &mut Buffer, area: Rect, app: &App, palette: Palette) {
             (false, true) => Style::new(),
         };
         put(buffer, area, 2 * row, ends(name, unread, columns).style(style));
-        let words = format!("  {}", cut(&last_words(conversation), columns.saturating_sub(2)));
+        let words = format!("  {}", cut(&last_words(conversation, is_chosen), columns.saturating_sub(2)));
         put(buffer, area, 2 * row + 1, Line::styled(words, palette.dim()));
     }
 }
 
-fn last_words(conversation: &Conversation) -> String {
+fn last_words(conversation: &Conversation, is_chosen: bool) -> String {
     if conversation.typing_until.is_some() {
         return "writes …".to_owned();
     }
     match (conversation.state.as_deref(), conversation.written()) {
         (Some("asked"), _) if conversation.last.1.is_empty() => "asked, no answer yet".to_owned(),
         (Some("blocked"), _) => "blocked".to_owned(),
-        (_, "") => conversation.last.1.clone(),
-        (_, draft) => format!("draft: {draft}"),
+        (_, draft) if !is_chosen && !draft.is_empty() => format!("draft: {draft}"),
+        _ => conversation.last.1.clone(),
     }
 }
 
@@ -236,7 +238,7 @@ struct Input {
 }
 
 impl Input {
-    fn of(app: &App, columns: usize) -> Self {
+    fn of(app: &App, columns: usize, most: usize) -> Self {
         if let Some(prompt) = &app.prompt {
             let question = prompt.question.text();
             let (lines, (row, column)) =
@@ -252,8 +254,8 @@ impl Input {
             return hint(format!("i writes to {}", conversation.name));
         }
         let (lines, (row, column)) = typed(conversation.draft.text(), conversation.draft.at(), columns);
-        let from = (row + 1).saturating_sub(INPUT);
-        let lines = lines.into_iter().skip(from).take(INPUT).collect();
+        let from = (row + 1).saturating_sub(most);
+        let lines = lines.into_iter().skip(from).take(most).collect();
         Self { lines, place: is_written.then_some((row - from, column)), is_hint: !is_written }
     }
 }

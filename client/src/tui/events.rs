@@ -31,10 +31,7 @@ impl App {
                 self.ask(Call::Contacts);
             }
             Some(Event::Step(step)) => match step.phase.as_str() {
-                "path" => {
-                    self.step = Some("path is up".to_owned());
-                    self.hops = step.hops;
-                }
+                "path" => self.hops = step.hops,
                 "pow" => self.step = Some("work …".to_owned()),
                 "stored" => self.step = Some(format!("stored {}/{}", step.stored, step.wanted)),
                 _ => {}
@@ -85,12 +82,16 @@ impl App {
         if !data.session {
             words = format!("(without a session) {words}");
         }
+        let is_new_contact = data.name.is_some() && conversation.state.is_none();
         if conversation.last.0 <= data.sent {
             conversation.last = (data.sent.clone(), words);
         }
         self.effects.push(Effect::Bell);
         self.sort();
         self.changed(&account);
+        if is_new_contact {
+            self.ask(Call::Contacts);
+        }
     }
 
     /// Something in a conversation is not as it was: what is loaded of it is loaded anew.

@@ -1,6 +1,6 @@
 use crossterm::event::KeyCode;
-use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::Terminal;
 use serde_json::json;
 
 use super::*;
@@ -128,6 +128,60 @@ fn any_size_is_drawn_and_the_cursor_is_inside() {
     }
 }
 
-const EIGHTY: &str = "";
-const NARROW_LIST: &str = "";
-const NARROW: &str = "";
+const EIGHTY: &str = "\
+Sotto  alice (0509090909)                                  1 unread (u) · ? help
+  carol              (1)│ bob  ✓ verified
+  are you there?        │ ── 2026-11-27 (UTC) ──
+> bob ✓                 │  10:01 bob
+  you: [deleted]        │   grüße 👋 李雷 \u{fffd}evil\u{fffd}[2J
+                        │  10:02 you  edited · read
+                        │   ↳ grüße 👋 李雷 \u{fffd}evil\u{fffd}[2J
+                        │   the quick brown fox jumps over the lazy dog and does
+                        │   not come back
+                        │ … 2 messages missing …
+                        │  10:05 bob
+                        │   later
+                        │   👍 you  ❤ bob
+                        │  10:06 you  stored 2/3
+                        │   on its way
+                        │  10:07 you  queued
+                        │   [deleted]
+                        │
+                        │
+                        │
+                        │
+────────────────────────────────────────────────────────────────────────────────
+an answer
+WRITE connected: 3 nodes · you → 07 → 31 → 44 → swarm";
+const NARROW_LIST: &str = "\
+Sotto  alice (0509090909)              1 unread (u) · ? help
+  carol                                                  (1)
+  are you there?
+> bob ✓
+  you: [deleted]
+
+
+────────────────────────────────────────────────────────────
+i writes to bob
+LIST connected: 3 nodes · you → 07 → 31 → 44 → swarm";
+const NARROW: &str = "\
+Sotto  alice (0509090909)              1 unread (u) · ? help
+bob  ✓ verified
+── 2026-11-27 (UTC) ──
+ 10:01 bob
+  grüße 👋 李雷 \u{fffd}evil\u{fffd}[2J
+ 10:02 you  edited · read
+  ↳ grüße 👋 李雷 \u{fffd}evil\u{fffd}[2J
+  the quick brown fox jumps over the lazy dog and does not
+  come back
+… 2 messages missing …
+ 10:05 bob
+  later
+  👍 you  ❤ bob
+ 10:06 you  stored 2/3
+  on its way
+>10:07 you  queued
+  [deleted]
+────────────────────────────────────────────────────────────
+i writes to bob
+READ connected: 3 nodes · you → 07 → 31 → 44 → swarm";
