@@ -14,7 +14,8 @@
 //!
 //! Two accounts have no salt, key or reference in common, and none of these files has a name, an id, a contact or a text
 //! in the clear. What does show: how many accounts there are, when they were last used and about how much they hold;
-//! and whoever guesses an account's name can check the guess. A file that SQLite may still have somewhere else, such
+//! and whoever guesses an account's name can check the guess. Accounts that share guards by their user's wish are not
+//! tied together by what is in the files; whoever sees them again and again may tell by when each was written. A file that SQLite may still have somewhere else, such
 //! as in swapped-out memory, is not ours to encrypt.
 //!
 //! | file | what it owns |

@@ -21,7 +21,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The lock; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+/// The pid goes with the lock: accounts that one process had open would have it in common.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.file.set_len(0); // whoever reads it looks for the lock first
+    }
 }
 
 impl Lock {
@@ -42,7 +49,7 @@ impl Lock {
             }
         }
         write_pid(&mut file).map_err(io())?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
@@ -82,6 +89,7 @@ mod tests {
         assert!(matches!(error, StoreError::InUse { pid: Some(pid) } if pid == std::process::id()), "{error}");
         drop(lock);
         assert!(!is_held(folder.path()));
+        assert_eq!(std::fs::read(folder.path().join(FILE)).unwrap(), b"");
         Lock::acquire(folder.path()).unwrap();
     }
 

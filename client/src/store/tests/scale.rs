@@ -22,8 +22,13 @@ fn id(number: u32) -> MessageId {
     MessageId::new(std::array::from_fn(|i| numbered(number)[i]))
 }
 
-/// A hundred thousand messages, half of them with one contact.
-fn fill(store: &mut Store) {
+/// Bytes of the skipped keys that every hundredth contact has.
+const SKIPPED: u32 = 64_000;
+/// Bytes that a contact may take besides: its row, a session, keys given to it, a request, and what finds them.
+const CONTACT_BYTES: u32 = 4096;
+
+/// Contacts as those of whom each has asked once, and has been given a bundle.
+fn fill_contacts(store: &mut Store) {
     let tx = store.transaction().unwrap();
     for number in 0..CONTACTS {
         let account = somebody(number);
@@ -37,7 +42,7 @@ fn fill(store: &mut Store) {
             own_device: 0,
             initiator: true,
             ratchet: Zeroizing::new(vec![7; 300]),
-            skipped: (number % 100 == 0).then(|| Zeroizing::new(vec![8; 64_000])),
+            skipped: (number % 100 == 0).then(|| Zeroizing::new(vec![8; SKIPPED as usize])),
             initial: None,
             mailbox: account,
             seal_key: X25519Key::new(numbered(number)),
@@ -49,7 +54,29 @@ fn fill(store: &mut Store) {
             retired: (number % 50 == 0).then_some(UnixSeconds(u64::from(number))),
         })
         .unwrap();
+        let (secrets, created, expires) = (Zeroizing::new(vec![7; 300]), UnixSeconds(1), UnixSeconds(2));
+        let (epoch, prekey) = (number + 1, PrekeyNumber(1));
+        tx.put_bundle(&StoredBundle { epoch, recipient: account, prekey, secrets, created, expires }).unwrap();
+        tx.add_request(&Request {
+            id: id(number),
+            account,
+            outgoing: false,
+            name: format!("contact {number}"),
+            introduction: "x".repeat(200),
+            renewal: false,
+            bundles: vec![9; 600],
+            state: RequestState::Accepted,
+            created: UnixMillis(1),
+            expires: UnixSeconds(1),
+        })
+        .unwrap();
     }
+    tx.commit().unwrap();
+}
+
+/// A hundred thousand messages, half of them with one contact.
+fn fill(store: &mut Store) {
+    let tx = store.transaction().unwrap();
     for number in 0..MESSAGES {
         let account = somebody(if number % 2 == 0 { 1 } else { number % CONTACTS });
         let text = Text::new(format!("This is what number {number} says, in some {} words.", number % 977)).unwrap();
@@ -81,10 +108,21 @@ fn timed<T>(what: &str, most: Duration, work: impl FnOnce() -> T) -> T {
 #[ignore = "takes a minute, and times depend on the machine"]
 fn ten_thousand_contacts_and_a_hundred_thousand_messages_do_not_make_it_slow() {
     let (_dir, accounts, mut alice) = alice();
+    let bytes = |store: &Store| -> u32 {
+        let sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+        store.connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let empty = bytes(&alice.store);
+    fill_contacts(&mut alice.store);
+    let contact = (bytes(&alice.store) - empty - CONTACTS / 100 * SKIPPED) / CONTACTS;
+    println!("{contact} bytes a contact");
+    assert!(contact <= CONTACT_BYTES, "{contact} bytes a contact");
+    let before = bytes(&alice.store);
     timed("fill", Duration::from_secs(300), || fill(&mut alice.store));
+    println!("{} bytes a message", (bytes(&alice.store) - before) / MESSAGES);
     drop(alice);
     let second = Duration::from_secs(1);
-    let mut alice = timed("open", second, || accounts.open(&name("alice"), &passphrase("alice")).unwrap());
+    let mut alice = timed("open", second / 5, || accounts.open(&name("alice"), &passphrase("alice")).unwrap());
     let tx = alice.store.transaction().unwrap();
     assert_eq!(timed("list contacts", second, || tx.contacts().unwrap()).len(), CONTACTS as usize);
     timed("find one by name", second, || tx.contact_named("CONTACT 7777").unwrap().unwrap());
@@ -102,8 +140,19 @@ fn ten_thousand_contacts_and_a_hundred_thousand_messages_do_not_make_it_slow() {
     timed("what to send again to one contact", second, || {
         assert!(!tx.encrypted_since(&somebody(5), UnixMillis(0), 1000).unwrap().is_empty());
     });
+    let words = |typed: &str| SearchWords::new(typed).unwrap();
+    timed("find a rare word", second / 5, || {
+        assert_eq!(tx.search(&words("77777"), None, None, 20).unwrap().len(), 1);
+    });
+    timed("find a word that is in all messages", second, || {
+        assert_eq!(tx.search(&words("numb says"), None, None, 20).unwrap().len(), 20);
+    });
+    timed("find it in one conversation", second, || {
+        assert_eq!(tx.search(&words("words"), Some(&somebody(5)), None, 20).unwrap().len(), 10);
+    });
     timed("forget retired sessions", second, || tx.drop_sessions(UnixSeconds(5000)).unwrap());
     timed("forget a contact", second, || tx.remove_contact(&somebody(9)).unwrap());
-    timed("commit", second, || tx.commit().unwrap());
+    timed("forget the longest conversation", 60 * second, || tx.remove_contact(&somebody(1)).unwrap());
+    timed("commit", 30 * second, || tx.commit().unwrap());
     timed("what waits to be sent, the first 50", second, || assert_eq!(alice.store.pending(50).unwrap().len(), 50));
 }

@@ -91,6 +91,7 @@ fn plant_conversation(store: &mut Store) {
     let content = content(BYTE - 1, SENTINEL);
     let said = Said { account, outgoing: true, device: 0, arrived: UnixMillis(1), content: content.clone() };
     assert!(tx.add_to_history(&said).unwrap());
+    tx.set_draft(&account, Some(&Text::new(SENTINEL.to_owned()).unwrap())).unwrap();
     let encrypted = Some(Encrypted { session: tag, message: secret().to_vec() });
     tx.enqueue(&NewMessage { encrypted, ..NewMessage::plain(account, content, ttl(), UnixMillis(1)) }).unwrap();
     tx.commit().unwrap();
@@ -136,14 +137,21 @@ fn everything(dir: &Path) -> Vec<(String, Vec<u8>)> {
     found
 }
 
+/// Whether these bytes hold a text, as it is or as it is searched by, or a key.
+fn shows(bytes: &[u8]) -> bool {
+    let folded = words::folded(SENTINEL);
+    let parts = folded.split(' ').filter(|word| word.len() >= 6);
+    let texts = [SENTINEL.as_bytes(), folded.as_bytes()].into_iter().chain(parts.map(str::as_bytes));
+    let text = texts.into_iter().any(|text| bytes.windows(text.len()).any(|window| window == text));
+    text || bytes.windows(6).any(|window| *window == [BYTE; 6])
+}
+
 fn assert_nothing_shows(dir: &Path) {
     let files = everything(dir);
     assert!(files.iter().any(|(name, bytes)| name.ends_with("store.db") && bytes.len() > 4096));
     for (name, bytes) in files {
         assert!(!name.contains(SENTINEL), "{name}");
-        let text = bytes.windows(SENTINEL.len()).any(|window| window == SENTINEL.as_bytes());
-        let key = bytes.windows(6).any(|window| *window == [BYTE; 6]);
-        assert!(!text && !key, "{name}");
+        assert!(!shows(&bytes), "{name}");
         // The schema would name what a messenger keeps.
         let named = |window: &[u8]| [b"outbox", b"contac", b"messag", b"SQLite"].iter().any(|known| window == *known);
         assert!(!bytes.windows(6).any(named), "{name}");
@@ -174,6 +182,93 @@ fn a_sentinel_in_every_field_is_nowhere_in_the_data_directory() {
     drop(tx);
     assert_eq!(account.store.unshown(9).unwrap().len(), 2);
     assert_eq!(account.device().guards().unwrap().len(), 1);
+}
+
+/// What is logged while this is done.
+fn logged(work: impl FnOnce()) -> Vec<u8> {
+    #[derive(Clone, Default)]
+    struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+    tracing::subscriber::with_default(subscriber.finish(), || {
+        tracing::debug!("the log is read");
+        work();
+    });
+    log.0.lock().unwrap().clone()
+}
+
+#[test]
+fn through_a_whole_life_of_a_store_nothing_shows_on_the_disk_or_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = logged(|| {
+        let accounts = Accounts::new(dir.path(), CHAIN);
+        let mut account = plant(&accounts);
+        let who = address(BYTE);
+        // Searched, said otherwise, erased.
+        let tx = account.store.transaction().unwrap();
+        let words = SearchWords::new(SENTINEL).unwrap();
+        let (place, _) = tx.search(&words, Some(&who), None, 9).unwrap().remove(0);
+        tx.index_text(place.number, &format!("{SENTINEL} {SENTINEL}-otherwise")).unwrap();
+        tx.commit().unwrap();
+        assert_nothing_shows(dir.path());
+        // A copy that somebody takes while it is open, in the middle of a change.
+        let tx = account.store.transaction().unwrap();
+        tx.unindex(place.number).unwrap();
+        tx.set_display_name(&SENTINEL.repeat(100)).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        copy_folder(dir.path(), copy.path());
+        assert_nothing_shows(copy.path());
+        tx.remove_contact(&who).unwrap();
+        tx.commit().unwrap();
+        account.change_passphrase(&passphrase(&format!("{SENTINEL} once more")), &mut rng()).unwrap();
+        let wal = "PRAGMA wal_checkpoint(TRUNCATE)";
+        account.store.connection.query_row(wal, [], |_| Ok(())).unwrap();
+        account.another().unwrap().store.connection.execute_batch("VACUUM").unwrap();
+        assert_nothing_shows(dir.path());
+        let account = accounts.rename(account, &name(&format!("{SENTINEL}.2"))).unwrap();
+        drop(account);
+        assert_nothing_shows(dir.path());
+        // The copy is opened elsewhere, and a wrong passphrase tried.
+        let copies = Accounts::new(copy.path(), CHAIN);
+        let wrong = copies.open(&name(SENTINEL), &passphrase("wrong")).unwrap_err();
+        assert!(!shows(format!("{wrong} {wrong:?}").as_bytes()));
+        let found = copies.open(&name(SENTINEL), &passphrase(SENTINEL)).unwrap();
+        assert!(found.is_copy());
+        assert_nothing_shows(copy.path());
+        drop(found);
+        // What is left of an account that was erased in the middle.
+        let folder = copies.folders().unwrap()[0];
+        vault::Vault::destroy(&copies.folder().join(folder.to_string()), &mut rng()).unwrap();
+        assert_nothing_shows(copy.path());
+    });
+    assert!(log.windows(11).any(|window| window == b"the log is ") && !shows(&log));
+}
+
+#[test]
+fn what_is_in_the_clear_would_be_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = plant(&Accounts::new(dir.path(), CHAIN));
+    let plain = dir.path().join("plain.db");
+    fs::write(&plain, "").unwrap();
+    let to = plain.to_str().unwrap();
+    account.store.connection.execute_batch(&format!("ATTACH '{to}' AS plain KEY ''")).unwrap();
+    account.store.connection.query_row("SELECT sqlcipher_export('plain')", [], |_| Ok(())).unwrap();
+    account.store.connection.execute_batch("DETACH plain").unwrap();
+    let bytes = fs::read(plain).unwrap();
+    assert!(shows(&bytes), "a decrypted database");
+    assert!(shows(format!("x{SENTINEL}x").as_bytes()) && shows(&[BYTE; 7]) && !shows(b"Zq7-sentine"));
+    assert!(shows(words::folded(SENTINEL).as_bytes()));
 }
 
 #[test]
