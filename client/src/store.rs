@@ -135,6 +135,13 @@ impl Store {
         Self { connection }
     }
 
+    /// Rows of a table.
+    pub(crate) fn count(&self, table: &str) -> u64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let count: i64 = self.connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+        u64::try_from(count).unwrap()
+    }
+
     /// Takes a message for stored.
     pub(crate) fn set_stored(&self, id: &sotto_proto::content::MessageId) {
         self.connection.execute("UPDATE outbox SET state = 2 WHERE message = ?", [id.as_bytes()]).unwrap();

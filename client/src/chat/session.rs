@@ -260,13 +260,16 @@ impl Session {
             return Said::line("* a message of a newer version came; this one cannot read it")
                 .and(Call::Acknowledge { cursor: came.cursor });
         };
+        let name = data.name.as_deref().map_or_else(|| self.called(&account), printable_line);
+        if let Some(deed) = data.deed() {
+            return Said::line(format!("* {name} {deed}")).and(Call::Acknowledge { cursor: came.cursor });
+        }
         if let Some(id) = data.id.as_deref().and_then(|id| id.parse().ok()) {
             self.remember(account, id);
         }
         let text = data.body.as_deref().map_or_else(|| format!("[{}]", printable_line(&data.kind)), printable);
         // Whoever has this account's key can write so in anybody's name, which nobody can in a session.
         let how = if data.session { "" } else { " (without a session)" };
-        let name = data.name.as_deref().map_or_else(|| self.called(&account), printable_line);
         Said::line(format!("{name}{how}: {text}")).and(Call::Acknowledge { cursor: came.cursor })
     }
 }

@@ -113,7 +113,7 @@ async fn messages_are_meant_by_the_beginning_of_their_ids_or_as_the_last() {
     let bob = account(1).to_string();
     assert_eq!(of("send"), json!({"recipients": [bob], "message": "no", "replyTo": id(5).to_string()}));
     // The last is what was sent just now.
-    assert_eq!(of("message.edit"), json!({"contact": bob, "id": id(0x42).to_string(), "text": "YES"}));
+    assert_eq!(of("message.edit"), json!({"contact": bob, "id": id(0x42).to_string(), "message": "YES"}));
     assert_eq!(
         of("message.delete"),
         json!({"contact": bob, "id": id(0x42).to_string(), "everyone": true, "yes": true})

@@ -6,6 +6,7 @@ mod copied;
 mod crash;
 mod hostile;
 mod kinds;
+mod online;
 mod order;
 mod questions;
 mod requests;

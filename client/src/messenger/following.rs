@@ -264,14 +264,14 @@ impl Messenger {
                     }
                 }
                 Some(pushed) = self.online.next() => {
-                    self.take_pushed(pushed).await?;
+                    Box::pin(self.take_pushed(pushed)).await?;
                     if self.mailboxes()?.len() != feeds.each.len() {
                         return Ok(Continue::Yes);
                     }
                 }
                 () = tokio::time::sleep_until(listen_at) => {
                     let has_news;
-                    (listen_at, has_news) = self.keep_listening().await?;
+                    (listen_at, has_news) = Box::pin(self.keep_listening()).await?;
                     came = has_news;
                 }
                 () = Feeds::path_ended(&paths) => return Ok(Continue::Yes),
@@ -316,7 +316,7 @@ impl Messenger {
             }
             // Whoever is in touch now is told where it is listened for.
             if came && self.online.listens() {
-                self.tell_places().await?;
+                Box::pin(self.tell_places()).await?;
             }
             // What came may want an answer, such as the own keys; it is shown first.
             if came {

@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 use sotto_proto::address::Address;
 use sotto_proto::content::MessageId;
 
+/// Messages that a search shows at most.
+const FOUND: usize = 100;
+
 /// Something to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
@@ -116,18 +119,23 @@ impl Call {
             Self::History { account, limit, before } => {
                 json!({"contact": account.to_string(), "limit": limit, "before": before.map(|number| number.to_string())})
             }
-            Self::Search { account: Some(account), text } => json!({"contact": account.to_string(), "search": text}),
-            Self::Search { account: None, text } => json!({"text": text}),
+            Self::Search { account: Some(account), text } => {
+                json!({"contact": account.to_string(), "search": text, "limit": FOUND})
+            }
+            Self::Search { account: None, text } => json!({"text": text, "limit": FOUND}),
             Self::Send { account, text, reply_to } => with(
                 json!({"recipients": [account.to_string()], "message": text}),
                 "replyTo",
                 reply_to.map(|id| json!(id.to_string())),
             ),
+            Self::React { account, message, emoji } if emoji.is_empty() => {
+                json!({"contact": account.to_string(), "id": message.to_string(), "remove": true})
+            }
             Self::React { account, message, emoji } => {
                 json!({"contact": account.to_string(), "id": message.to_string(), "emoji": emoji})
             }
             Self::Edit { account, message, text } => {
-                json!({"contact": account.to_string(), "id": message.to_string(), "text": text})
+                json!({"contact": account.to_string(), "id": message.to_string(), "message": text})
             }
             Self::Delete { account, message, everyone } => with(
                 json!({"contact": account.to_string(), "id": message.to_string(), "yes": true}),

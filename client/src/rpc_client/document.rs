@@ -10,14 +10,21 @@ use serde_json::Value;
 use sotto_proto::address::Address;
 use sotto_proto::content::MessageId;
 
+use crate::text::printable_line;
+
 /// Those of several documents that are of a kind.
 pub(crate) trait Document: DeserializeOwned {
     /// The "type" of such a document.
     const TYPE: &'static str;
 
+    /// Whether documents of a type are such.
+    fn is_type(name: &str) -> bool {
+        name == Self::TYPE
+    }
+
     /// All of them, in order. What is not one is passed by.
     fn all(documents: Vec<Value>) -> Vec<Self> {
-        let is_one = |document: &Value| document.get("type").and_then(Value::as_str) == Some(Self::TYPE);
+        let is_one = |document: &Value| document.get("type").and_then(Value::as_str).is_some_and(Self::is_type);
         documents.into_iter().filter(is_one).filter_map(|document| serde_json::from_value(document).ok()).collect()
     }
 }
@@ -73,7 +80,9 @@ pub(crate) struct Message {
     /// The other side's messages that are missing before it.
     #[serde(default)]
     pub(crate) missing_before: u64,
+    #[serde(default = "text")]
     pub(crate) kind: String,
+    #[serde(default)]
     pub(crate) body: Option<String>,
     #[serde(default)]
     pub(crate) reply_to: Option<ReplyTo>,
@@ -85,7 +94,7 @@ pub(crate) struct Message {
     pub(crate) reactions: Vec<Reaction>,
     #[serde(default)]
     pub(crate) expires_at: Option<String>,
-    /// `queued`, `stored`, `delivered` or `read`, of what was sent from here.
+    /// `queued`, `stored`, `failed`, `delivered` or `read`, of what was sent from here.
     #[serde(default)]
     pub(crate) state: Option<String>,
     /// How many nodes have signed that they keep it.
@@ -95,6 +104,16 @@ pub(crate) struct Message {
 
 impl Document for Message {
     const TYPE: &'static str = "message";
+
+    fn is_type(name: &str) -> bool {
+        // What was found is less of the same.
+        name == Self::TYPE || name == "search.result"
+    }
+}
+
+/// The kind of what does not say it.
+fn text() -> String {
+    "text".to_owned()
 }
 
 /// Whether something is so, or since when.
@@ -231,6 +250,8 @@ pub(crate) struct To {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendState {
     Queued,
+    /// It is not tried any more.
+    Failed,
     Stored(u64),
     Delivered,
     Read,
@@ -244,6 +265,7 @@ impl SendState {
     pub(crate) fn of(message: &Message) -> Option<Self> {
         match message.state.as_deref()? {
             "stored" => Some(Self::Stored(message.stored.unwrap_or_default())),
+            "failed" => Some(Self::Failed),
             "delivered" => Some(Self::Delivered),
             "read" => Some(Self::Read),
             _ => Some(Self::Queued),
@@ -255,6 +277,7 @@ impl Display for SendState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Queued => f.write_str("queued"),
+            Self::Failed => f.write_str("failed"),
             Self::Stored(0) => f.write_str("stored"),
             Self::Stored(stored) => write!(f, "stored {stored}/{}", Self::WANTED),
             Self::Delivered => f.write_str("delivered"),
@@ -288,9 +311,25 @@ pub(crate) struct Data {
     pub(crate) body: Option<String>,
     #[serde(default)]
     pub(crate) session: bool,
+    /// The message that it is about, if it is about one.
+    #[serde(default)]
+    pub(crate) about: Option<String>,
 }
 
 impl Data {
+    /// What somebody did with an earlier message; nothing, if it is one of its own.
+    pub(crate) fn deed(&self) -> Option<String> {
+        self.about.as_ref()?;
+        let words = self.body.as_deref().map_or_else(String::new, printable_line);
+        Some(match self.kind.as_str() {
+            "reaction" if words.is_empty() => "takes a reaction back".to_owned(),
+            "reaction" => format!("reacts: {words}"),
+            "edit" => format!("says instead: {words}"),
+            "delete" | "deleted" => "deleted a message".to_owned(),
+            kind => printable_line(kind),
+        })
+    }
+
     /// With whom.
     pub(crate) fn account(&self) -> Option<Address> {
         self.conversation.as_deref()?.parse().ok()

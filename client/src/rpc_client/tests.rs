@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::fake::{account, connect, contact, message, with};
+use super::fake::{account, connect, contact, id, message, with};
 use super::*;
 
 #[tokio::test]
@@ -93,6 +93,17 @@ fn documents_are_read_with_what_other_versions_add_and_leave_out() {
     let reply = more.reply_to.as_ref().unwrap();
     assert_eq!((reply.id(), reply.words()), ("ab", Some("what")));
     assert_eq!(SendState::of(&more).unwrap().to_string(), "stored 2/3");
+}
+
+#[test]
+fn what_was_found_is_a_message_with_less_said_of_it() {
+    let found = json!({
+        "v": 1, "type": "search.result", "conversation": account(1).to_string(), "name": "bob", "cursor": "7",
+        "outgoing": false, "id": id(7).to_string(), "sent": "2026-11-27T10:07:00.000Z", "body": "a needle",
+        "marks": [[2, 8]],
+    });
+    let found = Message::all(vec![found]).remove(0);
+    assert_eq!((found.cursor, found.kind.as_str(), found.body.as_deref()), (7, "text", Some("a needle")));
 }
 
 #[test]

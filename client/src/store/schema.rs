@@ -320,6 +320,7 @@ mod tests {
             "SELECT number FROM message WHERE expires <= 5",
             "DELETE FROM outbox WHERE passing = 1 AND created < 5",
             "SELECT run FROM question WHERE session = x''",
+            "DELETE FROM own_place WHERE account = x''",
         ] {
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let plan = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();

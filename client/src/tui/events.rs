@@ -66,7 +66,9 @@ impl App {
             self.say("a message of a newer version came; this one cannot read it");
             return;
         };
-        if data.body.is_none() && matches!(data.kind.as_str(), "edit" | "delete" | "reaction" | "timer") {
+        if let Some(deed) = data.deed() {
+            let name = self.called(&account);
+            self.say(format!("{name} {deed}"));
             self.changed(&account);
             return;
         }

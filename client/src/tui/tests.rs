@@ -1,3 +1,5 @@
+mod history;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::{Value, json};
 use sotto_proto::address::Address;
@@ -7,7 +9,7 @@ use super::app::{App, Effect, Focus, Input};
 use super::conversation::{Compose, PAGE};
 use super::views::View;
 use crate::rpc_client::fake::{account, came, contact, id, message, request, sent, with};
-use crate::rpc_client::{Call, Document as _, Failure, Message};
+use crate::rpc_client::{Call, Failure};
 
 /// An app with its daemon: calls are answered from what it has.
 pub(super) struct Desk {
@@ -224,6 +226,18 @@ fn a_message_of_another_conversation_leaves_what_is_typed_alone_and_is_counted()
     desk.key(KeyCode::Char('u'));
     assert_eq!((chosen(&desk), desk.unread(2)), (Some(account(2)), 0));
     assert!(desk.has(&Call::Acknowledge { cursor: 21 }));
+}
+
+#[test]
+fn what_somebody_does_with_an_earlier_message_is_said_and_is_no_message() {
+    let mut desk = Desk::new();
+    desk.page(1, messages(1..3));
+    let mut reaction = came(1, 20, "👍\u{1b}");
+    reaction["data"]["kind"] = json!("reaction");
+    reaction["data"]["about"] = json!(id(2).to_string());
+    desk.input(Input::Told(reaction));
+    assert_eq!((desk.unread(1), desk.app.notice.as_ref().unwrap().text.as_str()), (0, "bob reacts: 👍\u{fffd}"));
+    assert!(desk.has(&history(1, None)) && desk.has(&Call::Acknowledge { cursor: 20 }));
 }
 
 #[test]

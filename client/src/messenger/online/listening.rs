@@ -122,7 +122,7 @@ impl Messenger {
         self.refresh_if_needed().await?;
         let mut last = Error::NotOnline(NotOnline::Nowhere);
         for node in self.listening_nodes()? {
-            match self.listen_at(node, contacts, longest).await {
+            match Box::pin(self.listen_at(node, contacts, longest)).await {
                 Ok(()) => return Ok(()),
                 Err(Error::Store(error)) => return Err(error.into()),
                 Err(error) => {

@@ -109,7 +109,7 @@ impl Messenger {
         mut progress: impl FnMut(Progress),
     ) -> Result<Went, Error> {
         if mode != Mode::Offline {
-            match self.send_online(id, &mut progress).await {
+            match Box::pin(self.send_online(id, &mut progress)).await {
                 Ok(pushed) => return Ok(Went::Online(pushed)),
                 Err(Error::Store(error)) => return Err(error.into()),
                 // It was late, and heard by another messenger.
@@ -121,7 +121,7 @@ impl Messenger {
                 Err(error) => tracing::debug!(%error, "a message goes offline"),
             }
         }
-        match self.send(id, progress).await {
+        match Box::pin(self.send(id, progress)).await {
             Ok(sent) => Ok(Went::Offline(sent)),
             Err(Error::Acknowledged(id)) => Ok(Went::Late(id)),
             Err(error) => Err(error),

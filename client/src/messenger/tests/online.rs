@@ -188,7 +188,7 @@ async fn who_is_blocked_is_neither_heard_nor_acknowledged_and_his_tag_is_taken_a
     while !place_of_bob(&mut alice) {
         alice.receive().await.unwrap();
     }
-    let asker = alice.address();
+    let (asker, before) = (alice.address(), bob.account().store.newest().unwrap());
     change(&mut bob, |tx, _, _| {
         let contact = tx.contact(&asker)?.unwrap();
         Ok(tx.put_contact(&Contact { state: ContactState::Blocked, ..contact })?)
@@ -204,7 +204,7 @@ async fn who_is_blocked_is_neither_heard_nor_acknowledged_and_his_tag_is_taken_a
     });
     assert!(matches!(pushed, Err(Error::NotOnline(NotOnline::Unacknowledged))), "{pushed:?}");
     assert_eq!(world.mailbox.pushes.load(Ordering::Relaxed), 2, "alice's place and message, and no answer");
-    assert_eq!(bob.account().store.unshown(9).unwrap().len(), 0);
+    assert_eq!(bob.account().store.inbox_after(before, 9).unwrap(), []);
     bob.listen_while_following();
     bob.keep_listening().await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;

@@ -1,6 +1,6 @@
 use crossterm::event::KeyCode;
-use ratatui::backend::TestBackend;
 use ratatui::Terminal;
+use ratatui::backend::TestBackend;
 use serde_json::json;
 
 use super::*;

@@ -1,5 +1,10 @@
 //! What is loaded, what was chosen in it, and what is done with that.
 
+use crossterm::event::KeyCode;
+use serde_json::json;
+
+use super::*;
+
 #[test]
 fn going_up_loads_what_was_before_once() {
     let mut desk = Desk::new();
