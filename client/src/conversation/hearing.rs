@@ -16,7 +16,7 @@ use crate::crypto::{self, Opened, Ratchet, SessionBody};
 use crate::store::{Contact, ContactState, Gone, Letter, RowState, Said, Session, StoreError, Transaction};
 
 /// Signed prekeys that something sealed to a mailbox is tried with, the newest first.
-pub(super) const TRIED: usize = 4;
+pub(super) const TRIED: usize = 5;
 
 /// How long the key of an overtaken message is kept: longer than a swarm keeps it, for its sender may have stored it late.
 const OVERTAKEN_SECONDS: u64 = BUNDLE_SECONDS;

@@ -15,6 +15,10 @@ use crate::store::{Gone, Transaction};
 /// After so long a contact that was not heard since is told the present prekey again: a day before swarms forget it.
 const AGAIN_SECONDS: u64 = 3 * 86_400;
 
+/// Whoever has not looked for so long was away.
+const AWAY_SECONDS: u64 = 2 * 86_400;
+/// Times of looking are kept so exactly.
+const PRESENT_SECONDS: u64 = 3600;
 /// A verification by question that nobody ends is over after a week.
 const QUESTION_MILLIS: u64 = 7 * 86_400_000;
 /// Contacts that are asked to begin anew each time that mail is fetched.
@@ -35,7 +39,9 @@ pub(crate) fn tidy(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -
     let stored = u64::from(*TTL_SECONDS.end());
     tx.drop_bundles(ago(BUNDLE_KEPT_SECONDS))?;
     tx.drop_sessions(ago(stored))?;
-    tx.drop_prekeys(ago(BUNDLE_SECONDS + BUNDLE_KEPT_SECONDS))?;
+    if is_settled(tx, now)? {
+        tx.drop_prekeys(ago(BUNDLE_SECONDS + BUNDLE_KEPT_SECONDS))?;
+    }
     tx.forget_requests(ago(BUNDLE_KEPT_SECONDS))?;
     for (account, outgoing, id) in tx.waiting_since(UnixMillis(me.now.0.saturating_sub(WAITING_MILLIS)))? {
         tx.erase(&account, outgoing, &id, Gone::Superseded)?;
@@ -56,6 +62,22 @@ pub(crate) fn tend(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -
     let is_queued = super::receipts::tell(tx, me, rng)?;
     tx.drop_passing(me.now)?;
     Ok((notices, is_queued))
+}
+
+/// Whether this device has been here for so long that all that was sealed to its older keys while it was away has been read,
+/// or is gone. Who writes to somebody who is away knows no newer key.
+fn is_settled(tx: &Transaction<'_>, now: UnixSeconds) -> Result<bool, Error> {
+    let (last, until) = tx.presence()?.unwrap_or((now, now));
+    let until = if now.0.saturating_sub(last.0) > AWAY_SECONDS {
+        UnixSeconds(now.0.saturating_add(u64::from(*TTL_SECONDS.end())))
+    } else {
+        until
+    };
+    // Not with every look: each is a write.
+    if now.0.abs_diff(last.0) > PRESENT_SECONDS || tx.presence()?.is_none() {
+        tx.set_presence(now, until)?;
+    }
+    Ok(until <= now)
 }
 
 /// Asks those to begin anew whose sessions went when the account's data turned out to be a copy. Not all at once: each

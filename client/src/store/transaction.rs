@@ -3,6 +3,7 @@
 use std::fmt;
 
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+use sotto_proto::time::UnixSeconds;
 
 use super::row::damaged;
 use super::{Store, StoreError};
@@ -11,6 +12,8 @@ use super::{Store, StoreError};
 const DISPLAY_NAME: &str = "display name";
 /// Setting: how many strangers' requests an hour are accepted by themselves.
 const AUTO_ACCEPT: &str = "auto-accept";
+/// Setting: when this device was last at work, and until when it keeps all keys.
+const PRESENCE: &str = "presence";
 
 /// Changes to a store. Dropped without [`Transaction::commit`], none of them was made.
 pub struct Transaction<'a>(rusqlite::Transaction<'a>);
@@ -88,6 +91,25 @@ impl Transaction<'_> {
     /// [`StoreError`] when the database fails.
     pub fn set_auto_accept(&self, an_hour: u32) -> Result<(), StoreError> {
         self.set_setting(AUTO_ACCEPT, &an_hour.to_be_bytes())
+    }
+
+    /// When this device was last at work, and until when it keeps all its keys, for it had been away.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn presence(&self) -> Result<Option<(UnixSeconds, UnixSeconds)>, StoreError> {
+        let Some(bytes) = self.setting(PRESENCE)? else { return Ok(None) };
+        let (times, []) = bytes.as_chunks::<8>() else { return Err(StoreError::Damaged("a setting")) };
+        let &[last, until] = times else { return Err(StoreError::Damaged("a setting")) };
+        Ok(Some((UnixSeconds(u64::from_be_bytes(last)), UnixSeconds(u64::from_be_bytes(until)))))
+    }
+
+    /// Says it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn set_presence(&self, last: UnixSeconds, until: UnixSeconds) -> Result<(), StoreError> {
+        self.set_setting(PRESENCE, &[last.0.to_be_bytes(), until.0.to_be_bytes()].concat())
     }
 
     fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
