@@ -101,11 +101,11 @@ fn a_message_that_is_pushed_and_stored_is_shown_once_and_acknowledged_once() {
 #[test]
 fn what_is_acknowledged_is_sent_no_more_and_nothing_of_others_is() {
     let (mut alice, mut bob) = friends();
-    alice.listen_for(bob.id(), 4);
-    let (came, other) = (alice.say(bob.id(), "came").unwrap(), alice.say(bob.id(), "other").unwrap());
-    // A third one's message in the same outbox.
+    // A third one's message is in the same outbox.
     let mut carol = Party::new(3, "carol");
     befriend(&mut alice, &mut carol);
+    alice.listen_for(bob.id(), 4);
+    let (came, other) = (alice.say(bob.id(), "came").unwrap(), alice.say(bob.id(), "other").unwrap());
     let foreign = alice.say(carol.id(), "for carol").unwrap();
     let ids = MessageIds::new(vec![came, foreign, MessageId::new([9; 16])]).unwrap();
     let word = bob.arrange(alice.id(), Body::Acknowledge(Acknowledgement::new(ids).unwrap()), 4);
