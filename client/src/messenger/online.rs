@@ -64,8 +64,8 @@ pub(super) struct Came {
     push: Push,
 }
 
-/// To whom something was said, by which tag, and whether nobody listens there any more.
-type Word = (Address, ListeningTag, bool);
+/// To whom something was said, by which tag, and what came of it.
+type Word = (Address, ListeningTag, Result<(), NotOnline>);
 
 /// What a messenger does online.
 #[derive(Debug)]

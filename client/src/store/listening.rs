@@ -121,6 +121,15 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// A contact may not have heard of any place where this account listens for it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn set_places_untold(&self, account: &Address) -> Result<(), StoreError> {
+        self.execute("UPDATE own_place SET told = 0 WHERE account = ?", [account.to_bytes()])?;
+        Ok(())
+    }
+
     /// This account no longer listens at places that end at `until` or before.
     ///
     /// # Errors

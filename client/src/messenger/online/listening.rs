@@ -78,8 +78,9 @@ impl Messenger {
         self.online.listenings.retain(|listening| listening.stands(now));
         let is_due = self.online.listenings.last().is_none_or(|newest| newest.renew_at <= Instant::now());
         if !is_due {
+            let has_untold = self.note_words()?;
             let has_new = self.follow_contacts()?;
-            return Ok((Instant::now() + LOOK, has_new));
+            return Ok((Instant::now() + LOOK, has_new || has_untold));
         }
         if self.online.listenings.is_empty() {
             // Those of a process that died.

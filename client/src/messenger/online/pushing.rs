@@ -76,18 +76,26 @@ impl Messenger {
         }
         self.online.words.spawn(async move {
             let said = push_all(&way, words).await;
-            (account, way.place.tag, matches!(said, Err(NotOnline::Gone)))
+            (account, way.place.tag, said)
         });
     }
 
-    /// Takes note of where nobody listens any more.
-    pub(super) fn note_words(&mut self) -> Result<(), Error> {
+    /// Takes note of where nobody listens any more. True if somebody was not reached: it may have to be told again where it
+    /// is listened for.
+    pub(super) fn note_words(&mut self) -> Result<bool, Error> {
+        let mut has_failed = false;
         while let Some(said) = self.online.words.try_join_next() {
-            if let Ok((account, tag, true)) = said {
-                self.account.change(|tx, _| tx.drop_place(&account, &tag))?;
-            }
+            let Ok((account, tag, Err(failure))) = said else { continue };
+            tracing::debug!(%failure, "words to a contact did not arrive");
+            has_failed = true;
+            self.account.change(|tx, _| {
+                if failure == NotOnline::Gone {
+                    tx.drop_place(&account, &tag)?;
+                }
+                tx.set_places_untold(&account)
+            })?;
         }
-        Ok(())
+        Ok(has_failed)
     }
 }
 
