@@ -76,12 +76,21 @@ pub(super) struct Online {
     sender: mpsc::Sender<Came>,
     came: mpsc::Receiver<Came>,
     words: JoinSet<Word>,
+    /// Whether somebody who was told something was not reached.
+    has_missed: bool,
 }
 
 impl Default for Online {
     fn default() -> Self {
         let (sender, came) = mpsc::channel(CAME);
-        Self { listener: Listener::default(), listenings: Vec::new(), sender, came, words: JoinSet::new() }
+        Self {
+            listener: Listener::default(),
+            listenings: Vec::new(),
+            sender,
+            came,
+            words: JoinSet::new(),
+            has_missed: false,
+        }
     }
 }
 

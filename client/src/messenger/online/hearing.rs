@@ -69,8 +69,7 @@ impl Messenger {
         let ids = MessageIds::new(vec![id]).and_then(Acknowledgement::new);
         let ids = ids.map_err(|error| Error::NotOnline(NotOnline::Refused(error.to_string())))?;
         words.extend(self.arranged(&way, &to, Body::Acknowledge(ids))?);
-        self.say_beside(to, way, words);
-        Ok(())
+        self.say_beside(to, way, words)
     }
 
     /// The newest place where this account listens for a contact, if that does not know it.
@@ -106,8 +105,7 @@ impl Messenger {
             Ok(way) => {
                 let word = self.arranged(&way, &own.account, conversation::said(&own.place))?;
                 self.account.change(|tx, _| tx.set_place_told(&own.place.tag))?;
-                self.say_beside(own.account, way, word.into_iter().collect());
-                Ok(())
+                self.say_beside(own.account, way, word.into_iter().collect())
             }
             Err(Error::NotOnline(_)) if *left > 0 => {
                 *left -= usize::from(self.tell_by_mail(own)?);

@@ -78,9 +78,10 @@ impl Messenger {
         self.online.listenings.retain(|listening| listening.stands(now));
         let is_due = self.online.listenings.last().is_none_or(|newest| newest.renew_at <= Instant::now());
         if !is_due {
-            let has_untold = self.note_words()?;
+            self.note_words()?;
+            let has_missed = std::mem::take(&mut self.online.has_missed);
             let has_new = self.follow_contacts()?;
-            return Ok((Instant::now() + LOOK, has_new || has_untold));
+            return Ok((Instant::now() + LOOK, has_new || has_missed));
         }
         if self.online.listenings.is_empty() {
             // Those of a process that died.

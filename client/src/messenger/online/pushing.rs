@@ -69,25 +69,25 @@ impl Messenger {
     }
 
     /// Says something to a contact beside everything else; nobody waits for it. What finds no room is not said.
-    pub(super) fn say_beside(&mut self, account: Address, way: Way, words: Vec<PushData>) {
+    pub(super) fn say_beside(&mut self, account: Address, way: Way, words: Vec<PushData>) -> Result<(), Error> {
+        self.note_words()?;
         if self.online.words.len() >= WORDS {
             tracing::debug!("too many words to contacts are on their way");
-            return;
+            return Ok(());
         }
         self.online.words.spawn(async move {
             let said = push_all(&way, words).await;
             (account, way.place.tag, said)
         });
+        Ok(())
     }
 
-    /// Takes note of where nobody listens any more. True if somebody was not reached: it may have to be told again where it
-    /// is listened for.
-    pub(super) fn note_words(&mut self) -> Result<bool, Error> {
-        let mut has_failed = false;
+    /// Takes note of where nobody listens any more, and of who may have to be told again where it is listened for.
+    pub(super) fn note_words(&mut self) -> Result<(), Error> {
         while let Some(said) = self.online.words.try_join_next() {
             let Ok((account, tag, Err(failure))) = said else { continue };
             tracing::debug!(%failure, "words to a contact did not arrive");
-            has_failed = true;
+            self.online.has_missed = true;
             self.account.change(|tx, _| {
                 if failure == NotOnline::Gone {
                     tx.drop_place(&account, &tag)?;
@@ -95,7 +95,7 @@ impl Messenger {
                 tx.set_places_untold(&account)
             })?;
         }
-        Ok(has_failed)
+        Ok(())
     }
 }
 
