@@ -100,7 +100,7 @@ pub use self::questions::{QuestionRun, RunState};
 pub use self::requests::{Request, RequestState};
 pub use self::sessions::Session;
 pub use self::settings::Switch;
-pub use self::transaction::Transaction;
+pub use self::transaction::{Presence, Transaction};
 pub use self::wipe::{GENESIS, Wipe, Wiped};
 pub use self::words::SearchWords;
 

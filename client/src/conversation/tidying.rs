@@ -10,7 +10,7 @@ use super::disappearing::vanish;
 use super::notice::Notice;
 use super::speaking::{announce, for_sending, greatest};
 use super::{Error, Me, keys};
-use crate::store::{Gone, Transaction};
+use crate::store::{Gone, Presence, Transaction};
 
 /// After so long a contact that was not heard since is told the present prekey again: a day before swarms forget it.
 const AGAIN_SECONDS: u64 = 3 * 86_400;
@@ -39,9 +39,8 @@ pub(crate) fn tidy(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -
     let stored = u64::from(*TTL_SECONDS.end());
     tx.drop_bundles(ago(BUNDLE_KEPT_SECONDS))?;
     tx.drop_sessions(ago(stored))?;
-    if is_settled(tx, now)? {
-        tx.drop_prekeys(ago(BUNDLE_SECONDS + BUNDLE_KEPT_SECONDS))?;
-    }
+    let here = here_since(tx, now)?;
+    tx.drop_prekeys(UnixSeconds(here.0.saturating_sub(BUNDLE_SECONDS + BUNDLE_KEPT_SECONDS)))?;
     tx.forget_requests(ago(BUNDLE_KEPT_SECONDS))?;
     for (account, outgoing, id) in tx.waiting_since(UnixMillis(me.now.0.saturating_sub(WAITING_MILLIS)))? {
         tx.erase(&account, outgoing, &id, Gone::Superseded)?;
@@ -64,20 +63,21 @@ pub(crate) fn tend(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -
     Ok((notices, is_queued))
 }
 
-/// Whether this device has been here for so long that all that was sealed to its older keys while it was away has been read,
-/// or is gone. Who writes to somebody who is away knows no newer key.
-fn is_settled(tx: &Transaction<'_>, now: UnixSeconds) -> Result<bool, Error> {
-    let (last, until) = tx.presence()?.unwrap_or((now, now));
-    let until = if now.0.saturating_sub(last.0) > AWAY_SECONDS {
-        UnixSeconds(now.0.saturating_add(u64::from(*TTL_SECONDS.end())))
-    } else {
-        until
-    };
-    // Not with every look: each is a write.
-    if now.0.abs_diff(last.0) > PRESENT_SECONDS || tx.presence()?.is_none() {
-        tx.set_presence(now, until)?;
+/// The time by which the age of keys is judged: now; and after an absence the time before it, until all that was sealed
+/// meanwhile has been read, or is gone. Who writes to somebody who is away knows no newer key.
+fn here_since(tx: &Transaction<'_>, now: UnixSeconds) -> Result<UnixSeconds, Error> {
+    let before = tx.presence()?;
+    let mut presence = before.unwrap_or(Presence { last: now, left: now, until: now });
+    if now.0.saturating_sub(presence.last.0) > AWAY_SECONDS {
+        presence.left = presence.last;
+        presence.until = UnixSeconds(now.0.saturating_add(u64::from(*TTL_SECONDS.end())));
     }
-    Ok(until <= now)
+    // Not with every look: each is a write.
+    if before.is_none() || now.0.abs_diff(presence.last.0) > PRESENT_SECONDS {
+        presence.last = now;
+        tx.set_presence(&presence)?;
+    }
+    Ok(if now < presence.until { presence.left } else { now })
 }
 
 /// Asks those to begin anew whose sessions went when the account's data turned out to be a copy. Not all at once: each

@@ -12,8 +12,19 @@ use super::{Store, StoreError};
 const DISPLAY_NAME: &str = "display name";
 /// Setting: how many strangers' requests an hour are accepted by themselves.
 const AUTO_ACCEPT: &str = "auto-accept";
-/// Setting: when this device was last at work, and until when it keeps all keys.
+/// Setting: see [`Presence`].
 const PRESENCE: &str = "presence";
+
+/// When this device was at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// Last.
+    pub last: UnixSeconds,
+    /// Before it was away for the last time.
+    pub left: UnixSeconds,
+    /// Until then mail may still come that was written while it was away.
+    pub until: UnixSeconds,
+}
 
 /// Changes to a store. Dropped without [`Transaction::commit`], none of them was made.
 pub struct Transaction<'a>(rusqlite::Transaction<'a>);
@@ -93,23 +104,26 @@ impl Transaction<'_> {
         self.set_setting(AUTO_ACCEPT, &an_hour.to_be_bytes())
     }
 
-    /// When this device was last at work, and until when it keeps all its keys, for it had been away.
+    /// When this device was last at work.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub fn presence(&self) -> Result<Option<(UnixSeconds, UnixSeconds)>, StoreError> {
+    pub fn presence(&self) -> Result<Option<Presence>, StoreError> {
         let Some(bytes) = self.setting(PRESENCE)? else { return Ok(None) };
-        let (times, []) = bytes.as_chunks::<8>() else { return Err(StoreError::Damaged("a setting")) };
-        let &[last, until] = times else { return Err(StoreError::Damaged("a setting")) };
-        Ok(Some((UnixSeconds(u64::from_be_bytes(last)), UnixSeconds(u64::from_be_bytes(until)))))
+        let damaged = || StoreError::Damaged("a setting");
+        let (times, []) = bytes.as_chunks::<8>() else { return Err(damaged()) };
+        let &[last, left, until] = times else { return Err(damaged()) };
+        let [last, left, until] = [last, left, until].map(|time| UnixSeconds(u64::from_be_bytes(time)));
+        Ok(Some(Presence { last, left, until }))
     }
 
     /// Says it.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub fn set_presence(&self, last: UnixSeconds, until: UnixSeconds) -> Result<(), StoreError> {
-        self.set_setting(PRESENCE, &[last.0.to_be_bytes(), until.0.to_be_bytes()].concat())
+    pub fn set_presence(&self, presence: &Presence) -> Result<(), StoreError> {
+        let Presence { last, left, until } = presence;
+        self.set_setting(PRESENCE, &[last, left, until].map(|time| time.0.to_be_bytes()).concat())
     }
 
     fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
