@@ -215,7 +215,9 @@ fn requests_are_accepted_by_themselves_if_the_user_wants_that_and_only_so_many_a
     bot.change(|tx, _, _| Ok(tx.set_auto_accept(2)?)).unwrap();
     assert_eq!(hear_from(&mut others[1], &mut bot), 1);
     settle(&mut bot, &mut others[1]);
-    still_talk(&mut others[1], &mut bot);
+    bot.say(others[1].id(), "welcome").unwrap();
+    settle(&mut bot, &mut others[1]);
+    assert_eq!(others[1].texts(), ["welcome"]);
     assert_eq!(hear_from(&mut others[2], &mut bot), 1);
     assert_eq!(hear_from(&mut others[3], &mut bot), 2, "the third of an hour waits");
     pass(1, [&mut bot]);

@@ -5,7 +5,7 @@ use super::*;
 fn said(account: u8, at: u8, text: &str) -> Said {
     let mut content = content(at, text);
     content.sent = UnixMillis(at.into());
-    Said { account: address(account), outgoing: at.is_multiple_of(2), device: 0, arrived: UnixMillis(9), content }
+    Said { account: address(account), outgoing: at.is_multiple_of(2), device: 0, arrived: UnixMillis(999), content }
 }
 
 fn found(tx: &Transaction<'_>, typed: &str, account: Option<u8>) -> Vec<u64> {
