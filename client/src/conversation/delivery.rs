@@ -42,9 +42,13 @@ pub(crate) fn delivery(
     }
     // What is not said may go to one that has begun and never got through with its answer.
     let is_said = !matches!(message.content.body, Body::Announce(_));
-    let may_go = |session: &Session| session.retired.is_none() && (!is_said || serves(me, session));
+    let may_go =
+        |session: &Session| Ok::<_, StoreError>(session.retired.is_none() && (!is_said || serves(tx, me, session)?));
     // Nothing is left of it where the message was erased before it went.
-    let usable = tx.session(&tag)?.filter(|session| may_go(session) && !sealed.is_empty());
+    let usable = match tx.session(&tag)? {
+        Some(session) if !sealed.is_empty() && may_go(&session)? => Some(session),
+        _ => None,
+    };
     let (session, sealed) = match usable {
         Some(session) => (session, sealed),
         None => {

@@ -7,6 +7,7 @@ use rand_core::CryptoRng;
 use sotto_proto::address::Address;
 use sotto_proto::content::{Announcement, Body, Content, Expiry, MessageId};
 use sotto_proto::envelope::Ttl;
+use sotto_proto::limits::{BUNDLE_KEPT_SECONDS, BUNDLE_SECONDS};
 use sotto_proto::request::Message as _;
 use sotto_proto::time::{UnixMillis, UnixSeconds};
 use zeroize::Zeroizing;
@@ -91,7 +92,8 @@ pub(super) fn speak(
 
 /// The session that a contact is written to by: the greatest, unless it was never answered and no longer can be.
 pub(super) fn for_sending(tx: &Transaction<'_>, me: &Me<'_>, account: &Address) -> Result<Option<Session>, StoreError> {
-    Ok(greatest(tx, me, account)?.filter(|session| serves(me, session)))
+    let Some(session) = greatest(tx, me, account)? else { return Ok(None) };
+    Ok(serves(tx, me, &session)?.then_some(session))
 }
 
 /// The greatest session with an account by [`rank`].
@@ -99,9 +101,14 @@ pub(super) fn greatest(tx: &Transaction<'_>, me: &Me<'_>, account: &Address) -> 
     Ok(tx.sessions_of(account)?.into_iter().max_by_key(|session| rank(me, session)))
 }
 
-/// Whether what is sent by a session can be read: it was answered, or may still be.
-pub(super) fn serves(me: &Me<'_>, session: &Session) -> bool {
-    session.received.is_some() || me.now.seconds() < session.expires
+/// Whether what is sent by a session can be read. One that was never answered may still be, while its bundle lasts. Of one that
+/// was, the other side has told new keys since where this device was away and missed that: those it knows are good for as
+/// long as the other side keeps the keys that it has replaced.
+pub(super) fn serves(tx: &Transaction<'_>, me: &Me<'_>, session: &Session) -> Result<bool, StoreError> {
+    let now = me.now.seconds();
+    let Some(heard) = session.received else { return Ok(now < session.expires) };
+    let is_recent = now.0.saturating_sub(heard.0) <= BUNDLE_SECONDS + BUNDLE_KEPT_SECONDS;
+    Ok(is_recent || super::tidying::was_here_since(tx, now, heard)?)
 }
 
 /// The order of sessions with an account: that of the later bundle is greater, and of two of one second that of the

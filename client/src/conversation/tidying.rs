@@ -10,7 +10,7 @@ use super::disappearing::vanish;
 use super::notice::Notice;
 use super::speaking::{announce, for_sending, greatest};
 use super::{Error, Me, keys};
-use crate::store::{Gone, Presence, Transaction};
+use crate::store::{Gone, Presence, StoreError, Transaction};
 
 /// After so long a contact that was not heard since is told the present prekey again: a day before swarms forget it.
 const AGAIN_SECONDS: u64 = 3 * 86_400;
@@ -78,6 +78,14 @@ fn here_since(tx: &Transaction<'_>, now: UnixSeconds) -> Result<UnixSeconds, Err
         tx.set_presence(&presence)?;
     }
     Ok(if now < presence.until { presence.left } else { now })
+}
+
+/// Whether this device has looked for mail all the time since then.
+pub(super) fn was_here_since(tx: &Transaction<'_>, now: UnixSeconds, then: UnixSeconds) -> Result<bool, StoreError> {
+    let Some(Presence { last, until, .. }) = tx.presence()? else { return Ok(true) };
+    let is_away = now.0.saturating_sub(last.0) > AWAY_SECONDS;
+    let returned = until.0.saturating_sub(u64::from(*TTL_SECONDS.end()));
+    Ok(!is_away && returned <= then.0)
 }
 
 /// Asks those to begin anew whose sessions went when the account's data turned out to be a copy. Not all at once: each
