@@ -83,8 +83,9 @@ pub const SIGNED_BUNDLE_BYTES: usize = 33 + 1 + 33 + 4 + 8 + 8 + 32 + 1 + 32 * D
 pub const SKIP_MAX: u32 = 1000;
 /// Keys of overtaken messages that a session keeps: two gaps of the largest size, 72 KB.
 pub const SKIPPED_MAX: usize = 2000;
-/// Chains of which it keeps such keys: a message is tried with the header key of each.
-pub const SKIPPED_CHAINS_MAX: usize = 5;
+/// Chains of which it keeps such keys: a message is tried with the header key of each. What is pushed to somebody who has just
+/// gone leaves one in every turn of a conversation, and a message that takes the slow way must still open after many.
+pub const SKIPPED_CHAINS_MAX: usize = 64;
 
 // ---- Signed requests (B3) ----
 

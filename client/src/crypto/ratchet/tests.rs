@@ -112,7 +112,7 @@ fn a_hostile_number_is_refused_before_any_key_is_derived() {
 }
 
 #[test]
-fn at_most_two_thousand_keys_of_five_chains_are_kept_and_old_ones_go() {
+fn at_most_two_thousand_keys_of_so_many_chains_are_kept_and_old_ones_go() {
     let mut rng = rng(5);
     let (mut alice, mut bob) = pair(&mut rng);
     for turn in 0..8_u64 {
@@ -236,7 +236,7 @@ fn walk(seed: u64, steps: usize) -> usize {
 #[test]
 fn every_message_opens_once_in_whatever_order_they_come() {
     let full: usize = (0..20).map(|seed| walk(seed, 2000)).sum();
-    assert!(full < 20, "{full} of 40 ends had keys of five chains: the others tell");
+    assert!(full < 20, "{full} of 40 ends had keys of all chains: the others tell");
 }
 
 #[test]
