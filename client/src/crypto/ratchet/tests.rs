@@ -132,6 +132,22 @@ fn at_most_two_thousand_keys_of_so_many_chains_are_kept_and_old_ones_go() {
 }
 
 #[test]
+fn a_message_that_took_the_slow_way_opens_after_many_turns_in_each_of_which_something_was_lost() {
+    let mut rng = rng(12);
+    let (mut alice, mut bob) = pair(&mut rng);
+    let late = alice.encrypt(AD, b"late", &mut rng).unwrap();
+    for _ in 0..SKIPPED_CHAINS_MAX / 2 {
+        alice.encrypt(AD, b"lost", &mut rng).unwrap();
+        let message = alice.encrypt(AD, b"came", &mut rng).unwrap();
+        opens(&mut bob, &message);
+        bob.encrypt(AD, b"lost", &mut rng).unwrap();
+        let answer = bob.encrypt(AD, b"answer", &mut rng).unwrap();
+        opens(&mut alice, &answer);
+    }
+    opens(&mut bob, &late);
+}
+
+#[test]
 fn every_changed_bit_is_refused_and_changes_nothing() {
     let mut rng = rng(6);
     let (mut alice, mut bob) = pair(&mut rng);
