@@ -44,7 +44,7 @@ pub(super) struct Send {
     expire_after_reading: bool,
     /// auto: straight to the recipient's device where it is known to be online, otherwise into its mailbox; online: straight
     /// or not now; offline: into its mailbox
-    #[arg(long, value_name = "MODE", default_value = "auto")]
+    #[arg(long, value_name = "MODE", default_value = "offline")]
     mode: Mode,
 }
 
