@@ -55,6 +55,8 @@ pub use bundle::{Bundle, BundleError, BundleSecrets};
 pub use initial::{InitialHeader, InitialMessage, Inside, SessionBody};
 pub use pushed::{PushContext, open_push, seal_push};
 pub use question::{Answer, AnswerError, Answerer, Asker, Attempts, QuestionContext, ShareError};
+#[cfg(test)]
+pub(crate) use ratchet::recorded;
 pub use ratchet::{DecryptError, Decrypted, EncryptError, Ratchet};
 pub use safety_number::{CodeError, DigitsError, SafetyNumber, Scanned};
 pub use sealed::{KIND_PLAIN, OpenError, Opened, SealContext, SealError, open, seal, seal_session};

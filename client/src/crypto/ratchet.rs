@@ -17,6 +17,7 @@
 //! | `header` | what stands before a message, encrypted |
 //! | `skipped` | keys of messages that were overtaken |
 //! | `codec` | how a session lies in the store |
+//! | `recorded` | in tests: which key has sealed under which nonce |
 //!
 //! A message is decrypted on a copy of what it changes, and that takes its place once the message has opened: nobody who
 //! is not at the other end can change anything (faults 41). The own half of a step is made when there is something to
@@ -25,6 +26,8 @@
 mod codec;
 mod header;
 mod keys;
+#[cfg(test)]
+pub(crate) mod recorded;
 mod skipped;
 
 use std::fmt;
@@ -283,7 +286,8 @@ impl Ratchet {
         now: UnixSeconds,
     ) -> Result<Decrypted, DecryptError> {
         let mut before = self.receiving.clone();
-        let left = before.as_mut().map(|chain| skip(chain, header.previous)).transpose()?.unwrap_or_default();
+        // Of a chain that was left too far behind no keys are kept: were the message refused, so were all that follow it.
+        let left = before.as_mut().and_then(|chain| skip(chain, header.previous).ok()).unwrap_or_default();
         let (root, key, next_receiving) = self.root.step(&*self.own.agree(&header.key)?);
         let mut chain = Chain { key, header: self.next_receiving.clone(), number: 0 };
         let skipped = skip(&mut chain, header.number)?;
@@ -302,9 +306,9 @@ impl Ratchet {
         Ok(Decrypted { plaintext, skipped_changed })
     }
 
-    /// Forgets keys of chains whose last message was overtaken before then.
-    pub fn drop_skipped_before(&mut self, time: UnixSeconds) {
-        self.skipped.drop_before(time);
+    /// Forgets keys of chains whose last message was overtaken before then. True if there were any.
+    pub fn drop_skipped_before(&mut self, time: UnixSeconds) -> bool {
+        self.skipped.drop_before(time)
     }
 }
 

@@ -64,6 +64,8 @@ impl Key {
     /// Seals `sealed[from..]` in place, behind a nonce that was drawn, and appends the tag.
     #[expect(clippy::expect_used, reason = "messages are far below the cipher's limit")]
     pub(super) fn seal(&self, nonce: [u8; NONCE], associated: &[u8], plain: &mut [u8]) -> [u8; TAG] {
+        #[cfg(test)]
+        super::recorded::sealed(self, &nonce);
         let nonce = Nonce::assume_unique_for_key(nonce);
         let tag = self.cipher().seal_in_place_separate_tag(nonce, Aad::from(associated), plain).expect("short");
         let mut bytes = [0; TAG];

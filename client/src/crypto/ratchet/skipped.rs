@@ -68,8 +68,11 @@ impl Skipped {
         }
     }
 
-    pub(super) fn drop_before(&mut self, time: UnixSeconds) {
+    /// True if that were any.
+    pub(super) fn drop_before(&mut self, time: UnixSeconds) -> bool {
+        let before = self.0.len();
         self.0.retain(|chain| chain.at >= time);
+        self.0.len() < before
     }
 
     /// For the store: version ‖ u8 count ‖ (header key 32 ‖ time u64 ‖ u16 count ‖ (number u32 ‖ key 32)*)*.

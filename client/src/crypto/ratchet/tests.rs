@@ -97,6 +97,32 @@ fn a_header_may_skip_a_thousand_messages_and_no_more() {
 }
 
 #[test]
+fn a_chain_left_too_far_behind_costs_its_keys_and_not_the_session() {
+    let mut rng = rng(10);
+    let (mut alice, mut bob) = pair(&mut rng);
+    let first = alice.encrypt(AD, b"first", &mut rng).unwrap();
+    opens(&mut bob, &first);
+    let late = alice.encrypt(AD, b"late", &mut rng).unwrap();
+    for _ in 0..SKIP_MAX {
+        alice.encrypt(AD, b"lost", &mut rng).unwrap();
+    }
+    let beyond = alice.encrypt(AD, b"beyond", &mut rng).unwrap();
+    assert_eq!(fails(&mut bob, &beyond), DecryptError::TooManySkipped { skipped: SKIP_MAX + 1 });
+    let answer = bob.encrypt(AD, b"answer", &mut rng).unwrap();
+    opens(&mut alice, &answer);
+    let after = alice.encrypt(AD, b"after", &mut rng).unwrap();
+    let decrypted = bob.decrypt(AD, &after, NOW).unwrap();
+    assert_eq!((decrypted.plaintext.as_slice(), decrypted.skipped_changed), (b"after".as_slice(), false));
+    assert_eq!((fails(&mut bob, &late), bob.skipped.len()), (DecryptError::Unknown, 0));
+    for turn in 0..3_u8 {
+        let message = bob.encrypt(AD, &[turn], &mut rng).unwrap();
+        assert_eq!(opens(&mut alice, &message), [turn]);
+        let message = alice.encrypt(AD, &[turn], &mut rng).unwrap();
+        assert_eq!(opens(&mut bob, &message), [turn]);
+    }
+}
+
+#[test]
 fn a_hostile_number_is_refused_before_any_key_is_derived() {
     let mut rng = rng(4);
     let (mut alice, mut bob) = pair(&mut rng);
@@ -126,8 +152,9 @@ fn at_most_two_thousand_keys_of_so_many_chains_are_kept_and_old_ones_go() {
         assert!(bob.skipped.len() <= SKIPPED_MAX && bob.skipped.header_keys().count() <= SKIPPED_CHAINS_MAX);
     }
     assert_eq!(bob.skipped.len(), SKIPPED_MAX);
-    bob.drop_skipped_before(UnixSeconds(7));
+    assert!(bob.drop_skipped_before(UnixSeconds(7)));
     assert_eq!(bob.skipped.len(), 700);
+    assert!(!bob.drop_skipped_before(UnixSeconds(7)), "they are gone");
     assert!(bob.encode_core().len() <= 304);
 }
 
@@ -202,11 +229,12 @@ fn nothing_secret_is_shown_by_debug() {
 
 /// Two sides write, and what they wrote is delivered in any order, twice, or never.
 fn walk(seed: u64, steps: usize) -> usize {
+    recorded::begin();
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let (alice, bob) = pair(&mut rng);
     let mut sides = [alice, bob];
     let mut under_way: [Vec<(u64, Vec<u8>)>; 2] = [Vec::new(), Vec::new()];
-    let (mut opened, mut nonces, mut next) = (BTreeSet::new(), BTreeSet::new(), 0_u64);
+    let (mut opened, mut next) = (BTreeSet::new(), 0_u64);
     // Keys of a sixth chain drive out those of the first.
     let mut full = [false; 2];
     for step in 0..steps {
@@ -214,7 +242,7 @@ fn walk(seed: u64, steps: usize) -> usize {
         match rng.next_u32() % 10 {
             0..4 => {
                 let Ok(message) = sides[side].encrypt(AD, &next.to_be_bytes(), &mut rng) else { continue };
-                assert!(nonces.insert(message[SEALED_HEADER..SEALED_HEADER + keys::NONCE].to_vec()));
+                recorded::left(&message);
                 under_way[1 - side].push((next, message));
                 next += 1;
             }
@@ -246,6 +274,7 @@ fn walk(seed: u64, steps: usize) -> usize {
         under_way[side].truncate(kept);
     }
     assert!(opened.len() > steps / 20, "{} of {next}", opened.len());
+    assert_eq!(recorded::end() as u64, 2 * next, "a header and a body each, no key and nonce twice");
     full.into_iter().filter(|full| *full).count()
 }
 
