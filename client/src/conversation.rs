@@ -57,7 +57,7 @@ use sotto_proto::id::ChainId;
 use sotto_proto::time::UnixMillis;
 
 pub use self::amending::{delete, delete_here, edit, react};
-pub use self::answering::{accept, decline};
+pub use self::answering::{accept, block, decline};
 pub use self::asking::{Ask, ask};
 pub(crate) use self::delivery::{Delivery, delivery};
 pub use self::disappearing::{set_timer, vanish};

@@ -15,7 +15,7 @@ use super::draft::Draft;
 use super::recipient::Recipient;
 use super::status::rfc3339;
 use super::{CliError, Exit};
-use crate::conversation::{Error, check_name};
+use crate::conversation::{self, Error, check_name};
 use crate::store::{Contact, ContactState, OpenAccount, Transaction, VerifiedBy};
 use crate::text::{printable_line, quoted};
 
@@ -114,7 +114,7 @@ fn block(context: &Context, tx: &Transaction<'_>, one: &One) -> Result<Exit, Cli
         }
         _ => one.which.contact(tx)?,
     };
-    tx.put_contact(&contact)?;
+    conversation::block(tx, &contact)?;
     say(context, tx, contact)
 }
 

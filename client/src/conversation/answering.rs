@@ -9,6 +9,7 @@ use sotto_proto::time::UnixMillis;
 use super::hearing::Heard;
 use super::names::name_for;
 use super::speaking::{announce, begin, is_of_smaller, rank, resend};
+use super::tidying::attempt;
 use super::{Error, Me};
 use crate::crypto::{Bundle, BundleError};
 use crate::store::{Contact, ContactState, OutboxState, Request, RequestState, StoreError, Transaction};
@@ -161,9 +162,24 @@ pub fn decline(tx: &Transaction<'_>, me: &Me<'_>, id: &MessageId, block: bool) -
         let account = request.account;
         let name = name_here(tx, &request, None)?;
         let (state, created) = (ContactState::Blocked, me.now);
-        tx.put_contact(&Contact { account, name, said_name: said(&request), state, created })?;
+        self::block(tx, &Contact { account, name, said_name: said(&request), state, created })?;
     }
     Ok(request)
+}
+
+/// Blocks a contact, or somebody who never became one; its requests that wait for an answer are declined, for accepting one
+/// would undo it.
+///
+/// # Errors
+/// [`StoreError`] when the store fails.
+pub fn block(tx: &Transaction<'_>, contact: &Contact) -> Result<(), StoreError> {
+    tx.put_contact(&Contact { state: ContactState::Blocked, ..contact.clone() })?;
+    for request in tx.requests_of(&contact.account, false)? {
+        if request.state == RequestState::Waiting {
+            tx.set_request_state(&request.id, RequestState::Declined)?;
+        }
+    }
+    Ok(())
 }
 
 fn waiting(tx: &Transaction<'_>, id: &MessageId) -> Result<Request, Error> {
@@ -268,7 +284,7 @@ pub(super) fn begin_waited(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn Cryp
         let accepted = |request: &Request| request.state == RequestState::Accepted;
         let Some(request) = tx.requests_of(&account, false)?.into_iter().find(accepted) else { continue };
         match verified(me, &account, &split(&request.bundles)) {
-            Ok(bundles) => begin_anew(tx, me, &account, &bundles, rng)?,
+            Ok(bundles) => attempt(tx, || begin_anew(tx, me, &account, &bundles, rng))?,
             Err(error) => tracing::debug!(%error, "a request whose keys are none"),
         }
     }

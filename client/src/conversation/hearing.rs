@@ -12,11 +12,14 @@ use sotto_proto::time::UnixSeconds;
 use super::notice::Notice;
 use super::speaking::{associated, ratchet_of};
 use super::{Error, Me};
-use crate::crypto::{self, Opened, Ratchet, SessionBody};
-use crate::store::{Contact, ContactState, Gone, Letter, RowState, Said, Session, StoreError, Transaction};
+use crate::crypto::{self, OpenError, Opened, Ratchet, SessionBody};
+use crate::store::{
+    Contact, ContactState, Gone, Letter, Prekey, PrekeyNumber, RowState, Said, Session, StoreError, Transaction,
+};
 
-/// Signed prekeys that something sealed to a mailbox is tried with, the newest first.
-pub(super) const TRIED: usize = 5;
+/// Signed prekeys that something sealed to a mailbox is tried with, the newest first: those of the time that one is kept
+/// at most.
+pub(super) const TRIED: usize = 16;
 
 /// How long the key of an overtaken message is kept: longer than a swarm keeps it, for its sender may have stored it late.
 const OVERTAKEN_SECONDS: u64 = BUNDLE_SECONDS;
@@ -59,14 +62,22 @@ pub(crate) fn hear(
     envelope: &Envelope,
     rng: &mut dyn CryptoRng,
 ) -> Result<Outcome, StoreError> {
-    let secrets = secrets_for(tx, me, &envelope.address())?;
-    let opened = match crypto::open(me.chain, &envelope.address(), &secrets, envelope) {
+    let (opened, prekey) = match open(tx, me, envelope)? {
         Ok(opened) => opened,
         Err(error) => {
             tracing::debug!(%error, "a record does not open");
             return Ok(Outcome::default());
         }
     };
+    // Whoever knows a session's tag is at its other end.
+    let tag = match &opened {
+        Opened::Session(body) => Some(body.tag),
+        Opened::Initial(message) => Some(message.body.tag),
+        Opened::Cover | Opened::Newer { .. } | Opened::Message { .. } => None,
+    };
+    if let (Some(tag), Some(prekey)) = (tag, prekey) {
+        tx.set_known(&tag, prekey)?;
+    }
     // What fails halfway changes nothing, and keeps nothing else from being taken in.
     let heard = tx.attempt(|| match opened {
         Opened::Cover => Ok(Heard::Nothing),
@@ -87,12 +98,27 @@ pub(crate) fn hear(
     }
 }
 
-/// What may open an envelope to that address.
-fn secrets_for(tx: &Transaction<'_>, me: &Me<'_>, address: &Address) -> Result<Vec<noise::Secret>, StoreError> {
-    if *address == me.address() {
-        return Ok(vec![me.account.x25519_secret().into()]);
+/// Opens an envelope by the key of the inbox, or by a signed prekey, which is told then.
+fn open(
+    tx: &Transaction<'_>,
+    me: &Me<'_>,
+    envelope: &Envelope,
+) -> Result<Result<(Opened, Option<PrekeyNumber>), OpenError>, StoreError> {
+    let address = envelope.address();
+    if address == me.address() {
+        let secret: noise::Secret = me.account.x25519_secret().into();
+        return Ok(crypto::open(me.chain, &address, &[secret], envelope).map(|opened| (opened, None)));
     }
-    Ok(tx.prekeys()?.into_iter().take(TRIED).map(|prekey| prekey.secret).collect())
+    let mut failure = OpenError::NoKey;
+    for Prekey { number, secret, .. } in tx.prekeys()?.into_iter().take(TRIED) {
+        match crypto::open(me.chain, &address, &[secret], envelope) {
+            Ok(opened) => return Ok(Ok((opened, Some(number)))),
+            // Sealed to another one, or to none.
+            Err(error @ OpenError::Seal(_)) => failure = error,
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    Ok(Err(failure))
 }
 
 /// A message before there is a session: a request, or a text of somebody who is no contact.
@@ -103,8 +129,8 @@ fn plain(
     content: Content,
     rng: &mut dyn CryptoRng,
 ) -> Result<Heard, Error> {
-    let is_blocked = tx.contact(&sender)?.is_some_and(|contact| contact.state == ContactState::Blocked);
-    if is_blocked {
+    let state = tx.contact(&sender)?.map(|contact| contact.state);
+    if state == Some(ContactState::Blocked) {
         return Ok(Heard::Nothing);
     }
     let letter = |content| Letter::Message { sender, device: super::DEVICE, session: None, content };
@@ -113,6 +139,12 @@ fn plain(
             Heard::Shown => Ok(Heard::Letter(letter(content))),
             heard => Ok(heard),
         },
+        // Whoever has stolen the key of this account can write that in the name of anybody. A contact has sessions, which
+        // he cannot: of it he shall not be believed (faults 37).
+        Body::Text(_) | Body::Newer(_) if state == Some(ContactState::Accepted) => {
+            tracing::debug!("a plain message in the name of a contact");
+            Ok(Heard::Nothing)
+        }
         Body::Text(_) | Body::Newer(_) => {
             let said = keep(
                 tx,
@@ -146,10 +178,14 @@ pub(super) fn receive(
         tracing::debug!("a message of a session that is not known");
         return Ok(Heard::Nothing);
     };
-    let Some((content, mut ratchet)) = open_with(me, &session, message)? else { return Ok(Heard::Nothing) };
-    ratchet.drop_skipped_before(UnixSeconds(me.now.seconds().0.saturating_sub(OVERTAKEN_SECONDS)));
+    let Some(decrypted) = open_with(me, &session, message)? else { return Ok(Heard::Nothing) };
+    let Decrypted { content, mut ratchet, skipped_changed } = decrypted;
+    let over = UnixSeconds(me.now.seconds().0.saturating_sub(OVERTAKEN_SECONDS));
+    let skipped_changed = ratchet.drop_skipped_before(over) || skipped_changed;
     session.ratchet = ratchet.encode_core();
-    tx.set_ratchet(tag, &session.ratchet, Some(&ratchet.encode_skipped()))?;
+    // They may be many times as long as all else, and seldom change.
+    let skipped = skipped_changed.then(|| ratchet.encode_skipped());
+    tx.set_ratchet(tag, &session.ratchet, skipped.as_ref().map(|skipped| skipped.as_slice()))?;
     let is_first = session.received.is_none();
     session.received = Some(me.now.seconds());
     session.initial = None;
@@ -157,12 +193,18 @@ pub(super) fn receive(
     deliver(tx, me, &mut session, content, is_first, rng)
 }
 
-/// Decrypts by a session, without any change to the store: the content, and the ratchet behind it.
-pub(super) fn open_with(
-    me: &Me<'_>,
-    session: &Session,
-    message: &[u8],
-) -> Result<Option<(Content, Ratchet)>, StoreError> {
+/// What a session decrypts.
+pub(super) struct Decrypted {
+    /// What it says.
+    pub(super) content: Content,
+    /// The ratchet behind it.
+    pub(super) ratchet: Ratchet,
+    /// Whether keys of overtaken messages came or went.
+    pub(super) skipped_changed: bool,
+}
+
+/// Decrypts by a session, without any change to the store.
+pub(super) fn open_with(me: &Me<'_>, session: &Session, message: &[u8]) -> Result<Option<Decrypted>, StoreError> {
     let mut ratchet = ratchet_of(session)?;
     let decrypted = match ratchet.decrypt(&associated(me, session), message, me.now.seconds()) {
         Ok(decrypted) => decrypted,
@@ -172,7 +214,7 @@ pub(super) fn open_with(
         }
     };
     match Content::decode(&decrypted.plaintext) {
-        Ok(content) => Ok(Some((content, ratchet))),
+        Ok(content) => Ok(Some(Decrypted { content, ratchet, skipped_changed: decrypted.skipped_changed })),
         Err(error) => {
             tracing::debug!(%error, "what was decrypted is no message");
             Ok(None)

@@ -41,14 +41,15 @@ pub(super) fn receive(
         return Ok(Heard::Nothing);
     }
     let Some(mut session) = agree(tx, me, message, &mut bundle)? else { return Ok(Heard::Nothing) };
-    let Some((content, ratchet)) = open_with(me, &session, &message.body.message)? else { return Ok(Heard::Nothing) };
-    session.ratchet = ratchet.encode_core();
-    session.skipped = Some(ratchet.encode_skipped());
+    let Some(decrypted) = open_with(me, &session, &message.body.message)? else { return Ok(Heard::Nothing) };
+    session.ratchet = decrypted.ratchet.encode_core();
+    session.skipped = decrypted.skipped_changed.then(|| decrypted.ratchet.encode_skipped());
     tx.add_session(&session)?;
+    tx.set_known(&session.tag, bundle.prekey)?;
     tx.put_bundle(&bundle)?;
     tx.use_slot(header.epoch, header.device, &header.ephemeral, &session.tag)?;
     let is_renewal = settle(tx, me, &session, &bundle)?;
-    let heard = deliver(tx, me, &mut session, content, true, rng)?;
+    let heard = deliver(tx, me, &mut session, decrypted.content, true, rng)?;
     // The other side repeats its keys until something comes by the session.
     let account = session.account;
     announce(tx, me, &mut session, rng)?;

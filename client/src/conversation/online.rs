@@ -157,8 +157,9 @@ fn opened(
         return Ok(None);
     }
     // Of a session that it begins, the first message is not acknowledged: it goes the other way as well.
-    let content = session.map(|session| open_with(me, &session, &body.message)).transpose()?.flatten();
-    let acknowledge = content.and_then(|(content, _)| is_acknowledged(&content.body).then_some(content.id));
+    let decrypted = session.map(|session| open_with(me, &session, &body.message)).transpose()?.flatten();
+    let content = decrypted.map(|decrypted| decrypted.content);
+    let acknowledge = content.and_then(|content| is_acknowledged(&content.body).then_some(content.id));
     let heard = match inside {
         Inside::Session(body) => hearing::receive(tx, me, body, rng)?,
         Inside::Initial(message) => super::initial::receive(tx, me, message, rng)?,

@@ -7,12 +7,12 @@ use rand_core::CryptoRng;
 use sotto_proto::address::Address;
 use sotto_proto::content::{Announcement, Body, Content, Expiry, MessageId};
 use sotto_proto::envelope::Ttl;
-use sotto_proto::limits::{BUNDLE_KEPT_SECONDS, BUNDLE_SECONDS};
 use sotto_proto::request::Message as _;
 use sotto_proto::time::{UnixMillis, UnixSeconds};
 use zeroize::Zeroizing;
 
 use super::disappearing::kept;
+use super::tidying::{KNOWN_SECONDS, was_here_since};
 use super::{DEVICE, Error, Me, keys};
 use crate::crypto::{Bundle, InitialHeader, Ratchet, SessionTag, associated_data, initiate};
 use crate::store::{ContactState, Encrypted, NewMessage, Said, Session, StoreError, Transaction};
@@ -103,12 +103,13 @@ pub(super) fn greatest(tx: &Transaction<'_>, me: &Me<'_>, account: &Address) -> 
 
 /// Whether what is sent by a session can be read. One that was never answered may still be, while its bundle lasts. Of one that
 /// was, the other side has told new keys since where this device was away and missed that: those it knows are good for as
-/// long as the other side keeps the keys that it has replaced.
+/// long as the other side keeps the keys that it has replaced. What was heard last may have been under way for four days,
+/// and what is sent now may be.
 pub(super) fn serves(tx: &Transaction<'_>, me: &Me<'_>, session: &Session) -> Result<bool, StoreError> {
     let now = me.now.seconds();
     let Some(heard) = session.received else { return Ok(now < session.expires) };
-    let is_recent = now.0.saturating_sub(heard.0) <= BUNDLE_SECONDS + BUNDLE_KEPT_SECONDS;
-    Ok(is_recent || super::tidying::was_here_since(tx, now, heard)?)
+    let is_recent = now.0.saturating_sub(heard.0) <= KNOWN_SECONDS - 2 * u64::from(TTL.seconds());
+    Ok(is_recent || was_here_since(tx, now, heard)?)
 }
 
 /// The order of sessions with an account: that of the later bundle is greater, and of two of one second that of the

@@ -27,7 +27,7 @@ use sotto_proto::id::{ChainId, Height};
 use sotto_proto::time::UnixMillis;
 
 use super::*;
-use crate::crypto::{SealContext, SessionTag, seal, seal_session};
+use crate::crypto::{Inside, SealContext, SessionTag, recorded, seal, seal_session};
 use crate::store::{Contact, Letter, RequestState, Store, Transaction};
 
 const CHAIN: ChainId = ChainId::new([0xc4; 32]);
@@ -127,6 +127,11 @@ impl Party {
     fn try_seal(&mut self, id: &MessageId) -> Result<Envelope, Error> {
         let message = self.store.outbox_message(id).unwrap().unwrap();
         let delivery = self.change(|tx, me, rng| delivery(tx, me, &message, rng))?;
+        match &delivery.inside {
+            None => {}
+            Some(Inside::Session(body)) => recorded::left(&body.message),
+            Some(Inside::Initial(message)) => recorded::left(&message.body.message),
+        }
         let (chain, timestamp) = (&CHAIN, self.now.seconds());
         let context = SealContext { chain, address: delivery.address, timestamp, ttl: message.ttl };
         let data = match &delivery.inside {

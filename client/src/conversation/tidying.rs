@@ -19,6 +19,8 @@ const AGAIN_SECONDS: u64 = 3 * 86_400;
 const AWAY_SECONDS: u64 = 2 * 86_400;
 /// Times of looking are kept so exactly.
 const PRESENT_SECONDS: u64 = 3600;
+/// A signed prekey is kept for so long for a contact that may know no later one.
+pub(super) const KNOWN_SECONDS: u64 = 90 * 86_400;
 /// A verification by question that nobody ends is over after a week.
 const QUESTION_MILLIS: u64 = 7 * 86_400_000;
 /// Contacts that are asked to begin anew each time that mail is fetched.
@@ -40,7 +42,8 @@ pub(crate) fn tidy(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -
     tx.drop_bundles(ago(BUNDLE_KEPT_SECONDS))?;
     tx.drop_sessions(ago(stored))?;
     let here = here_since(tx, now)?;
-    tx.drop_prekeys(UnixSeconds(here.0.saturating_sub(BUNDLE_SECONDS + BUNDLE_KEPT_SECONDS)))?;
+    let back = |seconds: u64| UnixSeconds(here.0.saturating_sub(seconds));
+    tx.drop_prekeys(back(BUNDLE_SECONDS + BUNDLE_KEPT_SECONDS), back(KNOWN_SECONDS))?;
     tx.forget_requests(ago(BUNDLE_KEPT_SECONDS))?;
     for (account, outgoing, id) in tx.waiting_since(UnixMillis(me.now.0.saturating_sub(WAITING_MILLIS)))? {
         tx.erase(&account, outgoing, &id, Gone::Superseded)?;
@@ -98,14 +101,22 @@ fn renew_copied(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng) -> R
             continue;
         }
         let wish = Ask { account, name: None, introduction: "", renew: true };
-        match tx.attempt(|| ask(tx, me, &wish, rng)) {
-            Ok(_) => {}
-            Err(error @ Error::Store(_)) => return Err(error),
-            // It has asked itself, and its request waits for the user.
-            Err(error) => tracing::debug!(%error, "a contact that cannot be asked to begin anew"),
-        }
+        // It may have asked itself, and its request waits for the user.
+        attempt(tx, || ask(tx, me, &wish, rng).map(|_id| ()))?;
     }
     Ok(())
+}
+
+/// Does something for one contact, or nothing of it: where it cannot be done, that keeps nothing from all others.
+pub(super) fn attempt(tx: &Transaction<'_>, change: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    match tx.attempt(change) {
+        Err(error @ Error::Store(_)) => Err(error),
+        Err(error) => {
+            tracing::debug!(%error, "what was to be done for a contact is not");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 /// A prekey that has served a week is followed by the next, which everybody in touch is told: again before a swarm forgets
@@ -115,7 +126,7 @@ pub(super) fn rotate(tx: &Transaction<'_>, me: &Me<'_>, rng: &mut dyn CryptoRng)
     let Some(prekey) = keys::next_prekey(tx, now, rng)? else { return Ok(()) };
     for account in tx.untold(&prekey, UnixSeconds(now.0.saturating_sub(AGAIN_SECONDS)))? {
         if let Some(mut session) = greatest(tx, me, &account)? {
-            announce(tx, me, &mut session, rng)?;
+            attempt(tx, || announce(tx, me, &mut session, rng))?;
         }
     }
     Ok(())

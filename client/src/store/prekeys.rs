@@ -9,7 +9,7 @@ use sotto_proto::time::UnixSeconds;
 use zeroize::Zeroizing;
 
 use super::row::{damaged, read_address, to_signed, to_unsigned};
-use super::{Store, StoreError, Transaction};
+use super::{ContactState, Store, StoreError, Transaction};
 use crate::crypto::SessionTag;
 
 /// A mailbox of this device.
@@ -120,12 +120,17 @@ impl Transaction<'_> {
         Ok(Prekey { number: PrekeyNumber(number), secret, created: now })
     }
 
-    /// Forgets signed prekeys that others took the place of before then.
+    /// Forgets signed prekeys that others took the place of before then; one that a contact may still know as the newest
+    /// only if that was before `latest`.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub fn drop_prekeys(&self, before: UnixSeconds) -> Result<(), StoreError> {
-        self.execute("DELETE FROM prekey WHERE retired_s < ?", [to_signed(before.0)])?;
+    pub fn drop_prekeys(&self, before: UnixSeconds, latest: UnixSeconds) -> Result<(), StoreError> {
+        self.execute(
+            "DELETE FROM prekey WHERE retired_s < ?1 AND (retired_s < ?2 OR number < coalesce(
+                 (SELECT min(known) FROM session JOIN contact USING (account) WHERE contact.state = ?3), number + 1))",
+            params![to_signed(before.0), to_signed(latest.0), ContactState::Accepted.code()],
+        )?;
         Ok(())
     }
 

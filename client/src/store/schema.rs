@@ -13,7 +13,7 @@
 //! | `contact`, `request` | somebody who is written to, or blocked; a wish to talk, in either direction |
 //! | `mailbox`, `prekey` | where this device reads; what is sealed to it there |
 //! | `bundle`, `used_slot` | keys given to somebody; one of them that served |
-//! | `session` | a session with a device of somebody. `expires_s`, `epoch`: of the bundle it was begun by; `told`, `told_s`: which prekey of this device the other side was told last, and when |
+//! | `session` | a session with a device of somebody. `expires_s`, `epoch`: of the bundle it was begun by; `told`, `told_s`: which prekey of this device the other side was told last, and when; `known`: the latest that it is sure to know |
 //! | `message` | what was said, in both directions. `state`: whether it is shown; `target`: which message it is about; `waits`: that one has not come; `edited`, `edited_by`: the time and the id of its present words; `expires`: when it disappears; `read_s`: so many seconds after it is read |
 //! | `search` | the words of one of those, by which it is found |
 //! | `draft` | what is begun and not sent |
@@ -146,6 +146,9 @@ const MIGRATIONS: &[&str] = &[
          tag BLOB PRIMARY KEY, account BLOB NOT NULL, node BLOB NOT NULL, until_s INTEGER NOT NULL,
          told INTEGER NOT NULL) STRICT, WITHOUT ROWID;
      CREATE INDEX own_place_by_account ON own_place (account);",
+    // Which prekey of this device the other side knows; of sessions from before, nobody has looked.
+    "ALTER TABLE session ADD COLUMN known INTEGER NOT NULL DEFAULT 0;
+     UPDATE session SET known = 1;",
 ];
 
 /// What was said is found by its words; what is begun is kept; who is asked to begin anew.

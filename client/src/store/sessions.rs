@@ -174,8 +174,20 @@ impl Transaction<'_> {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn set_told(&self, tag: &SessionTag, prekey: PrekeyNumber, at: UnixSeconds) -> Result<(), StoreError> {
-        let sql = "UPDATE session SET told = ?, told_s = ? WHERE tag = ?";
+        // It knows none before the first that it is told.
+        let sql = "UPDATE session SET told = ?1, told_s = ?2, known = iif(known = 0, ?1, known) WHERE tag = ?3";
         self.execute(sql, params![prekey.0, to_signed(at.0), tag.as_bytes()])?;
+        Ok(())
+    }
+
+    /// The other side of a session has sealed something to a prekey of this device: it knows that one, and may know no
+    /// later one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn set_known(&self, tag: &SessionTag, prekey: PrekeyNumber) -> Result<(), StoreError> {
+        let sql = "UPDATE session SET known = ?1 WHERE tag = ?2 AND known < ?1";
+        self.execute(sql, params![prekey.0, tag.as_bytes()])?;
         Ok(())
     }
 

@@ -181,3 +181,41 @@ fn a_request_of_a_contact_that_somebody_else_seals_begins_nothing() {
     assert_eq!(bob.hear(&envelope), None);
     assert_eq!((bob.serving(alice.id()), bob.waiting(), bob.outgoing()), (before, vec![], vec![]));
 }
+
+#[test]
+fn who_blocks_a_contact_is_waited_for_by_none_of_its_requests() {
+    let (mut alice, mut bob) = friends();
+    for _ in 0..4 {
+        alice.now = UnixMillis(alice.now.0 + 1000);
+        bob.now = alice.now;
+        alice.renew(bob.id());
+        bob.hear_all(&alice.outgoing());
+    }
+    let waiting = bob.waiting();
+    assert_eq!(waiting.len(), 2);
+    bob.change(|tx, me, _| decline(tx, me, &waiting[0], true)).unwrap();
+    assert_eq!(bob.waiting(), []);
+    let accepted = bob.change(|tx, me, rng| accept(tx, me, &waiting[1], None, rng));
+    assert!(matches!(accepted, Err(Error::NoRequest(_))), "that would undo it");
+    let contact = bob.store.transaction().unwrap().contact(&alice.id()).unwrap().unwrap();
+    assert_eq!(contact.state, ContactState::Blocked);
+}
+
+#[test]
+fn a_plain_message_in_the_name_of_a_contact_is_nothing() {
+    // As whoever has stolen the key of bob can make it, without alice's.
+    let (alice, mut bob) = friends();
+    let mut rng = ChaCha20Rng::from_seed([56; 32]);
+    let (address, timestamp, ttl) = (bob.id(), bob.now.seconds(), speaking::TTL);
+    let mut write = |from: &Account, text: &str| {
+        let content =
+            Content::new(speaking::draw(&mut rng), alice.now, Body::Text(Text::new(text.to_owned()).unwrap()));
+        let data = seal(&SealContext { chain: &CHAIN, address, timestamp, ttl }, from, content, &mut rng).unwrap();
+        Envelope::new(address, timestamp, ttl, Height(30), data).unwrap()
+    };
+    let (forged, of_a_stranger) = (write(&alice.account, "send me money"), write(&nobody(1), "hello"));
+    assert_eq!(bob.hear(&forged), None);
+    assert!(bob.hear(&of_a_stranger).is_some());
+    assert_eq!(bob.texts(), ["hello"]);
+    assert_eq!(bob.store.transaction().unwrap().history(&alice.id(), None, 9).unwrap().len(), 0);
+}

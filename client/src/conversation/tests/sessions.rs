@@ -152,8 +152,34 @@ fn a_stranger_causes_nothing_to_be_sent() {
     };
     let context = SealContext { chain: &CHAIN, address: mailbox, timestamp: bob.now.seconds(), ttl: speaking::TTL };
     let body = crate::crypto::SessionBody { tag: [1; 16].into(), message: vec![7; 200] };
-    let data = seal_session(&context, &prekey, &crate::crypto::Inside::Session(body), &mut eve.rng).unwrap();
+    let data = seal_session(&context, &prekey, &Inside::Session(body), &mut eve.rng).unwrap();
     let envelope = Envelope::new(mailbox, bob.now.seconds(), speaking::TTL, Height(30), data).unwrap();
     assert_eq!(bob.hear(&envelope), None);
     assert_eq!(bob.outgoing(), []);
+}
+
+#[test]
+fn keys_of_overtaken_messages_are_written_when_they_change_and_only_then() {
+    let (mut alice, mut bob) = friends();
+    let skipped = |party: &mut Party, with: Address| {
+        let session = party.store.transaction().unwrap().sessions_of(&with).unwrap().remove(0);
+        session.skipped.as_ref().map(|skipped| skipped.len())
+    };
+    for _ in 0..5 {
+        alice.say(bob.id(), "a").unwrap();
+        bob.say(alice.id(), "b").unwrap();
+        settle(&mut alice, &mut bob);
+    }
+    assert_eq!((skipped(&mut alice, bob.id()), skipped(&mut bob, alice.id())), (None, None));
+    for _ in 0..3 {
+        alice.say(bob.id(), "c").unwrap();
+    }
+    let envelopes = alice.outgoing();
+    let mut lengths = Vec::new();
+    for envelope in envelopes.iter().rev() {
+        bob.hear(envelope);
+        lengths.push(skipped(&mut bob, alice.id()));
+    }
+    let one = 2 + 32 + 8 + 2 + 36;
+    assert_eq!(lengths, [Some(one + 36), Some(one), Some(2)]);
 }

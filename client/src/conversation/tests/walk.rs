@@ -20,6 +20,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
+        recorded::begin();
         let parties = vec![Party::new(1, "alice"), Party::new(2, "bob"), Party::new(3, "carol")];
         let kept = vec![Vec::new(); parties.len()];
         Self { parties, kept, rng: ChaCha20Rng::seed_from_u64(seed), said: BTreeMap::new(), next: 0 }
@@ -188,7 +189,9 @@ fn walk(seed: u64, steps: usize) -> usize {
     }
     world.drain();
     world.nothing_is_missing(seed);
-    world.said.values().map(BTreeSet::len).sum()
+    let said: usize = world.said.values().map(BTreeSet::len).sum();
+    assert!(recorded::end() > 2 * said, "a header and a body each, no key and nonce twice");
+    said
 }
 
 #[test]

@@ -80,12 +80,41 @@ fn a_prekey_is_followed_by_the_next_and_forgotten_some_time_after_that() {
     assert_eq!(newest[0].secret.public(), secret(3).public());
     assert_eq!(newest[2].created, UnixSeconds(10));
     // The first was retired at 20, the second at 30; the third is in use, however old.
-    tx.drop_prekeys(UnixSeconds(30)).unwrap();
+    tx.drop_prekeys(UnixSeconds(30), UnixSeconds(0)).unwrap();
     assert_eq!(tx.prekeys().unwrap().len(), 2);
-    tx.drop_prekeys(UnixSeconds(u64::MAX >> 1)).unwrap();
+    tx.drop_prekeys(UnixSeconds(u64::MAX >> 1), UnixSeconds(0)).unwrap();
     assert_eq!(tx.prekeys().unwrap().len(), 1);
     let next = tx.add_prekey(secret(4), UnixSeconds(40)).unwrap().number;
     assert!(next > numbers[2], "no number is given out again");
+}
+
+#[test]
+fn a_prekey_that_a_contact_may_know_as_the_newest_is_kept_for_longer() {
+    for state in [ContactState::Accepted, ContactState::Blocked] {
+        let mut store = Store::in_memory();
+        let tx = store.transaction().unwrap();
+        let [first, second, third] =
+            [(1, 10), (2, 20), (3, 30)].map(|(byte, at)| tx.add_prekey(secret(byte), UnixSeconds(at)).unwrap().number);
+        let (account, name, created) = (address(2), "bob".to_owned(), UnixMillis(1));
+        tx.put_contact(&Contact { account, name, said_name: None, state, created }).unwrap();
+        tx.add_session(&session(1, 2, 10)).unwrap();
+        // It may have read the first word of a key, and not the second.
+        tx.set_told(&tag(1), first, UnixSeconds(10)).unwrap();
+        tx.set_told(&tag(1), third, UnixSeconds(30)).unwrap();
+        let left_at = |latest| {
+            tx.drop_prekeys(UnixSeconds(1000), UnixSeconds(latest)).unwrap();
+            tx.prekeys().unwrap().iter().map(|prekey| prekey.number).collect::<Vec<_>>()
+        };
+        if state == ContactState::Blocked {
+            assert_eq!(left_at(0), [third], "nobody waits for what it says");
+            continue;
+        }
+        assert_eq!(left_at(20), [third, second, first]);
+        tx.set_known(&tag(1), second).unwrap();
+        tx.set_known(&tag(1), first).unwrap();
+        assert_eq!(left_at(20), [third, second], "what was sealed earlier came later");
+        assert_eq!(left_at(31), [third], "not for ever");
+    }
 }
 
 #[test]
