@@ -227,6 +227,11 @@ impl World {
     /// All come back, and ask those that they cannot write to.
     fn come_together(&mut self) {
         self.away = [UnixMillis(0); PARTIES];
+        // Whoever was away has the time of today before it does anything.
+        for party in &mut self.parties {
+            party.now = self.now;
+            party.tidy();
+        }
         for _ in 0..25 {
             for who in 0..PARTIES {
                 for other in (0..PARTIES).filter(|other| *other != who) {
