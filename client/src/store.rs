@@ -29,7 +29,7 @@
 //! | `outbox`, `inbox`, `network`, `settings` | what is in it |
 //! | `contacts`, `requests`, `prekeys`, `sessions`, `history` | who is talked with, by which keys, and what was said |
 //! | `search`, `words`, `drafts` | finding what was said; what is begun and not sent |
-//! | `amendments`, `erasing`, `disappearing`, `owed` | what became of it: other words, signs, nothing; who is to be told |
+//! | `amendments`, `erasing`, `disappearing`, `owed`, `delivery` | what became of it: other words, signs, nothing; who is to be told |
 //! | `questions` | verifications by question and answer |
 //! | `listening` | where contacts are online, and where the account listens for them |
 //! | `device` | the guards |
@@ -41,6 +41,7 @@ mod accounts;
 mod amendments;
 mod contacts;
 mod database;
+mod delivery;
 mod device;
 mod disappearing;
 mod drafts;

@@ -29,7 +29,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use zeroize::Zeroizing;
 
 pub(super) use self::attached::Attached;
@@ -43,6 +43,14 @@ use super::context::bad_passphrase;
 use super::{CliError, Exit};
 use crate::store::{Accounts, FolderName, OpenAccount, Passphrase};
 use sotto_proto::chain::GenesisFile;
+
+/// Commands that are at work at once, more wait. Each has two of the runtime's threads: one runs it, one passes on what it
+/// says.
+const COMMANDS: usize = 24;
+/// Threads for those and for what else takes its time.
+const THREADS: usize = 64;
+/// Connections at once, of each kind.
+const CONNECTIONS: usize = 64;
 
 /// The tree of commands, made once.
 fn tree() -> &'static clap::Command {
@@ -76,6 +84,7 @@ pub(super) struct Daemon {
     home: Home,
     engine: Mutex<Option<Arc<Engine>>>,
     stopping: watch::Sender<bool>,
+    commands: Semaphore,
 }
 
 impl Daemon {
@@ -90,7 +99,7 @@ impl Daemon {
         let engine = begin(genesis.clone(), account, timeout)?;
         let home = Home { genesis, accounts, folder, timeout };
         let (engine, stopping) = (Mutex::new(Some(engine)), watch::channel(false).0);
-        Ok(Arc::new(Self { home, engine, stopping }))
+        Ok(Arc::new(Self { home, engine, stopping, commands: Semaphore::new(COMMANDS) }))
     }
 
     /// The account at work.
@@ -117,18 +126,24 @@ impl Daemon {
 
     /// Puts the account to work again.
     fn unlock(&self, passphrase: Zeroizing<String>) -> Result<(), CliError> {
-        let mut slot = self.slot();
-        if slot.is_some() {
+        if self.slot().is_some() {
             return Ok(());
         }
         let passphrase = Passphrase::typed(passphrase).map_err(bad_passphrase)?;
+        // Its lock lets one of two through that unlock at once. Nobody else waits for the key derivation.
         let account = self.home.accounts.open_folder(self.home.folder, &passphrase)?;
-        *slot = Some(begin(self.home.genesis.clone(), account, self.home.timeout)?);
+        *self.slot() = Some(begin(self.home.genesis.clone(), account, self.home.timeout)?);
         Ok(())
     }
 
     fn stop(&self) {
         self.stopping.send_replace(true);
+    }
+
+    /// Waits until a command may run.
+    async fn command(&self) -> Result<SemaphorePermit<'_>, CliError> {
+        let stopped = |_| CliError::new(Exit::Network, "daemon_stopped", "the daemon is about to stop");
+        self.commands.acquire().await.map_err(stopped)
     }
 
     /// Comes back when the daemon stops.

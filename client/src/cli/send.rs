@@ -85,6 +85,12 @@ impl Send {
         let mut unlocked = context.unlock()?;
         let trust = context.settings.parse("trust", str::parse)?;
         let queued = self.queue(&mut unlocked.account, &text, trust)?;
+        if queued.iter().any(|queued| queued.name == queued.account.to_string()) {
+            context.out.say(
+                "no contact of yours: it goes to the inbox, without a session; who knows you as a contact is not shown it. \
+                 To talk: sotto request send ID",
+            );
+        }
         send_queued_by(context, unlocked, &queued, self.mode)
     }
 

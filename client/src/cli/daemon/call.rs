@@ -128,7 +128,10 @@ async fn call(daemon: &Arc<Daemon>, method: &str, params: Value) -> Result<Value
             let acknowledged = daemon.engine()?.acknowledge(cursor).map_err(CliError::from)?;
             Ok(json!({"acknowledged": acknowledged}))
         }
-        method => command(daemon.engine()?, method, &params).await,
+        method => {
+            let _permit = daemon.command().await?;
+            command(daemon.engine()?, method, &params).await
+        }
     }
 }
 
@@ -222,6 +225,7 @@ pub(super) async fn run_line(
     let params = request.get("params").cloned().unwrap_or(Value::Null);
     let typed: Typed =
         serde_json::from_value(params).map_err(|error| Failure::new(INVALID_PARAMS, error.to_string()))?;
+    let _permit = daemon.command().await?;
     let progress = typed.progress.parse().map_err(|error| Failure::new(INVALID_PARAMS, error))?;
     let (caller, lines) = mpsc::sync_channel(LINES);
     let run = Run {

@@ -5,8 +5,11 @@
 //! this server in its Host header, so that no page in a browser can have itself resolved to it (DNS rebinding).
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::body::Bytes;
@@ -16,18 +19,21 @@ use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use axum::serve::Listener;
 use axum::{Json, Router};
 use futures::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use super::super::{CliError, Exit};
 use super::call::{self, Failure, PARSE_ERROR};
 use super::events::{self, Gone};
-use super::{Daemon, LINE, openrpc};
+use super::{CONNECTIONS, Daemon, LINE, openrpc};
 
 /// Events that wait for a reader.
 const WAITING: usize = 64;
@@ -48,8 +54,55 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|error| CliError::io("listen at", address, &error))
 }
 
+/// A listener that holds so many connections at once; others wait in the system's queue.
+struct Bounded {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl Listener for Bounded {
+    type Io = Held;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Held, SocketAddr) {
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        (Held { stream, _place: place }, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection, and its place among those that may be open.
+struct Held {
+    stream: TcpStream,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl AsyncRead for Held {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Held {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 /// Serves until the daemon stops.
-pub(super) async fn serve(daemon: Arc<Daemon>, listener: TcpListener, token: Zeroizing<String>) -> std::io::Result<()> {
+pub(super) async fn serve(daemon: Arc<Daemon>, listener: TcpListener, token: Zeroizing<String>) -> io::Result<()> {
     let port = listener.local_addr()?.port();
     let served = Served { daemon: Arc::clone(&daemon), token: Arc::new(token), port };
     let router = Router::new()
@@ -60,6 +113,7 @@ pub(super) async fn serve(daemon: Arc<Daemon>, listener: TcpListener, token: Zer
         .layer(DefaultBodyLimit::max(usize::try_from(LINE).unwrap_or(usize::MAX)))
         .layer(middleware::from_fn_with_state(served.clone(), admit))
         .with_state(served);
+    let listener = Bounded { listener, places: Arc::new(Semaphore::new(CONNECTIONS)) };
     axum::serve(listener, router).with_graceful_shutdown(async move { daemon.stopped().await }).await
 }
 
@@ -121,8 +175,9 @@ async fn listen(State(served): State<Served>, headers: HeaderMap, Query(query): 
         (_, Err(_)) => return refused(StatusCode::BAD_REQUEST, "a cursor is a number"),
     };
     let (events, waiting) = mpsc::channel::<Event>(WAITING);
-    tokio::spawn(async move {
-        // It ends when the reader has gone away.
+    // It ends with the stream, however quiet it is until then.
+    let mut telling = JoinSet::new();
+    telling.spawn(async move {
         let _ = events::run(&engine, after, |told| {
             let mut event = Event::default().data(told.to_string());
             if let Some(kind) = told.get("type").and_then(Value::as_str) {
@@ -136,9 +191,9 @@ async fn listen(State(served): State<Served>, headers: HeaderMap, Query(query): 
         })
         .await;
     });
-    let stream = stream::unfold(waiting, |mut waiting| async move {
+    let stream = stream::unfold((waiting, telling), |(mut waiting, telling)| async move {
         let event = waiting.recv().await?;
-        Some((Ok::<_, Infallible>(event), waiting))
+        Some((Ok::<_, Infallible>(event), (waiting, telling)))
     });
     Sse::new(stream).keep_alive(KeepAlive::default()).into_response()
 }

@@ -1,8 +1,10 @@
 //! The other end: a command that finds the account in the daemon's hands has the daemon run it, and prints what comes back.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use zeroize::{Zeroize as _, Zeroizing};
@@ -11,6 +13,11 @@ use super::super::context::Context;
 use super::super::input::{ASK, ASK_SECRET, Terminal};
 use super::super::{CliError, Exit};
 use super::socket;
+
+/// The code of an error that the daemon gave none.
+const UNKNOWN: &str = "daemon";
+/// Different codes of a daemon's errors that are kept.
+const CODES_MOST: usize = 256;
 
 /// A connection with the daemon.
 #[derive(Debug)]
@@ -78,7 +85,22 @@ fn gone(error: &io::Error) -> CliError {
     CliError::new(Exit::Network, "daemon", format!("the daemon has gone away: {error}")).hint("sotto daemon status")
 }
 
-/// The error of a command, as the daemon told it. Its code is one that this version knows, or `daemon`.
+/// A code of an error as it lives in one: each is kept once, and no more of them than a daemon has.
+fn interned(code: &str) -> &'static str {
+    static CODES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut codes = CODES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = codes.get(code) {
+        return known;
+    }
+    if codes.len() >= CODES_MOST {
+        return UNKNOWN;
+    }
+    let code: &'static str = Box::leak(code.to_owned().into_boxed_str());
+    codes.insert(code);
+    code
+}
+
+/// The error of a command, as the daemon told it.
 fn failure(error: &Value) -> CliError {
     let text = |pointer: &str| error.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let message = text("/message").unwrap_or_else(|| "the daemon failed".into());
@@ -86,9 +108,8 @@ fn failure(error: &Value) -> CliError {
     let code = match text("/data/code").as_deref() {
         Some(ASK) => ASK,
         Some(ASK_SECRET) => ASK_SECRET,
-        // Lives as long as the process, which is about to end with it.
-        Some(code) => Box::leak(code.to_owned().into_boxed_str()),
-        None => "daemon",
+        Some(code) => interned(code),
+        None => UNKNOWN,
     };
     let retry = error.pointer("/data/retry_after_ms").and_then(Value::as_u64);
     let failure = CliError { hint: text("/data/hint"), ..CliError::new(exit, code, message) };

@@ -13,13 +13,14 @@ use clap::Subcommand;
 use rand_core::Rng as _;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::super::context::{Context, random};
 use super::super::{CliError, Exit};
 use super::link::Link;
 use super::socket::{self, Listener};
-use super::{Attached, Daemon, http, server, socket_path};
+use super::{Attached, CONNECTIONS, Daemon, THREADS, http, server, socket_path};
 
 /// The file that holds the token of HTTP.
 const TOKEN: &str = "http-token";
@@ -97,13 +98,22 @@ impl Run {
             }
         }
         context.out.result(&document, text)?;
+        let connections = Arc::new(Semaphore::new(CONNECTIONS));
         let mut terminated =
             signal(SignalKind::terminate()).map_err(|error| CliError::io("watch", "signals", &error))?;
         loop {
             tokio::select! {
                 accepted = listener.socket.accept() => match accepted {
                     Ok((stream, _)) if socket::is_own(&stream) => {
-                        tokio::spawn(server::serve(Arc::clone(daemon), stream));
+                        let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
+                            tracing::warn!("{CONNECTIONS} connections are open, and no more are taken");
+                            continue;
+                        };
+                        let daemon = Arc::clone(daemon);
+                        tokio::spawn(async move {
+                            server::serve(daemon, stream).await;
+                            drop(permit);
+                        });
                     }
                     Ok(_) => tracing::warn!("another user's process has tried to connect"),
                     Err(error) => {
@@ -193,8 +203,11 @@ pub(super) fn folder(context: &Context) -> Result<PathBuf, CliError> {
 }
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
-    let built =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(64).enable_all().build();
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(THREADS)
+        .enable_all()
+        .build();
     built.map_err(|error| CliError::new(Exit::Failed, "runtime", format!("cannot start: {error}")))
 }
 

@@ -235,7 +235,7 @@ fn walk(seed: u64, steps: usize) -> usize {
     let mut sides = [alice, bob];
     let mut under_way: [Vec<(u64, Vec<u8>)>; 2] = [Vec::new(), Vec::new()];
     let (mut opened, mut next) = (BTreeSet::new(), 0_u64);
-    // Keys of a sixth chain drive out those of the first.
+    // Keys of one chain more drive out those of the first.
     let mut full = [false; 2];
     for step in 0..steps {
         let side = usize::from(rng.next_u32() % 2 == 0);

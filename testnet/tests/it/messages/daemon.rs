@@ -30,6 +30,18 @@ impl Drop for Running {
     }
 }
 
+/// What a daemon said when it started. It is killed when this is dropped, so that none outlives a test that fails.
+pub(super) struct Daemon(Value);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let pid = self.0["pid"].as_i64().and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?));
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
 /// Two users that are contacts of each other, by these names.
 pub(super) fn contacts(testnet: &Testnet, one: &str, other: &str) {
     user(testnet, one);
@@ -45,24 +57,19 @@ fn bodies(came: Vec<(String, Value)>) -> Vec<String> {
     came.into_iter().filter_map(|(_, line)| line["data"]["body"].as_str().map(str::to_owned)).collect()
 }
 
-pub(super) fn start(testnet: &Testnet, name: &str, options: &[&str]) -> Value {
-    let started = lines(testnet, name, &[&["daemon", "start"], options].concat());
+pub(super) fn start(testnet: &Testnet, name: &str, options: &[&str]) -> Daemon {
+    let daemon = Daemon(lines(testnet, name, &[&["daemon", "start"], options].concat()).remove(0));
     eventually("the daemon is connected", SOON, || {
         let status = lines(testnet, name, &["daemon", "status"]);
         status[0]["connection"]["state"] == "connected"
     });
-    started[0].clone()
-}
-
-pub(super) fn kill(pid: i64) {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    daemon
 }
 
 /// Whatever is typed while the daemon has the account is done by the daemon.
 pub(super) fn serves(testnet: &Testnet) -> Figure {
     contacts(testnet, "dora", "emil");
-    start(testnet, "dora", &[]);
+    let _daemon = start(testnet, "dora", &[]);
     run(testnet, "dora", &["daemon", "start"]).failed_with(10);
     run(testnet, "dora", &["account", "delete", "--yes"]).failed_with(12);
     // Somebody who follows has it at once, while others use the account.
@@ -106,7 +113,7 @@ pub(super) fn killed(testnet: &Testnet) -> Figure {
     contacts(testnet, "fred", "gina");
     let mut expected = Vec::new();
     for number in 0..MESSAGES {
-        let pid = start(testnet, "fred", &[])["pid"].as_i64().unwrap();
+        let daemon = start(testnet, "fred", &[]);
         run(testnet, "gina", &["send", "fred", "-m", &format!("to {number}")]).ok();
         let mut send = sotto(testnet, "fred");
         send.args(["send", "gina", "-m", &format!("from {number}"), "--quiet"])
@@ -114,11 +121,11 @@ pub(super) fn killed(testnet: &Testnet) -> Figure {
             .stderr(Stdio::null());
         let mut sending = send.spawn().unwrap();
         std::thread::sleep(Duration::from_millis(7 * number as u64));
-        kill(pid);
+        drop(daemon);
         sending.wait().unwrap();
         expected.push(format!("to {number}"));
     }
-    start(testnet, "fred", &[]);
+    let _daemon = start(testnet, "fred", &[]);
     let mut shown = Vec::new();
     eventually("everything has come", SOON, || {
         shown.extend(bodies(recv(testnet, "fred")));
@@ -142,9 +149,7 @@ pub(super) fn killed(testnet: &Testnet) -> Figure {
 pub(super) fn python(testnet: &Testnet) -> Figure {
     contacts(testnet, "hana", "echobot");
     for (with_daemon, word) in [(false, "alone"), (true, "served")] {
-        if with_daemon {
-            start(testnet, "echobot", &[]);
-        }
+        let _daemon = with_daemon.then(|| start(testnet, "echobot", &[]));
         let options = sotto(testnet, "echobot");
         let mut bot = Command::new("python3");
         bot.arg(repository().join("client/python/sotto.py")).args(options.get_args());
@@ -160,7 +165,6 @@ pub(super) fn python(testnet: &Testnet) -> Figure {
         assert_eq!(came, [word]);
         drop(bot);
     }
-    run(testnet, "echobot", &["daemon", "stop"]).ok();
     nothing()
 }
 
@@ -168,8 +172,8 @@ pub(super) fn python(testnet: &Testnet) -> Figure {
 pub(super) fn programs_of_others(testnet: &Testnet) -> Figure {
     contacts(testnet, "ines", "jona");
     let started = start(testnet, "jona", &["--http=127.0.0.1:0"]);
-    let address = started["http"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
-    let token = std::fs::read_to_string(started["token_file"].as_str().unwrap()).unwrap();
+    let address = started.0["http"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+    let token = std::fs::read_to_string(started.0["token_file"].as_str().unwrap()).unwrap();
     let rpc = |token: &str, host: &str, body: &Value| {
         let (mut stream, body) = (TcpStream::connect(&address).unwrap(), body.to_string());
         let head = format!(

@@ -1,13 +1,13 @@
 //! A long conversation: two users and a bot, while clients, a daemon and nodes are killed.
 //!
-//! One user types commands, the other has a daemon, the bot answers in Python. Whatever dies in between: in the end both
-//! histories are equal, nothing is lost and nothing is there twice.
+//! Messages go straight or into the mailbox, as it comes. One user types commands, the other has a daemon, the bot answers in
+//! Python. Whatever dies in between: in the end both histories are equal, nothing is lost and nothing is there twice.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::conversations::{lines, recv, run};
-use super::daemon::{Running, contacts, kill, start};
+use super::daemon::{Running, contacts, start};
 use super::steps::sotto;
 use crate::draws::Draws;
 use crate::harness::Figure;
@@ -37,7 +37,7 @@ pub(crate) fn long(testnet: &Testnet) -> Figure {
     let (mut draws, mut killed) = (Draws(11), Killed::default());
     contacts(testnet, "uma", "vera");
     contacts(testnet, "uma", "parrot");
-    let mut pid = start(testnet, "vera", &[])["pid"].as_i64().unwrap();
+    let mut daemon = Some(start(testnet, "vera", &[]));
     let bot = Running::start(parrot(testnet));
     let mut down = None;
     for number in 0..messages {
@@ -50,11 +50,11 @@ pub(crate) fn long(testnet: &Testnet) -> Figure {
             read(testnet, "uma", &mut draws, &mut killed);
         }
         if draws.below(DAEMON) == 0 {
-            kill(pid);
+            drop(daemon.take());
             killed.daemons += 1;
             // What is typed meanwhile is done without it.
             say(testnet, "vera", "uma", &format!("w {number}"), &mut draws, &mut killed);
-            pid = start(testnet, "vera", &[])["pid"].as_i64().unwrap();
+            daemon = Some(start(testnet, "vera", &[]));
         }
         if draws.below(NODE) == 0 {
             if let Some(node) = down.take() {
@@ -113,9 +113,10 @@ fn parrot(testnet: &Testnet) -> Command {
 
 /// Says something, once: a command that was killed is given again unless what it should say was taken.
 fn say(testnet: &Testnet, from: &str, to: &str, text: &str, draws: &mut Draws, killed: &mut Killed) {
+    let mode = ["auto", "offline"][usize::from(draws.below(2) == 0)];
     if draws.below(COMMAND) == 0 {
         let mut command = sotto(testnet, from);
-        command.args(["send", to, "-m", text]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["send", to, "-m", text, "--mode", mode]).stdout(Stdio::null()).stderr(Stdio::null());
         let mut sending = command.spawn().unwrap();
         std::thread::sleep(Duration::from_millis(draws.below(120)));
         sending.kill().unwrap();
@@ -128,7 +129,7 @@ fn say(testnet: &Testnet, from: &str, to: &str, text: &str, draws: &mut Draws, k
         }
     }
     // Stored or kept for later: it is said.
-    let finished = run(testnet, from, &["send", to, "-m", text]);
+    let finished = run(testnet, from, &["send", to, "-m", text, "--mode", mode]);
     assert!(matches!(finished.code, Some(0 | 3 | 8)), "{finished:?}");
 }
 
