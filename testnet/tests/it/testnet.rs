@@ -18,9 +18,11 @@ pub(crate) fn programs() -> PathBuf {
     test.parent().and_then(Path::parent).unwrap().to_owned()
 }
 
-/// The clone that is tested.
+/// The clone that is tested: that in which this runs, which another one's build may serve.
 pub(crate) fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    let here = std::env::current_dir().unwrap();
+    let found = here.ancestors().find(|directory| directory.join("testnet/test.sh").is_file());
+    found.expect("run it somewhere in a clone").to_owned()
 }
 
 /// A command of the program `name`.
