@@ -1,9 +1,11 @@
 //! What the objects of this folder are together: a first contact, and who could have made it up.
 
+use std::convert::Infallible;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use hkdf::Hkdf;
 use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng as _;
+use rand_chacha::rand_core::{SeedableRng as _, TryCryptoRng, TryRng};
 use sha2::{Digest as _, Sha256};
 use sotto_behaviours::noise::{self, Secret};
 use sotto_proto::account::{Account, Entropy};
@@ -39,6 +41,30 @@ pub(super) fn low_order() -> Vec<X25519Key> {
     });
     keys.into_iter().chain(with_top_bit).collect()
 }
+
+/// Gives out what stands in a vector in place of randomness.
+pub(super) struct Tape(pub(super) Vec<u8>);
+
+impl TryRng for Tape {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes).map(|()| u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes).map(|()| u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        out.copy_from_slice(&self.0.drain(..out.len()).collect::<Vec<_>>());
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Tape {}
 
 fn account(byte: u8) -> Account {
     Account::new(&Entropy::take(&mut [byte; 16]))

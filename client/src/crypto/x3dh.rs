@@ -81,6 +81,11 @@ impl SharedSecrets {
     pub(super) fn parts(&self) -> [&[u8; 32]; 3] {
         self.0.each_ref()
     }
+
+    #[cfg(test)]
+    pub(super) fn of_parts(parts: [[u8; 32]; 3]) -> Self {
+        Self(Box::new(parts))
+    }
 }
 
 impl fmt::Debug for SharedSecrets {

@@ -2,11 +2,10 @@
 //! from them, and the initial message. Python's `cryptography` 48, from the descriptions alone, makes the same of the
 //! secrets.
 
-use std::convert::Infallible;
-
-use rand_chacha::rand_core::{Rng as _, TryCryptoRng, TryRng};
+use rand_chacha::rand_core::Rng as _;
 use serde::{Deserialize, Serialize};
 
+use super::super::super::tests::Tape;
 use super::super::super::{InitialMessage, Inside, SessionBody};
 use super::*;
 
@@ -52,30 +51,6 @@ struct Vector {
     secrets: Secrets,
     outcome: Outcome,
 }
-
-/// Gives out what stands in a vector in place of randomness.
-struct Tape(Vec<u8>);
-
-impl TryRng for Tape {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.try_fill_bytes(&mut bytes).map(|()| u32::from_le_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.try_fill_bytes(&mut bytes).map(|()| u64::from_le_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
-        out.copy_from_slice(&self.0.drain(..out.len()).collect::<Vec<_>>());
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Tape {}
 
 fn bytes<const N: usize>(hex: &str) -> [u8; N] {
     hex::decode(hex).unwrap().try_into().unwrap()
@@ -178,6 +153,5 @@ fn write_x3dh_vectors() {
         let secrets = Secrets::draw(number);
         Vector { outcome: secrets.outcome(), secrets }
     });
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/x3dh.json");
-    std::fs::write(path, serde_json::to_string_pretty(&vectors).unwrap() + "\n").unwrap();
+    std::fs::write("tests/data/x3dh.json", serde_json::to_string_pretty(&vectors).unwrap() + "\n").unwrap();
 }
