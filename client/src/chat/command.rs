@@ -43,6 +43,13 @@ pub(super) enum Command<'a> {
     },
     Verify,
     Confirm,
+    /// What only the two know, and the answer.
+    Question {
+        question: &'a str,
+        answer: &'a str,
+    },
+    /// Nothing refuses.
+    Answer(&'a str),
     Path,
     Help,
     Quit,
@@ -69,6 +76,8 @@ pub(super) const HELP: &str = "\
 /decline N       with block behind it, hear no more of the sender
 /ask ID WORDS    ask somebody to talk, by account id
 /verify          the safety number; once compared: /verify confirm
+/question Q = A  or ask what only you two know: who answers the same is verified
+/answer TEXT     the answer to a question of theirs; /refuse
 /path            the way messages take
 /help            this
 /quit            end; so does Ctrl-D
@@ -127,6 +136,15 @@ impl<'a> Command<'a> {
             "delete" => return usage("/delete ID [everyone]"),
             "verify" if first == "confirm" => Self::Confirm,
             "verify" => Self::Verify,
+            "question" => match rest.rsplit_once('=').map(|(question, answer)| (question.trim(), answer.trim())) {
+                Some((question, answer)) if !question.is_empty() && !answer.is_empty() => {
+                    Self::Question { question, answer }
+                }
+                _ => return usage("/question QUESTION = ANSWER"),
+            },
+            "answer" if !rest.is_empty() => Self::Answer(rest),
+            "answer" => return usage("/answer TEXT; or /refuse"),
+            "refuse" => Self::Answer(""),
             "path" => Self::Path,
             "help" | "?" => Self::Help,
             "quit" | "q" | "exit" => Self::Quit,
@@ -159,13 +177,31 @@ mod tests {
         assert_eq!(read("/history"), Ok(Command::History(20)));
         assert_eq!(read("/history 99999"), Ok(Command::History(1000)));
         assert_eq!(read("/delete last everyone"), Ok(Command::Delete { message: "last", everyone: true }));
+        let question = Command::Question { question: "2 + 2 = what?", answer: "four" };
+        assert_eq!(read("/question 2 + 2 = what? = four"), Ok(question));
+        assert_eq!(
+            (read("/answer New York"), read("/refuse")),
+            (Ok(Command::Answer("New York")), Ok(Command::Answer("")))
+        );
         assert_eq!(read("/react last"), Ok(Command::React { message: "last", emoji: "" }));
     }
 
     #[test]
     fn what_is_no_command_is_not_said_to_anybody() {
-        for line in ["/histroy", "/accept bob", "/reply ab12", "/delete x all", "@ ", "/search", "/ask", "/decline 1 x"]
-        {
+        for line in [
+            "/histroy",
+            "/accept bob",
+            "/reply ab12",
+            "/delete x all",
+            "@ ",
+            "/search",
+            "/ask",
+            "/decline 1 x",
+            "/answer",
+            "/question where?",
+            "/question = x",
+            "/question x =",
+        ] {
             assert!(Command::read(line).is_err(), "{line}");
         }
     }

@@ -147,6 +147,10 @@ impl Session {
             }
             Command::Verify => Call::SafetyNumber { account: self.peer()? },
             Command::Confirm => Call::Confirm { account: self.peer()? },
+            Command::Question { question, answer } => {
+                Call::Question { account: self.peer()?, question: question.to_owned(), answer: answer.to_owned() }
+            }
+            Command::Answer(answer) => Call::Answer { account: self.peer()?, answer: answer.to_owned() },
             Command::Path => Call::Path,
         };
         Ok(Said::call(call))

@@ -132,6 +132,18 @@ async fn requests_are_answered_by_their_numbers_and_safety_numbers_shown() {
 }
 
 #[tokio::test]
+async fn questions_are_asked_and_answered_with_what_is_never_an_argument() {
+    let (_, text, calls) = chat("@bob\n/question Where? = Lisbon\n/answer Porto\n/refuse\n", None, Vec::new()).await;
+    assert!(text.contains("bob is asked") && text.contains("✓ refused"), "{text}");
+    let params =
+        |method| calls.iter().filter(|(called, _)| called == method).map(|(_, params)| params).collect::<Vec<_>>();
+    let bob = account(1).to_string();
+    assert_eq!(params("verify.ask"), [&json!({"contact": bob, "question": "Where?", "answers": ["Lisbon"]})]);
+    let expected = [json!({"contact": bob, "answers": ["Porto"]}), json!({"contact": bob, "refuse": true})];
+    assert_eq!(params("verify.answer"), expected.iter().collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn a_daemon_that_goes_away_ends_it() {
     let (connected, mut fake) = connect();
     let daemon = tokio::spawn(async move {

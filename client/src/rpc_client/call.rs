@@ -71,6 +71,17 @@ pub(crate) enum Call {
     Confirm {
         account: Address,
     },
+    /// Asks a contact something that only it knows.
+    Question {
+        account: Address,
+        question: String,
+        answer: String,
+    },
+    /// Answers what a contact has asked; nothing refuses to.
+    Answer {
+        account: Address,
+        answer: String,
+    },
     /// The path that messages take.
     Path,
     /// What was written to somebody and not sent.
@@ -106,6 +117,8 @@ impl Call {
             Self::Decline { .. } => "request.decline",
             Self::SafetyNumber { .. } => "verify.show",
             Self::Confirm { .. } => "verify.confirm",
+            Self::Question { .. } => "verify.ask",
+            Self::Answer { .. } => "verify.answer",
             Self::Path => "path.show",
             Self::Draft { .. } | Self::KeepDraft { .. } => "contact.draft",
             Self::Acknowledge { .. } => "events.ack",
@@ -149,6 +162,13 @@ impl Call {
             }
             Self::Decline { request, block } => json!({"request": request.to_string(), "block": block}),
             Self::SafetyNumber { account } | Self::Confirm { account } => json!({"contact": account.to_string()}),
+            Self::Question { account, question, answer } => {
+                json!({"contact": account.to_string(), "question": question, "answers": [answer]})
+            }
+            Self::Answer { account, answer } if answer.is_empty() => {
+                json!({"contact": account.to_string(), "refuse": true})
+            }
+            Self::Answer { account, answer } => json!({"contact": account.to_string(), "answers": [answer]}),
             Self::Draft { account } => json!({"contact": account.to_string(), "action": "show"}),
             Self::KeepDraft { account, text } if text.is_empty() => {
                 json!({"contact": account.to_string(), "action": "clear"})

@@ -314,13 +314,25 @@ pub(crate) struct Data {
     /// The message that it is about, if it is about one.
     #[serde(default)]
     pub(crate) about: Option<String>,
+    /// How far a question and its answer are.
+    #[serde(default)]
+    pub(crate) outcome: Option<String>,
 }
 
 impl Data {
     /// What somebody did with an earlier message; nothing, if it is one of its own.
     pub(crate) fn deed(&self) -> Option<String> {
-        self.about.as_ref()?;
         let words = self.body.as_deref().map_or_else(String::new, printable_line);
+        if self.kind == "question" {
+            return Some(match self.outcome.as_deref() {
+                Some("asked") if !words.is_empty() => format!("asks you, to be sure of you: {words}"),
+                Some("same") => "has the same answer: you are verified to each other".to_owned(),
+                Some("different") => "has another answer, or somebody stands between: compare the numbers".to_owned(),
+                Some("ended") => "does not answer the question".to_owned(),
+                _ => "goes on with a question".to_owned(),
+            });
+        }
+        self.about.as_ref()?;
         Some(match self.kind.as_str() {
             "reaction" if words.is_empty() => "takes a reaction back".to_owned(),
             "reaction" => format!("reacts: {words}"),

@@ -77,6 +77,17 @@ impl App {
                 self.say(format!("✓ {} is verified", printable_line(&name)));
                 self.ask(Call::Contacts);
             }
+            Call::Question { account, .. } => {
+                self.left = None;
+                self.view = View::Talk;
+                let name = self.called(&account);
+                self.say(format!("{} is asked", printable_line(&name)));
+            }
+            Call::Answer { answer, .. } => {
+                self.left = None;
+                self.view = View::Talk;
+                self.say(if answer.is_empty() { "refused" } else { "answered; whether it is the same comes soon" });
+            }
             Call::Path => {
                 if let Some(path) = OnionPath::all(documents).pop() {
                     self.view = View::Path(path);

@@ -25,7 +25,7 @@ pub(super) const HELP: &[(&str, &str)] = &[
     ("u", "the next conversation with something unread"),
     ("/", "search: in the list all, in messages there"),
     ("R n", "requests to talk; ask somebody"),
-    ("v p", "safety number; path"),
+    ("v p", "safety number, questions; path"),
     ("Ctrl-L", "draw anew"),
     ("", "a chosen message"),
     ("r e d +", "reply, edit, delete, react"),

@@ -26,6 +26,12 @@ pub(super) enum Question {
     Delete { account: Address, message: MessageId, is_own: bool },
     /// Whether the safety number was compared.
     Compared { account: Address },
+    /// What to ask a contact that only it knows.
+    Memory { account: Address },
+    /// What the right answer is.
+    RightAnswer { account: Address, question: String },
+    /// What one answers.
+    Answer { account: Address },
     /// Whether to decline, and to block.
     Decline { request: MessageId },
 }
@@ -43,6 +49,9 @@ impl Question {
             Self::Delete { is_own: true, .. } => "Delete: m for me, e for everyone, Esc keeps it",
             Self::Delete { is_own: false, .. } => "Delete: m for me, Esc keeps it",
             Self::Compared { .. } => "Did you compare all digits, by voice or face to face? y, or Esc",
+            Self::Memory { .. } => "What only you two know (they read it): ",
+            Self::RightAnswer { .. } => "The answer (they do not see it): ",
+            Self::Answer { .. } => "Your answer (empty refuses): ",
             Self::Decline { .. } => "Decline: d only, b and block the sender, Esc leaves it",
         }
     }
@@ -125,6 +134,18 @@ impl App {
                 let name = (!text.is_empty()).then_some(text);
                 self.ask(Call::Accept { request, name });
             }
+            Question::Memory { account } if !text.is_empty() => {
+                self.put(Question::RightAnswer { account, question: text }, "");
+            }
+            Question::Memory { .. } => {}
+            Question::RightAnswer { account, question } if text.is_empty() => {
+                self.say("without an answer nothing is asked");
+                self.left = Some(Prompt { question: Question::RightAnswer { account, question }, ..prompt });
+            }
+            Question::RightAnswer { account, question } => {
+                self.ask(Call::Question { account, question, answer: text });
+            }
+            Question::Answer { account } => self.ask(Call::Answer { account, answer: text }),
             Question::Delete { .. } | Question::Compared { .. } | Question::Decline { .. } => {}
         }
     }

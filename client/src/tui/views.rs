@@ -45,12 +45,15 @@ impl App {
                 moved(at, requests, key.code) || self.request_key(chosen, key.code)
             }
             View::Number(number) => {
-                let account = number.account;
-                let compared = key.code == KeyCode::Char('c') && !number.verified;
-                if compared {
-                    self.put(Question::Compared { account }, "");
-                }
-                compared
+                let (account, is_verified) = (number.account, number.verified);
+                let question = match key.code {
+                    KeyCode::Char('c') if !is_verified => Question::Compared { account },
+                    KeyCode::Char('m') => Question::Memory { account },
+                    KeyCode::Char('a') => Question::Answer { account },
+                    _ => return false,
+                };
+                self.put(question, "");
+                true
             }
             View::Path(_) => false,
             View::Found { hits, at, .. } => {

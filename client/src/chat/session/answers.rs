@@ -65,6 +65,9 @@ impl Session {
             Call::Confirm { account } => {
                 Said::line(format!("✓ {} is verified", self.called(&account))).and(Call::Contacts)
             }
+            Call::Question { account, .. } => Said::line(format!("✓ {} is asked", self.called(&account))),
+            Call::Answer { answer, .. } if answer.is_empty() => Said::line("✓ refused"),
+            Call::Answer { .. } => Said::line("✓ answered; whether it is the same answer comes soon"),
             Call::Path => match OnionPath::all(documents).pop() {
                 Some(path) => {
                     let hops: Vec<String> = path.hops.iter().map(|hop| printable_line(&hop.node)).collect();

@@ -169,10 +169,10 @@ fn stopped() -> Failure {
 
 /// Runs a command for a method, and gathers what it prints.
 async fn command(engine: Arc<Engine>, method: &str, params: &Value) -> Result<Value, Failure> {
-    let args = method::arguments(super::tree(), method, params)?;
+    let (args, answers) = (method::arguments(super::tree(), method, params)?, method::answers(params)?);
     let (caller, lines) = mpsc::sync_channel(LINES);
     let out = Output::to_caller(true, true, Progress::Never, caller);
-    let run = Run { args, out, answers: Vec::new(), input: None, folder: PathBuf::new(), settings: Vec::new() };
+    let run = Run { args, out, answers, input: None, folder: PathBuf::new(), settings: Vec::new() };
     let gathering = tokio::task::spawn_blocking(move || {
         let data = lines.into_iter().filter_map(|said| match said {
             Said::Data(line) => serde_json::from_str(&line).ok(),

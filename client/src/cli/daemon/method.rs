@@ -6,6 +6,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command};
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 /// Nouns and verbs that work on the open account and with nothing but it. Everything else needs a terminal, other
 /// accounts, or gives away what opens this one.
@@ -67,7 +68,21 @@ pub(in super::super) fn methods(tree: &Command) -> BTreeMap<String, Command> {
     methods
 }
 
-/// The command line of a call, behind the program's name. `yes` among the parameters answers every question.
+/// Parameters of every command's method: name, schema, description.
+const COMMON: [(&str, &str, &str); 2] = [
+    (YES, "boolean", "confirms what the command would have confirmed"),
+    (ANSWERS, "array", "what the command would ask for at a terminal, in order, as text"),
+];
+const YES: &str = "yes";
+const ANSWERS: &str = "answers";
+
+/// What a call gives instead of what would be typed at a terminal.
+pub(in super::super) fn answers(params: &Value) -> Result<Vec<Zeroizing<String>>, MethodError> {
+    let given = params.get(ANSWERS).map(|given| values(ANSWERS, given)).transpose()?;
+    Ok(given.unwrap_or_default().into_iter().map(Zeroizing::new).collect())
+}
+
+/// The command line of a call, behind the program's name; what is not of it is passed over ([`COMMON`]).
 pub(in super::super) fn arguments(tree: &Command, method: &str, params: &Value) -> Result<Vec<OsString>, MethodError> {
     let command = methods(tree).remove(method).ok_or_else(|| MethodError::Unknown(method.to_owned()))?;
     let none = Map::new();
@@ -78,8 +93,9 @@ pub(in super::super) fn arguments(tree: &Command, method: &str, params: &Value) 
     };
     let mut args: Vec<OsString> = method.split('.').map(|word| kebab(word).into()).collect();
     let mut left: BTreeMap<&str, &Value> = params.iter().map(|(name, value)| (name.as_str(), value)).collect();
-    if let Some(yes) = left.remove("yes")
-        && boolean("yes", yes)?
+    left.remove(ANSWERS);
+    if let Some(yes) = left.remove(YES)
+        && boolean(YES, yes)?
     {
         args.push("--yes".into());
     }
@@ -143,7 +159,11 @@ fn values(parameter: &str, value: &Value) -> Result<Vec<String>, MethodError> {
 
 /// The OpenRPC description of a command's method.
 pub(super) fn describe(method: &str, command: &Command) -> Value {
-    let params: Vec<Value> = command.get_arguments().filter(|arg| is_own(arg)).map(parameter).collect();
+    let common = COMMON.iter().map(|(name, kind, description)| {
+        json!({"name": name, "required": false, "description": description, "schema": {"type": kind}})
+    });
+    let own = command.get_arguments().filter(|arg| is_own(arg)).map(parameter);
+    let params: Vec<Value> = own.chain(common).collect();
     let summary = command.get_about().map(ToString::to_string).unwrap_or_default();
     json!({
         "name": method, "summary": summary, "paramStructure": "by-name", "params": params,
@@ -216,6 +236,10 @@ mod tests {
         assert_eq!(sent, ["send", "--message=--yes", "--ttl=1d", "--", "bob", "--all"]);
         let numbers = line("history", json!({"contact": "bob", "limit": 3, "export": null})).unwrap();
         assert_eq!(numbers, ["history", "--limit=3", "--", "bob"]);
+        let asked = json!({"contact": "bob", "question": "Where?", "answers": ["Lisbon"]});
+        assert_eq!(line("verify.ask", asked.clone()).unwrap(), ["verify", "ask", "--", "bob", "Where?"]);
+        assert_eq!(answers(&asked).unwrap().iter().map(|text| text.as_str()).collect::<Vec<_>>(), ["Lisbon"]);
+        assert!(answers(&json!({})).unwrap().is_empty() && answers(&json!({"answers": [{}]})).is_err());
         let yes = line("contact.delete", json!({"contact": "bob", "yes": true})).unwrap();
         assert_eq!(yes, ["contact", "delete", "--yes", "--", "bob"]);
     }

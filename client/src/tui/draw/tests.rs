@@ -96,6 +96,19 @@ fn requests_numbers_and_finds_are_shown_with_their_keys() {
     let shown = screen(&desk.app, (80, 24));
     assert_eq!(shown.matches("12345 12345 12345 12345 12345 12345").count(), 2, "{shown}");
     assert!(shown.contains("press c"), "{shown}");
+    let account = account(1);
+    desk.key(KeyCode::Char('m'));
+    desk.text("Where?");
+    desk.key(KeyCode::Enter);
+    let shown = screen(&desk.app, (80, 24));
+    assert!(shown.contains("The answer (they do not see it):"), "{shown}");
+    desk.text("Lisbon");
+    desk.key(KeyCode::Enter);
+    desk.key(KeyCode::Char('a'));
+    desk.key(KeyCode::Enter);
+    let (question, answer) = ("Where?".to_owned(), "Lisbon".to_owned());
+    assert!(desk.calls.contains(&Call::Question { account, question, answer }), "{:?}", desk.calls);
+    assert!(desk.calls.contains(&Call::Answer { account, answer: String::new() }), "{:?}", desk.calls);
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(super) fn title(app: &App) -> String {
         }),
         View::Help { .. } => "Keys   Esc back".to_owned(),
         View::Requests { .. } => "Who asks to talk   a accept  d decline  b block  Esc back".to_owned(),
-        View::Number(_) => "Safety number   Esc back".to_owned(),
+        View::Number(_) => "Safety number   m ask  a answer  Esc back".to_owned(),
         View::Path(_) => "The path of what is sent   Esc back".to_owned(),
         View::Found { text, hits, .. } => format!("{} with “{text}”   Enter goes there  Esc back", hits.len()),
         View::Whole { .. } => "A message   j k move  Esc back".to_owned(),
@@ -103,7 +103,10 @@ fn safety_number(app: &App, number: &SafetyNumber, columns: usize, palette: Pale
     let next = if number.verified {
         format!("{name} is verified.")
     } else {
-        format!("{name} must see the same. Compare by voice or face to face, then press c.")
+        format!(
+            "{name} must see the same. Compare by voice or face to face, then press c. Or ask what only \
+             you two know: m; a answers what {name} has asked."
+        )
     };
     let mut lines = vec![Line::raw(""), Line::styled(format!("  {first}"), palette.strong())];
     lines.extend([Line::styled(format!("  {second}"), palette.strong()), Line::raw("")]);
