@@ -2,10 +2,10 @@
 //!
 //! ```sh
 //! sotto --account alice daemon start && sotto --account bob daemon start     # two contacts
-//! cargo run --release --example latency -- ALICE_SOCKET bob BOB_SOCKET 200
+//! cargo run --release --example latency -- ALICE_SOCKET bob BOB_SOCKET 200 online
 //! ```
 //!
-//! `sotto daemon start --json` names the socket. A line of JSON: milliseconds from writing the request to reading the event
+//! `sotto daemon start --json` names the socket; the last word is the mode, as of `sotto send`. A line of JSON: milliseconds from writing the request to reading the event
 //! (`event`), and to the answer, which comes when the message is stored or acknowledged (`answer`).
 
 use std::error::Error;
@@ -61,8 +61,8 @@ impl Daemon {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [from, name, to, count] = arguments.as_slice() else {
-        return Err("latency SENDERS_SOCKET CONTACT RECEIVERS_SOCKET COUNT".into());
+    let [from, name, to, count, mode] = arguments.as_slice() else {
+        return Err("latency SENDERS_SOCKET CONTACT RECEIVERS_SOCKET COUNT auto|online|offline".into());
     };
     let (mut sender, mut receiver) = (Daemon::connect(from)?, Daemon::connect(to)?);
     receiver.ask("events.subscribe", &json!({"after": null}))?;
@@ -74,15 +74,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     for number in 0..count.parse::<usize>()? {
         let text = format!("latency {number}");
         let begun = Instant::now();
-        sender.ask("send", &json!({"recipients": [name], "message": text}))?;
+        sender.ask("send", &json!({"recipients": [name], "message": text, "mode": mode}))?;
         receiver.find(|message| {
             (message.pointer("/params/data/body").and_then(Value::as_str) == Some(text.as_str())).then_some(())
         })?;
         events.push(begun.elapsed());
         let answer = sender.answer()?;
         answers.push(begun.elapsed());
-        let mode = answer.pointer("/0/mode").and_then(Value::as_str).unwrap_or("?").to_owned();
-        *modes.entry(mode).or_insert(0_usize) += 1;
+        let went = answer.pointer("/0/mode").and_then(Value::as_str).unwrap_or("?").to_owned();
+        *modes.entry(went).or_insert(0_usize) += 1;
         std::thread::sleep(PAUSE);
     }
     println!("{}", json!({"count": events.len(), "mode": modes, "event": figures(events), "answer": figures(answers)}));

@@ -137,6 +137,17 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Forgets some of what was said with somebody, the oldest first; how much there was of it. Taking a word out of the
+    /// index takes a millisecond, so whoever forgets a long conversation does it bit by bit, and holds up nobody.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn forget_some(&self, account: &Address, limit: usize) -> Result<usize, StoreError> {
+        let sql = "DELETE FROM message WHERE number IN
+                   (SELECT number FROM message WHERE account = ? ORDER BY number LIMIT ?)";
+        self.execute(sql, params![account.to_bytes(), i64::try_from(limit).unwrap_or(i64::MAX)])
+    }
+
     /// Forgets a contact: its requests, its sessions, what was said, what was begun, what
     /// waits to be sent, the keys it was given.
     ///

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, TransactionBehavior, params};
 use sotto_proto::time::UnixSeconds;
 
 use super::row::damaged;
@@ -36,6 +36,14 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub fn transaction(&mut self) -> Result<Transaction<'_>, StoreError> {
         Ok(Transaction(self.connection.transaction()?))
+    }
+
+    /// Begins to read: everything is as at one moment, and nobody is held up.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn reading(&mut self) -> Result<Transaction<'_>, StoreError> {
+        Ok(Transaction(self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?))
     }
 }
 

@@ -252,7 +252,7 @@ impl Engine {
             Some(after) => desk.store.inbox_after(after, limit)?,
             None => desk.store.unshown(limit)?,
         };
-        let tx = desk.store.transaction()?;
+        let tx = desk.store.reading()?;
         let told = messages.into_iter().map(|message| {
             let known = Known::look_up(&tx, &message)?;
             let (document, text) = (document(&self.own, &message, &known), line(&message, &known));

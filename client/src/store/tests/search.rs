@@ -111,8 +111,13 @@ fn what_is_erased_or_said_otherwise_leaves_no_word_in_the_index() {
     tx.unindex(first).unwrap();
     tx.commit().unwrap();
     assert!(!holds(&store, "zqelse"));
-    // And in the end nothing at all.
+    // And in the end nothing at all, bit by bit, the oldest first.
     let tx = store.transaction().unwrap();
+    assert_eq!(tx.forget_some(&address(1), 100).unwrap(), 100);
+    tx.commit().unwrap();
+    assert!(!holds(&store, "q77") && holds(&store, "q177") && holds(&store, "wheat"));
+    let tx = store.transaction().unwrap();
+    assert_eq!([900, 100].map(|limit| tx.forget_some(&address(1), limit).unwrap()), [101, 0]);
     tx.remove_contact(&address(1)).unwrap();
     tx.commit().unwrap();
     for word in ["chaff", "wheat", "q77"] {
