@@ -9,6 +9,8 @@
 //! | `ratchet` | a session | the Double Ratchet with header encryption, as published by Signal |
 //! | `safety_number` | what two people compare to know that nobody stands between | SHA-512, 5,200 times |
 //! | `question` | how two people who share only a memory know it | CPace, ristretto255 and SHA-512 |
+//! | `pushed` | the seal around what is pushed to a listener | Noise N |
+//! | `introduction` | where an account listens, for everybody who knows its id | XChaCha20-Poly1305, Ed25519 |
 //!
 //! All parameters, `lp(d)` being a length byte and a label (B1):
 //!
@@ -44,6 +46,7 @@
 
 mod bundle;
 mod initial;
+mod introduction;
 mod pushed;
 mod question;
 mod ratchet;
@@ -53,6 +56,7 @@ mod x3dh;
 
 pub use bundle::{Bundle, BundleError, BundleSecrets};
 pub use initial::{InitialHeader, InitialMessage, Inside, SessionBody};
+pub use introduction::{Introduction, IntroductionError, introduction_address};
 pub use pushed::{PushContext, open_push, seal_push};
 pub use question::{Answer, AnswerError, Answerer, Asker, Attempts, QuestionContext, ShareError};
 #[cfg(test)]

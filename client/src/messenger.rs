@@ -118,8 +118,8 @@ pub enum Error {
     /// There is no such message.
     #[error("no message {0} in the outbox")]
     NoMessage(String),
-    /// None of the members that were asked for mail answered.
-    #[error("none of {asked} nodes that keep this account's mail answered; the last one: {last}")]
+    /// None of the members that were asked answered.
+    #[error("none of {asked} nodes that keep what was asked for answered; the last one: {last}")]
     NoAnswer {
         /// How many were asked.
         asked: usize,

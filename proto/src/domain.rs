@@ -104,8 +104,10 @@ domains! {
     PREKEYS = "sotto/v1/prekeys";
     /// Device list.
     DEVICES = "sotto/v1/devices";
-    /// Introduction set.
+    /// Introduction set: its address and its signature.
     INTROSET = "sotto/v1/introset";
+    /// Key that an introduction set is encrypted under.
+    INTROSET_KEY = "sotto/v1/introset-key";
     /// Checksum of a stored state.
     SNAPSHOT = "sotto/v1/snapshot";
     /// Checksums and names of what a node keeps on its disk.

@@ -103,6 +103,8 @@ pub const RETRIEVE_BYTES: u32 = 1 << 20;
 
 /// Tags of one listening: contacts that are told of it. With all of them the request is one cell.
 pub const LISTEN_TAGS: usize = 64;
+/// Places that an introduction set tells (M1).
+pub const INTRODUCTION_PLACES: usize = 3;
 /// Listeners of a node. On 50 nodes 50,000 people; their tags take some 8 MB.
 pub const LISTENERS: usize = 1024;
 /// Pushes on their way to one listener. Below [`TUNNEL_ANSWERS`], beyond which its tunnel would be reset.

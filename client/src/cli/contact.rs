@@ -1,5 +1,6 @@
 //! `sotto contact`: those who are written to, or blocked.
 
+mod presence;
 mod timer;
 
 use clap::{Args, Subcommand};
@@ -19,6 +20,9 @@ use crate::conversation::{self, Error, check_name};
 use crate::store::{Contact, ContactState, OpenAccount, Transaction, VerifiedBy};
 use crate::text::{printable_line, quoted};
 
+/// Messages that are forgotten in one transaction, which takes a third of a second.
+const FORGOTTEN_AT_ONCE: usize = 500;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// List contacts
@@ -27,6 +31,7 @@ pub(super) enum Verb {
     Show(One),
     Rename(Rename),
     Timer(timer::Timer),
+    Presence(presence::Presence),
     /// Show and keep nothing of a contact any more
     Block(One),
     /// Hear a contact again
@@ -59,12 +64,13 @@ impl Verb {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
         let verb = match self {
             Self::Timer(timer) => return timer.run(context),
+            Self::Presence(presence) => return presence.run(context),
             verb => verb,
         };
         let mut unlocked = context.unlock()?;
         let account = &mut unlocked.account;
         match verb {
-            Self::Timer(_) => Ok(Exit::Done),
+            Self::Timer(_) | Self::Presence(_) => Ok(Exit::Done),
             Self::List => list(context, account),
             Self::Show(one) => account.change(|tx, _| {
                 let known = Known::look_up(tx, one.which.contact(tx)?)?;
@@ -145,6 +151,8 @@ fn delete(context: &Context, account: &mut OpenAccount, one: &One) -> Result<Exi
     let contact = account.change(|tx, _| one.which.contact(tx))?;
     let name = printable_line(&contact.name);
     context.confirm(&format!("{name}, its sessions and everything that was said are forgotten."), "forget")?;
+    // Ended halfway, the contact is still there, and can be deleted again.
+    while account.change(|tx, _| tx.forget_some(&contact.account, FORGOTTEN_AT_ONCE))? > 0 {}
     account.change(|tx, _| tx.remove_contact(&contact.account))?;
     let document = json!({
         "v": 1, "type": "contact.removed", "account": contact.account.to_string(), "name": contact.name,

@@ -117,7 +117,11 @@ pub(crate) fn hear_pushed(
     data: &PushData,
     rng: &mut dyn CryptoRng,
 ) -> Result<Option<Pushed>, StoreError> {
-    let Some(from) = tx.listened_for(&context.node, &context.tag)? else { return Ok(None) };
+    // By the public tag any contact may come.
+    let from = tx.listened_for(&context.node, &context.tag)?;
+    if from.is_none() && !tx.is_public_place(&me.account.address(), &context.node, &context.tag)? {
+        return Ok(None);
+    }
     let mut secrets: Vec<noise::Secret> = tx.prekeys()?.into_iter().take(TRIED).map(|prekey| prekey.secret).collect();
     // Whoever has not heard of a prekey yet seals to the account.
     secrets.push(me.account.x25519_secret().into());
@@ -142,7 +146,7 @@ pub(crate) fn hear_pushed(
 fn opened(
     tx: &Transaction<'_>,
     me: &Me<'_>,
-    from: Address,
+    expected: Option<Address>,
     inside: &Inside,
     rng: &mut dyn CryptoRng,
 ) -> Result<Option<Pushed>, Error> {
@@ -152,8 +156,13 @@ fn opened(
     };
     let session = tx.session(&body.tag)?;
     let sender = session.as_ref().map(|session| session.account).or(initiator);
-    if sender != Some(from) {
+    let Some(from) = sender.filter(|sender| expected.is_none_or(|expected| expected == *sender)) else {
         tracing::debug!("something pushed by another's tag");
+        return Ok(None);
+    };
+    // Strangers have the inbox, where their requests are worked for.
+    if tx.contact(&from)?.is_none_or(|contact| contact.state != ContactState::Accepted) {
+        tracing::debug!("something pushed by a stranger");
         return Ok(None);
     }
     // Of a session that it begins, the first message is not acknowledged: it goes the other way as well.

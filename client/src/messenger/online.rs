@@ -12,6 +12,7 @@
 //! | `listening` | a tunnel at a listening node, and when the next one is begun |
 //! | `hearing` | what comes pushed, and what is said in answer |
 //! | `pushing` | to a contact's node and tag |
+//! | `presence` | the introduction set, for everybody who knows the account's id |
 //! | `mode` | a message of the outbox, by the one way or the other |
 //!
 //! Nothing is lost between the two ways, and nothing is shown twice: a message stays in the outbox, encrypted once, until it
@@ -21,6 +22,7 @@
 mod hearing;
 mod listening;
 mod mode;
+mod presence;
 mod pushing;
 
 use std::time::Duration;
@@ -31,6 +33,7 @@ use sotto_proto::id::NodeId;
 use sotto_proto::request::Push;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use self::listening::Listening;
 pub use self::mode::{Mode, ModeError, NotOnline, Pushed, Went};
@@ -78,6 +81,10 @@ pub(super) struct Online {
     words: JoinSet<Word>,
     /// Whether somebody who was told something was not reached.
     has_missed: bool,
+    /// When the next introduction set is due, if there is to be one.
+    publish_at: Instant,
+    /// Whether the last one told a place.
+    is_published: bool,
 }
 
 impl Default for Online {
@@ -90,6 +97,8 @@ impl Default for Online {
             came,
             words: JoinSet::new(),
             has_missed: false,
+            publish_at: Instant::now(),
+            is_published: false,
         }
     }
 }

@@ -204,7 +204,7 @@ impl Messenger {
                 None => {
                     let terms = match self.known_terms() {
                         Some(terms) => Ok(terms),
-                        None => self.terms(&mut path, &avoid, &members, &mut open).await,
+                        None => self.terms((Purpose::Send, &mut path), &avoid, &members, &mut open).await,
                     };
                     let terms = match terms {
                         Ok(terms) => {
@@ -326,6 +326,17 @@ impl Messenger {
         let data = data.map_err(|error| Error::Unsendable(error.to_string()))?;
         let envelope = Envelope::new(delivery.address, context.timestamp, message.ttl, terms.anchor, data)
             .map_err(|error| Error::Unsendable(error.to_string()))?;
+        self.work(envelope, terms, difficulty, progress).await
+    }
+
+    /// Does the work of an envelope.
+    pub(super) async fn work(
+        &mut self,
+        envelope: Envelope,
+        terms: &Terms,
+        difficulty: u64,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<(Record, Duration), Error> {
         let difficulty = u32::try_from(difficulty).ok().and_then(Difficulty::new);
         let difficulty = difficulty.ok_or_else(|| Error::Unsendable("no difficulty".into()))?;
         let work = Work::new(&envelope, &terms.anchor_hash);

@@ -86,7 +86,7 @@ impl Messenger {
     /// [`NoTerms`], which says whether others may say better.
     pub(super) async fn terms(
         &mut self,
-        path: &mut Path,
+        (purpose, path): (Purpose, &mut Path),
         avoid: &Avoid,
         members: &[NodeId],
         open: &mut BTreeMap<NodeId, Tunnel>,
@@ -98,7 +98,7 @@ impl Messenger {
         let mut last = None;
         let (nodes, clock, paths) = (self.directory.nodes(), &self.clock, &mut self.paths);
         let silent = path.clone();
-        let second = async { paths.another(nodes, Purpose::Send, avoid, &silent).await.ok() };
+        let second = async { paths.another(nodes, purpose, avoid, &silent).await.ok() };
         let ways = Ways::new(path.clone(), second);
         let look = |to, late| ways.look_up(to, late, clock);
         for some in hops.chunks(ASKED) {

@@ -112,6 +112,33 @@ impl Transaction<'_> {
         account.map(|account| read_address(&account)).transpose()
     }
 
+    /// Where this account listens for everybody who knows its id, the place that lasts longest last.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn public_places(&self, own: &Address, now: UnixSeconds) -> Result<Vec<ListeningPlace>, StoreError> {
+        let sql = "SELECT node, tag, until_s FROM own_place WHERE account = ? AND until_s > ? ORDER BY until_s";
+        self.rows(sql, params![own.to_bytes(), to_signed(now.0)], |row| read_place(row, 0))
+    }
+
+    /// Whether this account listens there by that tag for everybody.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn is_public_place(&self, own: &Address, node: &NodeId, tag: &ListeningTag) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM own_place WHERE tag = ? AND node = ? AND account = ?";
+        let parameters = params![tag.as_bytes(), node.as_bytes(), own.to_bytes()];
+        Ok(self.query_row(sql, parameters, |_| Ok(())).optional()?.is_some())
+    }
+
+    /// This account listens no more for everybody. Returns at how many places it did.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn drop_public_places(&self, own: &Address) -> Result<usize, StoreError> {
+        self.execute("DELETE FROM own_place WHERE account = ?", [own.to_bytes()])
+    }
+
     /// The contact is told of it.
     ///
     /// # Errors

@@ -21,7 +21,7 @@
 //! | `owed_receipt` | a message whose sender has not been told yet that it came, or was read |
 //! | `question` | a verification by question and answer; `asked`: from here; `secret`: what the next step needs |
 //! | `place` | where a contact says that it listens online; `said` by its clock |
-//! | `own_place` | where this account listens for a contact, by which tag |
+//! | `own_place` | where this account listens for a contact, or by its own id for everybody, by which tag |
 //!
 //! Times are Unix milliseconds unless the column says otherwise; unsigned numbers of 64 bits lie in the signed column
 //! of the same bits.

@@ -11,6 +11,8 @@ pub enum Switch {
     Receipts,
     /// It tells contacts that its user is writing, and shows that of them.
     Typing,
+    /// It tells everybody who knows its id that it is online, and where.
+    PublicPresence,
 }
 
 impl Switch {
@@ -18,6 +20,7 @@ impl Switch {
         match self {
             Self::Receipts => "receipts",
             Self::Typing => "typing",
+            Self::PublicPresence => "public presence",
         }
     }
 }

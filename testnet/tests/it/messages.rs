@@ -56,6 +56,7 @@ const CHECKS: &[Check] = &[
     ("who declines, blocks, renames and forgets is told what became of it", conversations::refused),
     ("whatever is typed while the daemon has the account is done by the daemon", daemon::serves),
     ("a daemon that is killed loses nothing and doubles nothing", daemon::killed),
+    ("whoever wants that is seen to be online by all who know the id", daemon::presence),
     ("a bot in Python answers, through the daemon and without one", daemon::python),
     ("programs are served over HTTP, by a hook and by a command", daemon::programs_of_others),
     ("no message is lost while nodes die, stand still, lose their databases, are cut off", chaos::slice),

@@ -1,4 +1,4 @@
-//! `sotto account set`: what an account tells its contacts.
+//! `sotto account set`: what an account tells others.
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::{CliError, Exit};
 use crate::store::Switch;
 
-/// Change what the account tells its contacts; without options, show it
+/// Change what the account tells others about you; without options, show it
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Set {
     /// Tell contacts what came and what was read: whoever writes to you learns when you are there
@@ -16,6 +16,9 @@ pub(in crate::cli) struct Set {
     /// Tell contacts when you are writing, and show when they are
     #[arg(long, value_name = "on|off")]
     typing: Option<OnOff>,
+    /// Public presence: while you follow or a daemon runs, everybody who knows the account's id can see that you are online
+    #[arg(long, value_name = "on|off")]
+    presence: Option<OnOff>,
 }
 
 /// On or off.
@@ -28,20 +31,27 @@ enum OnOff {
 impl Set {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
         let mut unlocked = context.unlock()?;
-        let (receipts, typing) = unlocked.account.change(|tx, _| {
-            for (switch, wanted) in [(Switch::Receipts, self.receipts), (Switch::Typing, self.typing)] {
-                if let Some(wanted) = wanted {
-                    tx.turn(switch, wanted == OnOff::On)?;
-                }
-            }
+        let switches = [
+            (Switch::Receipts, "receipts", self.receipts),
+            (Switch::Typing, "typing", self.typing),
+            (Switch::PublicPresence, "presence", self.presence),
+        ];
+        let settings = unlocked.account.change(|tx, _| {
             if self.receipts == Some(OnOff::Off) {
                 tx.forget_owed()?;
             }
-            Ok::<_, CliError>((tx.is_on(Switch::Receipts)?, tx.is_on(Switch::Typing)?))
+            let now = switches.map(|(switch, name, wanted)| {
+                if let Some(wanted) = wanted {
+                    tx.turn(switch, wanted == OnOff::On)?;
+                }
+                Ok::<_, CliError>((name, tx.is_on(switch)?))
+            });
+            now.into_iter().collect::<Result<Vec<_>, _>>()
         })?;
-        let word = |on: bool| if on { "on" } else { "off" };
-        let document = json!({ "v": 1, "type": "account.settings", "receipts": receipts, "typing": typing });
-        context.out.result(&document, format!("receipts  {}\ntyping    {}", word(receipts), word(typing)))?;
+        let about = [("v".to_owned(), json!(1)), ("type".to_owned(), json!("account.settings"))];
+        let document = about.into_iter().chain(settings.iter().map(|(name, is_on)| ((*name).to_owned(), json!(is_on))));
+        let lines = settings.iter().map(|(name, is_on)| format!("{name:<8}  {}", if *is_on { "on" } else { "off" }));
+        context.out.result(&document.collect(), lines.collect::<Vec<_>>().join("\n"))?;
         Ok(Exit::Done)
     }
 }

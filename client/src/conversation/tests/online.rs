@@ -208,3 +208,23 @@ fn before_an_answer_a_push_may_begin_a_session_and_is_not_acknowledged() {
     assert_eq!(bob.texts(), ["anew"]);
     still_talk(&mut alice, &mut bob);
 }
+
+#[test]
+fn by_the_public_tag_contacts_are_heard_and_nobody_else() {
+    let (mut alice, mut bob) = friends();
+    let (a, b) = (alice.id(), bob.id());
+    bob.listen_for(b, 9);
+    let id = alice.say(b, "by the public tag").unwrap();
+    let data = alice.push(&id, 9);
+    let heard = bob.hear_pushed(&data, 9).unwrap();
+    assert_eq!((heard.from, heard.acknowledge), (a, Some(id)));
+    let id = alice.say(b, "again").unwrap();
+    let data = alice.push(&id, 9);
+    bob.set_state(a, ContactState::Blocked);
+    assert_eq!(bob.hear_pushed(&data, 9), None, "blocked");
+    bob.set_state(a, ContactState::Accepted);
+    assert_eq!(bob.change(|tx, _, _| Ok(tx.drop_public_places(&b)?)).unwrap(), 1);
+    assert_eq!(bob.hear_pushed(&data, 9), None, "nobody listens");
+    bob.listen_for(b, 9);
+    assert_eq!(bob.hear_pushed(&data, 9).map(|heard| heard.acknowledge), Some(Some(id)));
+}

@@ -21,7 +21,7 @@ use super::{Came, Listener, NODE_PATIENCE, NotOnline};
 use crate::messenger::{Error, Messenger};
 use crate::network::paths::{Purpose, hop};
 use crate::network::shuffle;
-use crate::store::{ListeningPlace, StoreError};
+use crate::store::{ListeningPlace, StoreError, Switch, Transaction};
 
 /// Contacts are told a place until so long before its path ends: what is pushed then still arrives.
 const BEFORE_END: Duration = Duration::from_secs(30);
@@ -81,16 +81,20 @@ impl Messenger {
             self.note_words()?;
             let has_missed = std::mem::take(&mut self.online.has_missed);
             let has_new = self.follow_contacts()?;
+            self.keep_published().await?;
             return Ok((Instant::now() + LOOK, has_new || has_missed));
         }
         if self.online.listenings.is_empty() {
             // Those of a process that died.
             self.account.change(|tx, _| tx.drop_own_places(FOR_EVER))?;
         }
-        let contacts = self.account.change(|tx, _| tx.heard_last(LISTEN_TAGS))?;
-        let contacts: Vec<_> = contacts.into_iter().map(|(account, _)| account).collect();
-        match self.begin_listening(&contacts, PATH_AGE).await {
-            Ok(()) => Ok((Instant::now() + LOOK, true)),
+        let listeners = self.account.change(|tx, own| wanted(tx, &own.account.address()))?;
+        match self.begin_listening(&listeners, PATH_AGE).await {
+            Ok(()) => {
+                self.online.publish_at = Instant::now();
+                self.keep_published().await?;
+                Ok((Instant::now() + LOOK, true))
+            }
             Err(Error::Store(error)) => Err(error.into()),
             Err(error) => {
                 tracing::debug!(%error, "no node to listen at");
@@ -203,30 +207,42 @@ impl Messenger {
     /// any that are not told yet.
     fn follow_contacts(&mut self) -> Result<bool, Error> {
         let now = self.clock.now().seconds();
-        let (own, contacts) = self.account.change(|tx, _| {
+        let (own, public, wanted, is_taken_back) = self.account.change(|tx, own| {
+            let address = own.account.address();
             tx.drop_own_places(now)?;
-            Ok::<_, StoreError>((tx.own_places(now)?, tx.heard_last(LISTEN_TAGS)?))
+            let is_on = tx.is_on(Switch::PublicPresence)?;
+            let is_taken_back = !is_on && tx.drop_public_places(&address)? > 0;
+            let (own, public) = (tx.own_places(now)?, tx.public_places(&address, now)?);
+            Ok::<_, StoreError>((own, public, wanted(tx, &address)?, is_taken_back))
         })?;
         let Some(newest) = self.online.listenings.last() else { return Ok(false) };
-        let (node, until) = (newest.node, newest.until);
-        let known: BTreeSet<_> = own.iter().filter(|own| own.place.node == node).map(|own| own.account).collect();
+        let (node, until, address) = (newest.node, newest.until, self.address());
+        let mut known: BTreeSet<_> = own.iter().filter(|own| own.place.node == node).map(|own| own.account).collect();
+        if public.iter().any(|place| place.node == node) {
+            known.insert(address);
+        }
         let room = LISTEN_TAGS.saturating_sub(known.len());
-        let accounts = contacts.into_iter().map(|(account, _)| account);
-        let new: Vec<_> = accounts.filter(|account| !known.contains(account)).take(room).collect();
+        let new: Vec<_> = wanted.into_iter().filter(|account| !known.contains(account)).take(room).collect();
         if !new.is_empty() {
             self.add_places(node, until, &new)?;
         }
+        if new.contains(&address) || is_taken_back {
+            self.online.publish_at = Instant::now();
+        }
         self.tell_nodes()?;
-        Ok(!new.is_empty())
+        Ok(new.iter().any(|account| *account != address))
     }
 
-    /// Has each listening's node listen to the tags of those that are contacts now.
+    /// Has each listening's node listen to the tags of those that are contacts now, and to the public one.
     fn tell_nodes(&mut self) -> Result<(), Error> {
         let now = self.clock.now().seconds();
-        let own = self.account.change(|tx, _| tx.own_places(now))?;
+        let (own, public) = self.account.change(|tx, own| {
+            Ok::<_, StoreError>((tx.own_places(now)?, tx.public_places(&own.account.address(), now)?))
+        })?;
         for listening in &self.online.listenings {
-            let here = own.iter().filter(|own| own.place.node == listening.node);
-            let told = filled_up(&here.map(|own| own.place.tag).collect::<Vec<_>>(), &listening.others)?;
+            let places = public.iter().chain(own.iter().map(|own| &own.place));
+            let here = places.filter(|place| place.node == listening.node).map(|place| place.tag);
+            let told = filled_up(&here.collect::<Vec<_>>(), &listening.others)?;
             listening.tags.send_if_modified(|tags| {
                 let differs = *tags != told;
                 *tags = told;
@@ -235,6 +251,13 @@ impl Messenger {
         }
         Ok(())
     }
+}
+
+/// For whom this account listens: contacts in touch, and by its own id everybody, if it is to be known to be online.
+fn wanted(tx: &Transaction<'_>, own: &Address) -> Result<Vec<Address>, StoreError> {
+    let public = tx.is_on(Switch::PublicPresence)?.then_some(*own);
+    let contacts = tx.heard_last(LISTEN_TAGS - 1)?;
+    Ok(public.into_iter().chain(contacts.into_iter().map(|(account, _)| account)).collect())
 }
 
 /// So many tags, whoever they are for, in an order that says nothing.

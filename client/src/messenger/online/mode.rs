@@ -109,7 +109,7 @@ impl Messenger {
         mut progress: impl FnMut(Progress),
     ) -> Result<Went, Error> {
         if mode != Mode::Offline {
-            match Box::pin(self.send_online(id, &mut progress)).await {
+            match Box::pin(self.send_online(id, mode, &mut progress)).await {
                 Ok(pushed) => return Ok(Went::Online(pushed)),
                 Err(Error::Store(error)) => return Err(error.into()),
                 // It was late, and heard by another messenger.
@@ -128,8 +128,14 @@ impl Messenger {
         }
     }
 
-    /// Pushes a message of the outbox and waits until it is acknowledged.
-    async fn send_online(&mut self, id: &MessageId, progress: &mut impl FnMut(Progress)) -> Result<Pushed, Error> {
+    /// Pushes a message of the outbox and waits until it is acknowledged. Where it is to go no other way, a recipient that has
+    /// not said where it listens is looked up.
+    async fn send_online(
+        &mut self,
+        id: &MessageId,
+        mode: Mode,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<Pushed, Error> {
         // Nobody stores it meanwhile; should this process die, it is stored afterwards.
         self.hold(id, 2 * NODE_PATIENCE + ACKNOWLEDGED_WITHIN)?;
         let (message, delivery) = self.addressed(id)??;
@@ -137,7 +143,13 @@ impl Messenger {
             return Err(Error::NotOnline(NotOnline::NoSession));
         }
         let account = message.recipient;
-        let way = self.way_to(&account).await?;
+        let way = match self.way_to(&account).await {
+            Err(Error::NotOnline(NotOnline::Unknown)) if mode == Mode::Online => {
+                self.learn_place(&account).await?;
+                self.way_to(&account).await?
+            }
+            way => way?,
+        };
         if self.online.listener == Listener::Nobody {
             self.listen_for_a_moment(&account).await?;
         }

@@ -5,7 +5,7 @@
 use super::*;
 use crate::conversation::{self, Ask, Me, Saying};
 use crate::messenger::{Mode, NotOnline, Went};
-use crate::store::{Contact, ContactState};
+use crate::store::{Contact, ContactState, Switch};
 
 /// As the messenger acts for its account.
 fn change<T>(
@@ -210,4 +210,36 @@ async fn who_is_blocked_is_neither_heard_nor_acknowledged_and_his_tag_is_taken_a
     tokio::time::sleep(Duration::from_millis(500)).await;
     let again = alice.send_by(&id, Mode::Online, |_| ()).await;
     assert!(matches!(again, Err(Error::NotOnline(NotOnline::Gone))), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_wants_it_is_known_to_be_online_to_all_who_know_his_id_and_contacts_reach_him_by_that() {
+    let world = World::new(44);
+    let (mut alice, mut bob) = contacts(&world).await;
+    let account = bob.address();
+    bob.listen_while_following();
+    bob.keep_listening().await.unwrap();
+    assert_eq!(alice.presence(&account).await.unwrap(), None, "nobody is told unless he wants it");
+    change(&mut bob, |tx, _, _| Ok(tx.turn(Switch::PublicPresence, true)?));
+    bob.keep_listening().await.unwrap();
+    let set = alice.presence(&account).await.unwrap().unwrap();
+    assert_eq!(set.places().len(), 1);
+    assert!(!place_of_bob(&mut alice), "alice was not told");
+    let id = say(&mut alice, &bob, "found");
+    let (sent, ()) = tokio::join!(alice.send_by(&id, Mode::Online, |_| ()), async {
+        // Her place, and the message.
+        for _ in 0..2 {
+            let came = tokio::time::timeout(DEADLINE, bob.online.next()).await.unwrap().unwrap();
+            bob.take_pushed(came).await.unwrap();
+        }
+    });
+    assert!(matches!(sent, Ok(Went::Online(_))), "{sent:?}");
+    // Off again, that is taken back, and contacts alone are listened for.
+    change(&mut bob, |tx, _, _| Ok(tx.turn(Switch::PublicPresence, false)?));
+    bob.keep_listening().await.unwrap();
+    assert_eq!(alice.presence(&account).await.unwrap(), None, "taken back");
+    let (public, own) = change(&mut bob, |tx, me, _| {
+        Ok((tx.public_places(&account, me.now.seconds())?, tx.own_places(me.now.seconds())?))
+    });
+    assert_eq!((public, own.len()), (Vec::new(), 1));
 }
