@@ -71,8 +71,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     receiver.ask("events.subscribe", &json!({"after": cursor.get("cursor")}))?;
     receiver.answer()?;
     let (mut events, mut answers, mut modes) = (Vec::new(), Vec::new(), std::collections::BTreeMap::new());
+    let run = std::process::id();
     for number in 0..count.parse::<usize>()? {
-        let text = format!("latency {number}");
+        // Nobody has said that before.
+        let text = format!("latency {run} {number}");
         let begun = Instant::now();
         sender.ask("send", &json!({"recipients": [name], "message": text, "mode": mode}))?;
         receiver.find(|message| {

@@ -205,7 +205,14 @@ impl Messenger {
                     }
                 }
                 Some(pushed) = self.online.next() => {
-                    Box::pin(self.take_pushed(pushed)).await?;
+                    let acknowledge = self.hear(&pushed)?;
+                    // Whoever follows has it while that is said.
+                    if self.tell_new(follower)? == Continue::No {
+                        return Ok(Continue::No);
+                    }
+                    if let Some(due) = acknowledge {
+                        Box::pin(self.acknowledge(due)).await?;
+                    }
                     if self.mailboxes()?.len() != feeds.each.len() {
                         return Ok(Continue::Yes);
                     }

@@ -37,6 +37,7 @@ use tokio::time::Instant;
 
 use self::listening::Listening;
 pub use self::mode::{Mode, ModeError, NotOnline, Pushed, Went};
+use self::pushing::Kept;
 use super::Messenger;
 
 /// How long a message waits to be acknowledged before it goes the other way.
@@ -79,6 +80,8 @@ pub(super) struct Online {
     sender: mpsc::Sender<Came>,
     came: mpsc::Receiver<Came>,
     words: JoinSet<Word>,
+    /// The tunnel by which something was said last.
+    kept: Option<Kept>,
     /// Whether somebody who was told something was not reached.
     has_missed: bool,
     /// When the next introduction set is due, if there is to be one.
@@ -96,6 +99,7 @@ impl Default for Online {
             sender,
             came,
             words: JoinSet::new(),
+            kept: None,
             has_missed: false,
             publish_at: Instant::now(),
             is_published: false,

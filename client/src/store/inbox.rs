@@ -192,7 +192,7 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub fn cursors(&self, address: &Address) -> Result<Vec<(NodeId, Cursor)>, StoreError> {
         let sql = "SELECT node, epoch, seq FROM cursor WHERE address = ? ORDER BY node";
-        let mut statement = self.connection.prepare(sql)?;
+        let mut statement = self.connection.prepare_cached(sql)?;
         let rows =
             statement.query_map([address.to_bytes()], |row| Ok((NodeId::new(row.get(0)?), read_cursor(row, 1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -212,7 +212,7 @@ impl Store {
         let sql = format!(
             "SELECT number, record, received, shown, kind, sender, body, session, device FROM inbox {condition}"
         );
-        let mut statement = self.connection.prepare(&sql)?;
+        let mut statement = self.connection.prepare_cached(&sql)?;
         let parameters = [to_signed(after.0), i64::try_from(limit).unwrap_or(i64::MAX)];
         let rows = statement.query_map(parameters, RawMessage::read)?;
         rows.map(|raw| raw?.decode()).collect()

@@ -159,6 +159,17 @@ impl OpenAccount {
         Ok(done)
     }
 
+    /// Reads, all of it as at one moment. Nobody who changes anything is held up, or waited for.
+    ///
+    /// # Errors
+    /// Whatever `read` fails with, or [`StoreError`].
+    pub fn read<T, E: From<StoreError>>(
+        &mut self,
+        read: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        read(&self.store.reading()?)
+    }
+
     /// What a guess at its passphrase costs.
     #[must_use]
     pub fn kdf(&self) -> Kdf {

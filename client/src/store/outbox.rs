@@ -167,7 +167,7 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub fn pending(&self, limit: usize) -> Result<Vec<OutboxMessage>, StoreError> {
         let sql = format!("{SELECT} WHERE state < 2 ORDER BY number LIMIT ?");
-        let mut statement = self.connection.prepare(&sql)?;
+        let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], RawMessage::read)?;
         rows.map(|raw| raw?.decode(&self.connection)).collect()
     }
@@ -179,7 +179,7 @@ impl Store {
     pub fn due(&self, now: UnixMillis) -> Result<Option<MessageId>, StoreError> {
         let sql = "SELECT message FROM outbox WHERE state < 2 AND retry_at <= ? ORDER BY number LIMIT 1";
         let id: Option<[u8; MessageId::LEN]> =
-            self.connection.query_row(sql, [to_signed(now.0)], |row| row.get(0)).optional()?;
+            self.connection.prepare_cached(sql)?.query_row([to_signed(now.0)], |row| row.get(0)).optional()?;
         Ok(id.map(MessageId::new))
     }
 
@@ -317,7 +317,7 @@ const fn is_passing(body: &Body) -> bool {
 
 fn one_of(connection: &Connection, id: &MessageId) -> Result<Option<OutboxMessage>, StoreError> {
     let sql = format!("{SELECT} WHERE message = ?");
-    let raw = connection.query_row(&sql, [id.as_bytes()], RawMessage::read).optional()?;
+    let raw = connection.prepare_cached(&sql)?.query_row([id.as_bytes()], RawMessage::read).optional()?;
     raw.map(|raw| raw.decode(connection)).transpose()
 }
 
@@ -443,7 +443,8 @@ impl RawMessage {
 }
 
 fn receipts(connection: &Connection, id: &MessageId) -> Result<Vec<StoredReceipt>, StoreError> {
-    let mut statement = connection.prepare("SELECT receipt, signature FROM receipt WHERE message = ? ORDER BY node")?;
+    let mut statement =
+        connection.prepare_cached("SELECT receipt, signature FROM receipt WHERE message = ? ORDER BY node")?;
     let rows =
         statement.query_map([id.as_bytes()], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, [u8; 64]>(1)?)))?;
     rows.map(|row| {

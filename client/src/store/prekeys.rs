@@ -64,7 +64,7 @@ impl Store {
 }
 
 fn mailboxes(connection: &Connection) -> Result<Vec<OwnMailbox>, StoreError> {
-    let mut statement = connection.prepare("SELECT address, seed FROM mailbox ORDER BY created_s DESC")?;
+    let mut statement = connection.prepare_cached("SELECT address, seed FROM mailbox ORDER BY created_s DESC")?;
     let rows =
         statement.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, Zeroizing::new(row.get::<_, [u8; 32]>(1)?))))?;
     rows.map(|row| {

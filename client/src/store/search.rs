@@ -98,7 +98,7 @@ pub(super) fn text_of(content: &Content) -> Option<&str> {
 }
 
 fn index(connection: &Connection, number: i64, text: &str) -> Result<(), StoreError> {
-    let mut statement = connection.prepare("INSERT OR REPLACE INTO search (rowid, words) VALUES (?, ?)")?;
+    let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO search (rowid, words) VALUES (?, ?)")?;
     statement.execute(params![number, folded(text)])?;
     Ok(())
 }

@@ -151,7 +151,7 @@ impl Transaction<'_> {
     }
 
     pub(super) fn execute(&self, sql: &str, parameters: impl Params) -> Result<usize, StoreError> {
-        Ok(self.0.prepare(sql)?.execute(parameters)?)
+        Ok(self.0.prepare_cached(sql)?.execute(parameters)?)
     }
 
     pub(super) fn query_row<T>(
@@ -160,7 +160,7 @@ impl Transaction<'_> {
         parameters: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        self.0.prepare(sql)?.query_row(parameters, read)
+        self.0.prepare_cached(sql)?.query_row(parameters, read)
     }
 
     /// All rows of a query.
@@ -170,7 +170,7 @@ impl Transaction<'_> {
         parameters: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut statement = self.0.prepare(sql)?;
+        let mut statement = self.0.prepare_cached(sql)?;
         let rows = statement.query_map(parameters, read)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

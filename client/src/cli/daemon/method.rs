@@ -48,20 +48,20 @@ pub(in super::super) enum MethodError {
 }
 
 /// Every method with its command, in order.
-pub(in super::super) fn methods(tree: &Command) -> BTreeMap<String, Command> {
+pub(in super::super) fn methods(tree: &Command) -> BTreeMap<String, &Command> {
     let mut methods = BTreeMap::new();
     for noun in tree.get_subcommands() {
         let name = noun.get_name();
         if !noun.has_subcommands() {
             if OFFERED.contains(&name) {
-                methods.insert(name.to_owned(), noun.clone());
+                methods.insert(name.to_owned(), noun);
             }
             continue;
         }
         for verb in noun.get_subcommands().filter(|verb| verb.get_name() != "help") {
             let method = format!("{name}.{}", camel(verb.get_name()));
             if OFFERED.contains(&name) || OFFERED_VERBS.contains(&method.as_str()) {
-                methods.insert(method, verb.clone());
+                methods.insert(method, verb);
             }
         }
     }

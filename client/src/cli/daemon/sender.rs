@@ -1,5 +1,6 @@
 //! The sender: sends what is asked for, and in between what waits, as long as the daemon runs.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use sotto_proto::content::MessageId;
@@ -9,12 +10,14 @@ use super::super::context::{Context, clock};
 use super::super::recipient::called;
 use super::super::sending::{Queued, became, told};
 use super::engine::{Engine, Job};
-use crate::messenger::{Error, Messenger, Mode, Went};
+use crate::messenger::{Error, Messenger, Mode, Sent, Went};
 
 /// Between two looks for messages whose time to be tried again has come.
 const LOOK: Duration = Duration::from_secs(5);
 /// Between two attempts when the network or the store fails altogether.
 const AGAIN: Duration = Duration::from_secs(3);
+/// Messages that were sent because they waited, and are remembered for whoever asks for that only then.
+const LATELY: usize = 64;
 
 pub(super) fn run(engine: &Engine, mut jobs: Receiver<Job>) {
     let Ok(runtime) = Context::runtime() else { return };
@@ -43,12 +46,16 @@ async fn work(engine: &Engine, jobs: &mut Receiver<Job>) -> Result<(), Error> {
     let mut messenger = Messenger::open(engine.genesis().clone(), account, engine.timeout(), |_| ()).await?;
     // The receiver listens, and hears what is acknowledged.
     messenger.leave_listening_to_another();
+    let mut lately = VecDeque::with_capacity(LATELY);
     loop {
         let mut next = jobs.try_recv().ok();
         if next.is_none()
             && let Some(id) = messenger.account().store.due(clock())?
         {
-            send(engine, &mut messenger, id, None).await?;
+            if let Some(sent) = send(engine, &mut messenger, id, None).await? {
+                lately.truncate(LATELY - 1);
+                lately.push_front(sent);
+            }
             continue;
         }
         if next.is_none() {
@@ -58,14 +65,23 @@ async fn work(engine: &Engine, jobs: &mut Receiver<Job>) -> Result<(), Error> {
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
-        if let Some(job) = next {
+        let Some(job) = next else { continue };
+        // It was queued and found waiting before whoever queued it had it sent.
+        if let Some(sent) = lately.iter().find(|sent| sent.id == job.id) {
+            job.end(Ok(Went::Offline(sent.clone())));
+        } else {
             send(engine, &mut messenger, job.id, Some(job)).await?;
         }
     }
 }
 
-/// Sends a message, and tells everybody of it.
-async fn send(engine: &Engine, messenger: &mut Messenger, id: MessageId, job: Option<Job>) -> Result<(), Error> {
+/// Sends a message, and tells everybody of it. Of one that nobody waits for, what came of it if it is stored.
+async fn send(
+    engine: &Engine,
+    messenger: &mut Messenger,
+    id: MessageId,
+    job: Option<Job>,
+) -> Result<Option<Sent>, Error> {
     let queued = queued(messenger, id)?;
     let mode = job.as_ref().map_or(Mode::Offline, |job| job.mode);
     let sent: Result<Went, Error> = messenger
@@ -87,10 +103,11 @@ async fn send(engine: &Engine, messenger: &mut Messenger, id: MessageId, job: Op
     match (job, sent) {
         (Some(job), sent) => {
             job.end(sent);
-            Ok(())
+            Ok(None)
         }
+        (None, Ok(Went::Offline(sent))) => Ok(Some(sent)),
         (None, Err(Error::Store(error))) => Err(error.into()),
-        (None, _) => Ok(()),
+        (None, _) => Ok(None),
     }
 }
 
@@ -98,6 +115,6 @@ async fn send(engine: &Engine, messenger: &mut Messenger, id: MessageId, job: Op
 fn queued(messenger: &mut Messenger, id: MessageId) -> Result<Option<Queued>, Error> {
     let store = &mut messenger.account_mut().store;
     let Some(message) = store.outbox_message(&id)? else { return Ok(None) };
-    let name = called(&store.transaction()?, &message.recipient)?;
+    let name = called(&store.reading()?, &message.recipient)?;
     Ok(Some(Queued { id, account: message.recipient, name }))
 }

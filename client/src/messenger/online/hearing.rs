@@ -19,16 +19,31 @@ const IN_TOUCH_SECONDS: u64 = 86_400;
 /// So many of them for each listening: each message is worked for.
 const TOLD_BY_MAIL: usize = 8;
 
+/// Something that came and is to be acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::messenger) struct Acknowledge {
+    to: Address,
+    id: MessageId,
+}
+
 impl Messenger {
-    /// Takes in what was pushed, and says that it came. Everything that it changes is one transaction; what is said
-    /// follows.
+    /// Takes in what was pushed, and says that it came.
     ///
     /// # Errors
     /// [`Error::Store`]; whatever the network does not carry is not said.
     pub(in crate::messenger) async fn take_pushed(&mut self, came: Came) -> Result<(), Error> {
-        let Some((from, acknowledge)) = self.hear(&came)? else { return Ok(()) };
-        let Some(id) = acknowledge else { return Ok(()) };
-        match self.acknowledge(from, id).await {
+        match self.hear(&came)? {
+            Some(due) => self.acknowledge(due).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Says that something came.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; whatever the network does not carry is not said.
+    pub(in crate::messenger) async fn acknowledge(&mut self, due: Acknowledge) -> Result<(), Error> {
+        match self.say_that_it_came(due.to, due.id).await {
             Err(Error::Store(error)) => Err(error.into()),
             Err(error) => {
                 tracing::debug!(%error, "what came is not acknowledged");
@@ -38,7 +53,11 @@ impl Messenger {
         }
     }
 
-    fn hear(&mut self, came: &Came) -> Result<Option<(Address, Option<MessageId>)>, StoreError> {
+    /// Takes in what was pushed, in one transaction; what is to be acknowledged of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(in crate::messenger) fn hear(&mut self, came: &Came) -> Result<Option<Acknowledge>, StoreError> {
         let (chain, rng, now) = (&self.chain, &mut self.rng, self.clock.now());
         let (tag, data) = (came.push.tag, &came.push.data);
         let mut notices = Vec::new();
@@ -52,14 +71,14 @@ impl Messenger {
                 tx.take(Arrival { record, expiry, letter: Some(letter) }, now)?;
             }
             notices = heard.notices;
-            Ok::<_, StoreError>(Some((heard.from, heard.acknowledge)))
+            Ok::<_, StoreError>(heard.acknowledge.map(|id| Acknowledge { to: heard.from, id }))
         })?;
         self.note(notices);
         Ok(heard)
     }
 
     /// Says that a message came, and before that where the sender can answer, if it does not know.
-    async fn acknowledge(&mut self, to: Address, id: MessageId) -> Result<(), Error> {
+    async fn say_that_it_came(&mut self, to: Address, id: MessageId) -> Result<(), Error> {
         let way = self.way_to(&to).await?;
         let mut words = Vec::new();
         if let Some(own) = self.untold(&to)? {
@@ -75,7 +94,7 @@ impl Messenger {
     /// The newest place where this account listens for a contact, if that does not know it.
     pub(super) fn untold(&mut self, account: &Address) -> Result<Option<OwnPlace>, Error> {
         let now = self.clock.now().seconds();
-        let own = self.account.change(|tx, _| tx.own_places(now))?;
+        let own = self.account.read(|tx| tx.own_places(now))?;
         let newest = own.into_iter().rfind(|own| own.account == *account);
         Ok(newest.filter(|own| !own.told))
     }
@@ -88,7 +107,7 @@ impl Messenger {
     pub(in crate::messenger) async fn tell_places(&mut self) -> Result<(), Error> {
         self.note_words()?;
         let now = self.clock.now().seconds();
-        let own = self.account.change(|tx, _| tx.own_places(now))?;
+        let own = self.account.read(|tx| tx.own_places(now))?;
         let mut left = TOLD_BY_MAIL;
         for own in own.into_iter().filter(|own| !own.told) {
             match self.tell_place(&own, &mut left).await {

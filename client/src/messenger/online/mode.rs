@@ -10,11 +10,15 @@ use sotto_proto::request::PushData;
 use sotto_proto::time::UnixMillis;
 use tokio::time::Instant;
 
-use super::pushing::{Way, push_all};
+use super::pushing::{Kept, Way, push_all, push_through};
 use super::{ACKNOWLEDGED_WITHIN, Listener, NODE_PATIENCE};
 use crate::conversation;
 use crate::messenger::{Error, Messenger, Progress, Sent};
 
+/// How long a message is held back from the other way: as long as this one may take, from its way on.
+const HELD: Duration = Duration::from_secs(3 * NODE_PATIENCE.as_secs() + ACKNOWLEDGED_WITHIN.as_secs());
+/// How long a tunnel is kept for the next message.
+const KEPT: Duration = Duration::from_secs(10);
 /// Between two looks whether a message is acknowledged.
 const LOOK: Duration = Duration::from_millis(3);
 
@@ -137,7 +141,8 @@ impl Messenger {
         progress: &mut impl FnMut(Progress),
     ) -> Result<Pushed, Error> {
         // Nobody stores it meanwhile; should this process die, it is stored afterwards.
-        self.hold(id, 2 * NODE_PATIENCE + ACKNOWLEDGED_WITHIN)?;
+        self.hold(id, HELD)?;
+        let held = Instant::now();
         let (message, delivery) = self.addressed(id)??;
         if delivery.inside.is_none() {
             return Err(Error::NotOnline(NotOnline::NoSession));
@@ -161,7 +166,10 @@ impl Messenger {
             words.extend(self.arranged(&way, &account, conversation::said(&own.place))?);
         }
         words.push(self.seal_for(&way, &delivery)?);
-        self.hold(id, 2 * NODE_PATIENCE + ACKNOWLEDGED_WITHIN)?;
+        // Each change waits for the disk.
+        if held.elapsed() > NODE_PATIENCE / 2 {
+            self.hold(id, HELD)?;
+        }
         let began = Instant::now();
         if let Err(error) = self.push_and_hear(&account, &way, words).await? {
             return Err(Error::NotOnline(error));
@@ -185,18 +193,35 @@ impl Messenger {
         Ok(self.account.change(|tx, _| tx.hold(id, until))?)
     }
 
-    /// Pushes; a place where nobody listens any more is forgotten.
+    /// Pushes, in the tunnel of what was said before if that is open; a place where nobody listens any more is forgotten.
     async fn push_and_hear(
         &mut self,
         account: &Address,
         way: &Way,
         words: Vec<PushData>,
     ) -> Result<Result<(), NotOnline>, Error> {
-        let pushed = push_all(way, words).await;
-        if pushed == Err(NotOnline::Gone) {
-            self.account.change(|tx, _| tx.drop_place(account, &way.place.tag))?;
+        let tag = way.place.tag;
+        let is_good = |kept: &Kept| kept.tag == tag && kept.used.elapsed() < KEPT && self.paths.is_held(&kept.path);
+        let pushed = match self.online.kept.take().filter(is_good) {
+            Some(Kept { tunnel, path, .. }) => match push_through(tunnel, tag, words.clone()).await {
+                // Only the tunnel may have ended. What comes twice is shown once.
+                Err(NotOnline::Silent(_)) => push_all(way, words).await.map(|tunnel| (tunnel, way.path.clone())),
+                pushed => pushed.map(|tunnel| (tunnel, path)),
+            },
+            None => push_all(way, words).await.map(|tunnel| (tunnel, way.path.clone())),
+        };
+        match pushed {
+            Ok((tunnel, path)) => {
+                self.online.kept = Some(Kept { tag, path, tunnel, used: Instant::now() });
+                Ok(Ok(()))
+            }
+            Err(error) => {
+                if error == NotOnline::Gone {
+                    self.account.change(|tx, _| tx.drop_place(account, &tag))?;
+                }
+                Ok(Err(error))
+            }
         }
-        Ok(pushed)
     }
 
     /// Waits until the recipient has said that it has a message. What is pushed to this messenger meanwhile is taken in.

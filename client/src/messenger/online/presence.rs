@@ -50,7 +50,7 @@ impl Messenger {
     /// # Errors
     /// [`Error::Store`]; without the network it is tried again.
     pub(super) async fn keep_published(&mut self) -> Result<(), Error> {
-        let is_on = self.account.change(|tx, _| tx.is_on(Switch::PublicPresence))?;
+        let is_on = self.account.read(|tx| tx.is_on(Switch::PublicPresence))?;
         let is_due = self.online.publish_at <= Instant::now() && (is_on || self.online.is_published);
         if self.online.listener != Listener::This || !is_due {
             return Ok(());
@@ -74,7 +74,7 @@ impl Messenger {
 
     async fn publish(&mut self) -> Result<(), Error> {
         let (account, now) = (self.address(), self.clock.now().seconds());
-        let places = self.account.change(|tx, _| tx.public_places(&account, now))?;
+        let places = self.account.read(|tx| tx.public_places(&account, now))?;
         // One without places takes back the one before it.
         let until = places.last().map_or(UnixSeconds(u64::MAX), |newest| newest.until);
         let places = places.into_iter().rev().map(|place| (place.node, place.tag));

@@ -4,16 +4,25 @@ use sotto_behaviours::onion::HopInfo;
 use sotto_behaviours::onion::client::Path;
 use sotto_behaviours::tunnel::client::{Error as TunnelError, Tunnel};
 use sotto_proto::address::Address;
-use sotto_proto::content::Body;
+use sotto_proto::content::{Body, ListeningTag};
 use sotto_proto::request::{Push, PushData, SwarmRequest, SwarmResponse};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{NODE_PATIENCE, NotOnline, WORDS};
 use crate::conversation::{self, Delivery, Me};
 use crate::crypto::{PushContext, seal_push};
 use crate::messenger::{Error, Messenger};
 use crate::network::paths::{Purpose, hop};
-use crate::store::ListeningPlace;
+use crate::store::{ListeningPlace, StoreError};
+
+/// A tunnel to where a contact listens, kept for what is said to it next: its handshake takes as long as a push.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) tag: ListeningTag,
+    pub(super) path: Path,
+    pub(super) tunnel: Tunnel,
+    pub(super) used: Instant,
+}
 
 /// A way to where a contact listens.
 #[derive(Clone, Debug)]
@@ -30,11 +39,11 @@ impl Messenger {
     /// [`NotOnline::Unknown`] if it is not known to listen anywhere.
     pub(super) async fn way_to(&mut self, account: &Address) -> Result<Way, Error> {
         let now = self.clock.now().seconds();
-        let place = self.account.change(|tx, _| tx.place(account, now))?;
+        let (place, mailboxes) =
+            self.account.read(|tx| Ok::<_, StoreError>((tx.place(account, now)?, tx.sessions_of(account)?)))?;
         let place = place.ok_or(Error::NotOnline(NotOnline::Unknown))?;
         // Contacts name any node they like; one that is not in the list is none.
         let to = hop(self.directory.nodes(), &place.node).ok_or(Error::NotOnline(NotOnline::Unknown))?;
-        let mailboxes = self.account.change(|tx, _| tx.sessions_of(account))?;
         let swarms: Vec<_> = mailboxes
             .iter()
             .filter(|session| session.retired.is_none())
@@ -76,7 +85,7 @@ impl Messenger {
             return Ok(());
         }
         self.online.words.spawn(async move {
-            let said = push_all(&way, words).await;
+            let said = push_all(&way, words).await.map(drop);
             (account, way.place.tag, said)
         });
         Ok(())
@@ -99,20 +108,34 @@ impl Messenger {
     }
 }
 
-/// Pushes one after the other in one tunnel, until one is not delivered.
-pub(super) async fn push_all(way: &Way, words: Vec<PushData>) -> Result<(), NotOnline> {
-    let of_tunnel = |error: TunnelError| NotOnline::Silent(error.to_string());
+/// Pushes one after the other in one tunnel, until one is not delivered; the tunnel, for what is said next. None goes along
+/// with the handshake, which an exit could repeat.
+pub(super) async fn push_all(way: &Way, words: Vec<PushData>) -> Result<Tunnel, NotOnline> {
     let connected = timeout(NODE_PATIENCE, Tunnel::connect(&way.path, way.to, None)).await;
-    let (mut tunnel, _) = connected.unwrap_or(Err(TunnelError::TimedOut)).map_err(of_tunnel)?;
+    let (tunnel, _) = connected.unwrap_or(Err(TunnelError::TimedOut)).map_err(silent)?;
+    push_through(tunnel, way.place.tag, words).await
+}
+
+/// The same in a tunnel that is open.
+pub(super) async fn push_through(
+    mut tunnel: Tunnel,
+    tag: ListeningTag,
+    words: Vec<PushData>,
+) -> Result<Tunnel, NotOnline> {
     for data in words {
-        let request = SwarmRequest::Push(Push { tag: way.place.tag, data });
+        let request = SwarmRequest::Push(Push { tag, data });
         let answer = timeout(NODE_PATIENCE, tunnel.request(request)).await.unwrap_or(Err(TunnelError::TimedOut));
-        match answer.map_err(of_tunnel)? {
+        match answer.map_err(silent)? {
             SwarmResponse::Delivered => {}
             SwarmResponse::NoListener => return Err(NotOnline::Gone),
             SwarmResponse::Error(error) => return Err(NotOnline::Refused(error.to_string())),
             _ => return Err(NotOnline::Refused("its answer is none".to_owned())),
         }
     }
-    Ok(())
+    Ok(tunnel)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn silent(error: TunnelError) -> NotOnline {
+    NotOnline::Silent(error.to_string())
 }
