@@ -235,7 +235,7 @@ impl Noun {
             | Self::Doctor(_)
             | Self::Path(_)
             | Self::Hook(_)
-            | Self::Account(account::Verb::Show(_)) => context.daemon(),
+            | Self::Account(account::Verb::Show(_) | account::Verb::Set(_)) => context.daemon(),
             Self::Account(_)
             | Self::Passphrase(_)
             | Self::Network(_)

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 const OFFERED: [&str; 11] =
     ["send", "history", "search", "message", "request", "contact", "verify", "path", "status", "doctor", "hook"];
 /// Verbs of other nouns.
-const OFFERED_VERBS: [&str; 1] = ["account.show"];
+const OFFERED_VERBS: [&str; 2] = ["account.show", "account.set"];
 
 /// Arguments that belong to the program, not to a command.
 fn is_own(arg: &Arg) -> bool {
