@@ -66,7 +66,8 @@ impl TryRng for Tape {
 
 impl TryCryptoRng for Tape {}
 
-fn account(byte: u8) -> Account {
+/// The account of sixteen such bytes.
+pub(super) fn account(byte: u8) -> Account {
     Account::new(&Entropy::take(&mut [byte; 16]))
 }
 

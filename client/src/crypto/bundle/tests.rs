@@ -1,9 +1,8 @@
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
-use sotto_proto::account::{Account, Entropy};
 
-use super::super::tests::low_order;
+use super::super::tests::{account, low_order};
 use super::super::{X3dhError, initiate};
 use super::*;
 
@@ -12,10 +11,6 @@ const NOW: UnixSeconds = UnixSeconds(1_767_225_600);
 
 fn rng() -> ChaCha20Rng {
     ChaCha20Rng::from_seed([9; 32])
-}
-
-fn account(byte: u8) -> Account {
-    Account::new(&Entropy::take(&mut [byte; 16]))
 }
 
 fn bundle(byte: u8) -> (Bundle, BundleSecrets) {

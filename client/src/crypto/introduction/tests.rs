@@ -3,7 +3,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use serde::{Deserialize, Serialize};
 use sotto_proto::account::{Account, Entropy};
 
-use super::super::tests::Tape;
+use super::super::tests::{Tape, account};
 use super::*;
 
 const VECTORS: &str = include_str!("../../../tests/data/introduction.json");
@@ -14,10 +14,6 @@ const NOW: UnixSeconds = UnixSeconds(1_767_225_600);
 
 fn rng() -> ChaCha20Rng {
     ChaCha20Rng::from_seed([9; 32])
-}
-
-fn account(byte: u8) -> Account {
-    Account::new(&Entropy::take(&mut [byte; 16]))
 }
 
 fn places(count: u8) -> Vec<(NodeId, ListeningTag)> {

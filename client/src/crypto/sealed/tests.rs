@@ -10,16 +10,12 @@ use sotto_proto::limits::budget::RATCHET_LAYER;
 use sotto_proto::limits::{CONTENT_MAX, TEXT_MAX};
 use sotto_proto::time::UnixMillis;
 
-use super::super::tests::low_order;
+use super::super::tests::{account, low_order};
 use super::super::{InitialHeader, SessionTag};
 use super::*;
 
 const CHAIN: ChainId = ChainId::new([0xc4; 32]);
 const TIME: UnixSeconds = UnixSeconds(1_767_225_600);
-
-fn account(byte: u8) -> Account {
-    Account::new(&Entropy::take(&mut [byte; 16]))
-}
 
 fn rng() -> ChaCha20Rng {
     ChaCha20Rng::from_seed([9; 32])

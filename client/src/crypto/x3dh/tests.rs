@@ -5,16 +5,12 @@ use sotto_proto::id::PublicKey;
 use sotto_proto::time::UnixSeconds;
 
 use super::super::BundleSecrets;
-use super::super::tests::low_order;
+use super::super::tests::{account, low_order};
 use super::*;
 
 mod vectors;
 
 const CHAIN: ChainId = ChainId::new([0xc4; 32]);
-
-fn account(byte: u8) -> Account {
-    Account::new(&Entropy::take(&mut [byte; 16]))
-}
 
 fn rng(seed: u8) -> ChaCha20Rng {
     ChaCha20Rng::from_seed([seed; 32])
