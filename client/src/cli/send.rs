@@ -9,6 +9,7 @@ use sotto_proto::address::Address;
 use sotto_proto::content::{Body, Content, MessageId, Text};
 use sotto_proto::envelope::Ttl;
 use sotto_proto::limits::TEXT_MAX;
+use sotto_proto::time::UnixMillis;
 
 use super::contact::{expiry, expiry_seconds};
 use super::context::{Context, clock, random};
@@ -19,6 +20,9 @@ use super::{CliError, Exit, conversation_error, verify};
 use crate::conversation::{Me, Saying, say, say_for};
 use crate::messenger::Mode;
 use crate::store::{NewMessage, OpenAccount, Transaction};
+
+/// So long a message that is to go online is left to that, also by what else sends for the account.
+const HELD_MILLIS: u64 = 10_000;
 
 /// Send a message
 #[derive(Debug, Args)]
@@ -122,6 +126,10 @@ impl Send {
                 // Whoever is named twice, by name and by id, is written to once.
                 if queued.iter().all(|other| other.account != account) {
                     let id = self.queue_for(tx, &me, (account, contact.is_some()), text, &mut rng)?;
+                    // Whoever finds it waiting would send it the other way.
+                    if self.mode != Mode::Offline {
+                        tx.hold(&id, UnixMillis(now.0.saturating_add(HELD_MILLIS)))?;
+                    }
                     queued.push(Queued { id, account, name: called(tx, &account)? });
                 }
             }
