@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 pub(super) use self::attached::Attached;
 pub(super) use self::engine::Engine;
@@ -51,6 +51,17 @@ const COMMANDS: usize = 24;
 const THREADS: usize = 64;
 /// Connections at once, of each kind.
 const CONNECTIONS: usize = 64;
+
+/// Zeroizes what may be secret among a call's parameters, once it is used.
+fn forget(params: &mut Value) {
+    let text = |value: &mut Value| {
+        if let Value::String(text) = value {
+            text.zeroize();
+        }
+    };
+    params.get_mut("answers").and_then(Value::as_array_mut).into_iter().flatten().for_each(text);
+    params.get_mut("passphrase").into_iter().for_each(text);
+}
 
 /// The tree of commands, made once.
 fn tree() -> &'static clap::Command {

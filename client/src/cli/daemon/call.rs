@@ -87,17 +87,18 @@ pub(super) async fn answer_request(daemon: &Arc<Daemon>, request: Value) -> Opti
     (!answers.is_empty()).then_some(Value::Array(answers))
 }
 
-async fn answer_one(daemon: &Arc<Daemon>, request: Value) -> Option<Value> {
+async fn answer_one(daemon: &Arc<Daemon>, mut request: Value) -> Option<Value> {
+    let mut params = request.get_mut("params").map_or(Value::Null, Value::take);
     let (id, is_notification) = (request.get("id").cloned().unwrap_or(Value::Null), request.get("id").is_none());
     let Some(method) = request.get("method").and_then(Value::as_str) else {
         return Some(Failure::new(INVALID_REQUEST, "a request has a method").answer(&id));
     };
-    let params = request.get("params").cloned().unwrap_or(Value::Null);
-    let result = call(daemon, method, params).await;
+    let result = call(daemon, method, &params).await;
+    super::forget(&mut params);
     (!is_notification).then(|| answer(&id, result))
 }
 
-async fn call(daemon: &Arc<Daemon>, method: &str, params: Value) -> Result<Value, Failure> {
+async fn call(daemon: &Arc<Daemon>, method: &str, params: &Value) -> Result<Value, Failure> {
     match method {
         "rpc.discover" => Ok(openrpc::document()),
         "daemon.status" => Ok(daemon.status()),
@@ -121,7 +122,7 @@ async fn call(daemon: &Arc<Daemon>, method: &str, params: Value) -> Result<Value
             run_blocking(move || daemon.unlock(passphrase)).await??;
             Ok(json!({}))
         }
-        "inbox.take" => take(&daemon.engine()?, &params).await,
+        "inbox.take" => take(&daemon.engine()?, params).await,
         "events.ack" => {
             let cursor = events::cursor(params.get("cursor"))?;
             let cursor = cursor.ok_or_else(|| Failure::new(INVALID_PARAMS, "the cursor is missing"))?;
@@ -130,7 +131,7 @@ async fn call(daemon: &Arc<Daemon>, method: &str, params: Value) -> Result<Value
         }
         method => {
             let _permit = daemon.command().await?;
-            command(daemon.engine()?, method, &params).await
+            command(daemon.engine()?, method, params).await
         }
     }
 }
@@ -218,11 +219,11 @@ struct Typed {
 /// `cli.run`: runs a command as it was typed, and passes on what it prints, line by line.
 pub(super) async fn run_line(
     daemon: &Arc<Daemon>,
-    request: &Value,
+    mut request: Value,
     notes: tokio::sync::mpsc::Sender<Value>,
 ) -> Result<Value, Failure> {
     let engine = daemon.engine()?;
-    let params = request.get("params").cloned().unwrap_or(Value::Null);
+    let params = request.get_mut("params").map_or(Value::Null, Value::take);
     let typed: Typed =
         serde_json::from_value(params).map_err(|error| Failure::new(INVALID_PARAMS, error.to_string()))?;
     let _permit = daemon.command().await?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::super::context::Context;
 use super::super::input::{ASK, ASK_SECRET, Terminal};
@@ -143,7 +143,7 @@ pub(in super::super) fn run(context: &Context, link: &mut Link, args: Vec<String
             }
             Ok(())
         });
-        forget(&mut params);
+        super::forget(&mut params);
         match ended {
             Ok(result) => {
                 let exit = result.get("exit").and_then(Value::as_u64).and_then(Exit::from_code);
@@ -159,16 +159,6 @@ pub(in super::super) fn run(context: &Context, link: &mut Link, args: Vec<String
                 });
             }
             Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Answers may be secrets.
-fn forget(params: &mut Value) {
-    let Some(Value::Array(answers)) = params.get_mut("answers") else { return };
-    for answer in answers {
-        if let Value::String(answer) = answer {
-            answer.zeroize();
         }
     }
 }

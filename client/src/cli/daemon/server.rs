@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::{Semaphore, mpsc};
+use zeroize::Zeroizing;
 
 use super::call::{self, Failure, PARSE_ERROR};
 use super::events::Listening;
@@ -43,7 +44,8 @@ async fn read(daemon: Arc<Daemon>, reader: impl AsyncRead + Send, answers: mpsc:
     let mut reader = std::pin::pin!(BufReader::new(reader));
     let (calls, listening) = (Arc::new(Semaphore::new(CALLS)), Arc::new(Listening::default()));
     loop {
-        let mut line = Vec::new();
+        // Answers may be secrets.
+        let mut line = Zeroizing::new(Vec::new());
         let read = (&mut reader).take(LINE + 1).read_until(b'\n', &mut line).await;
         if !matches!(read, Ok(1..)) {
             break;
@@ -91,7 +93,7 @@ async fn answer_line(
         }
         Some("cli.run") => {
             let notes = answers.clone();
-            Some(call::answer(&id, call::run_line(daemon, &request, notes).await))
+            Some(call::answer(&id, call::run_line(daemon, request, notes).await))
         }
         _ => call::answer_request(daemon, request).await,
     }
