@@ -204,16 +204,19 @@ async fn a_node_killed_while_it_acknowledges_and_publishes_serves_all_that_it_ac
     kill(32, &[Durable, Told, Publishing, Published].map(Moment::Loop)).await;
 }
 
-/// The check of the check.
+/// The check of the check: in one life or another an acknowledgement overtakes the write (which of the two is first
+/// is the scheduler's, so a life alone may lose nothing).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_killed_that_acknowledges_before_it_writes_is_found_to_lose_that() {
     let mut world = World::new(36).await;
-    let (mut client, mut found) = (Client::new(&world), 0);
-    for left in 0..3 {
-        let life = world.start(Moment::Late, 4 + left).await;
+    let mut client = Client::new(&world);
+    for seed in 0..SEEDS {
+        let life = world.start(Moment::Late, 4 + seed % PASSINGS).await;
         client.store(&mut world, &life).await;
         life.died("acknowledging too early").await;
-        found = lost(&client.acknowledged, &left_by(&world.datadir())).len();
+        if !lost(&client.acknowledged, &left_by(&world.datadir())).is_empty() {
+            return;
+        }
     }
-    assert!(found > 0, "a node that acknowledges what it has not written is not noticed");
+    panic!("a node that acknowledges what it has not written is not noticed in {SEEDS} lives");
 }
