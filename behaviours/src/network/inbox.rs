@@ -6,6 +6,7 @@
 //! | those of strangers among them | [`OF_STRANGERS`], so that nodes always have places left |
 //! | those charged to one address | [`OF_ADDRESS`] |
 //! | those of one protocol and peer | [`REQUESTS_PER_PEER`] |
+//! | bytes of answers to strangers, from when they are asked for until they are read | [`BYTES_OF_STRANGERS`] |
 //! | payers remembered | [`NODES`] and [`STRANGERS`] |
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use std::net::IpAddr;
 use libp2p::request_response::InboundRequestId;
 use sotto_proto::chain::{Buckets, SignedHeader};
 use sotto_proto::id::NodeId;
-use sotto_proto::limits::{CHAIN_ANSWER_BYTES, LIST_ANSWER_BYTES, REQUESTS_PER_PEER};
+use sotto_proto::limits::{ANSWERS_IN_FLIGHT, CHAIN_ANSWER_BYTES, LIST_ANSWER_BYTES, REQUESTS_PER_PEER};
 use sotto_proto::request::{ChainRequest, Error, Item, ListRequest, MessageError, OfferRequest, RepairRequest};
 use sotto_proto::time::Monotonic;
 
@@ -27,6 +28,9 @@ const REQUESTS: usize = 256;
 const OF_STRANGERS: usize = 192;
 /// Those charged to one address.
 const OF_ADDRESS: usize = 32;
+/// Bytes of answers to peers that are no nodes, until they are sent: whoever does not read holds that much, and once more in
+/// the streams.
+const BYTES_OF_STRANGERS: usize = ANSWERS_IN_FLIGHT;
 /// Nodes whose allowances are kept: more than are connected at once.
 const NODES: usize = 4096;
 /// Other payers whose allowances are kept.
@@ -60,6 +64,8 @@ struct Waiting {
     asker: Asker,
     /// Taken for the answer.
     taken: usize,
+    /// Bytes of the answer: at most so many, and once it is there exactly.
+    held: usize,
 }
 
 /// All of them.
@@ -97,18 +103,21 @@ impl Inbox {
             MessageError::TooLarge { .. } => Error::TooLarge,
             MessageError::Protobuf(_) | MessageError::Missing(_) | MessageError::Field(_) => Error::Malformed,
         })?;
-        if !self.has_room(&asker, protocol) {
+        let taken = request.answer();
+        if !self.has_room(&asker, protocol, taken) {
             return Err(Error::Busy);
         }
-        let taken = request.answer();
         self.allowances(&asker.payer)
             .take(asker.payer, request.price() + taken, now)
             .map_err(|retry_after| Error::RateLimited { retry_after })?;
-        self.waiting.insert((protocol, id), Waiting { asker, taken });
+        self.waiting.insert((protocol, id), Waiting { asker, taken, held: taken });
         Ok(request)
     }
 
-    fn has_room(&self, asker: &Asker, protocol: Protocol) -> bool {
+    fn has_room(&self, asker: &Asker, protocol: Protocol, bytes: usize) -> bool {
+        let strangers = self.waiting.values().filter(|waiting| !waiting.asker.payer.is_node());
+        let has_bytes =
+            || strangers.map(|waiting| waiting.held).fold(bytes, usize::saturating_add) <= BYTES_OF_STRANGERS;
         let count = |of: &dyn Fn(Protocol, &Asker) -> bool| {
             self.waiting.iter().filter(|((protocol, _), waiting)| of(*protocol, &waiting.asker)).count()
         };
@@ -117,7 +126,7 @@ impl Inbox {
         let of_address = || count(&|_, waiting| waiting.payer == asker.payer);
         self.waiting.len() < REQUESTS
             && of_peer < REQUESTS_PER_PEER
-            && (asker.payer.is_node() || (of_strangers() < OF_STRANGERS && of_address() < OF_ADDRESS))
+            && (asker.payer.is_node() || (of_strangers() < OF_STRANGERS && of_address() < OF_ADDRESS && has_bytes()))
     }
 
     /// The answer comes to so many bytes.
@@ -125,6 +134,7 @@ impl Inbox {
         // Its asker may have gone, and then pays for what it asked for.
         let Some(waiting) = self.waiting.get_mut(&(protocol, id)) else { return };
         let (payer, taken) = (waiting.asker.payer, std::mem::take(&mut waiting.taken));
+        waiting.held = bytes;
         self.allowances(&payer).settle(&payer, taken, bytes, now);
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sotto_behaviours::names::Names;
 use sotto_behaviours::network::{ConnectionLimits, Request, Response, Timeouts};
 use sotto_proto::id::Height;
+use sotto_proto::limits::ANSWERS_IN_FLIGHT;
 use sotto_proto::request::{ChainRequest, ChainResponse, Message as _};
 
 use crate::support::{Host, Hostile, Net, node_of, until};
@@ -73,7 +74,8 @@ async fn one_address_has_the_allowance_of_one_however_many_keys_it_uses() {
     let ask = ChainRequest::Blocks { from: Height(1), max_bytes: 1_000_000 };
     let _flood = flood(&net, &mut hosts, &ask).await;
     // The few that were served are not even counted as answered: nobody has read them.
-    until(&mut hosts, "all were dealt with", |hosts| refused(&hosts[0], "rate_limited") > 230).await;
+    let all_refused = |host: &Host| refused(host, "rate_limited") + refused(host, "busy");
+    until(&mut hosts, "all were dealt with", |hosts| all_refused(&hosts[0]) > 230).await;
     let served = hosts[0].metric("sotto_network_served_bytes_total");
     assert!((1_000_000..=12_000_000).contains(&served), "{served} of 256,000,000 bytes");
     is_served(&mut hosts, 1).await;
@@ -106,4 +108,21 @@ async fn strangers_together_leave_places_for_nodes() {
     // Their requests end, and another stranger has its turn.
     hosts[0].unanswered.clear();
     is_served(&mut hosts, 1).await;
+}
+
+#[tokio::test]
+async fn answers_that_strangers_do_not_read_are_held_up_to_so_many_bytes_whoever_they_are() {
+    let net = Net { timeouts: Timeouts { request: Duration::from_secs(60), ..Timeouts::default() }, ..Net::tcp() };
+    let mut hosts = hosts(&net);
+    for height in 1..=40 {
+        hosts[0].chain.insert(height, vec![0x11; 100_000]);
+    }
+    let ask = ChainRequest::Blocks { from: Height(1), max_bytes: 1_000_000 };
+    let _flood = flood(&net, &mut hosts, &ask).await;
+    let all_refused = |host: &Host| refused(host, "rate_limited") + refused(host, "busy");
+    until(&mut hosts, "all were dealt with", |hosts| all_refused(&hosts[0]) >= 240).await;
+    let served = hosts[0].metric("sotto_network_served_bytes_total");
+    assert!((1_000_000..=ANSWERS_IN_FLIGHT as u64).contains(&served), "{served} of 256,000,000 bytes");
+    is_served(&mut hosts, 1).await;
+    is_served(&mut hosts, 2).await;
 }
