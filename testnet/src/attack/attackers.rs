@@ -84,6 +84,9 @@ impl Attackers {
         if let Some(frames) = options.frames {
             command.args(["--frames", &frames.to_string()]);
         }
+        if let Some(pace) = options.pace {
+            command.args(["--pace", &pace.to_string()]);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("start", program.display())?;
         let pipes = child.stdin.take().zip(child.stdout.take());
@@ -148,7 +151,7 @@ pub async fn run_attackers(plan: &Plan, options: &Options) -> Result<(), Failure
         seed: options.seed,
         stop: stop.clone(),
         lasting: options.lasting(),
-        tally: Arc::new(Tally::new(options.frames, stop.clone())),
+        tally: Arc::new(Tally::new(options.frames, options.pace, stop.clone())),
         dir: plan.dir.clone(),
         plan: Arc::new(plan.clone()),
         paused: super::Paused::default(),

@@ -16,6 +16,8 @@ pub struct Options {
     pub only: Vec<String>,
     /// An attack stops after so many frames.
     pub frames: Option<u64>,
+    /// Frames a second that attackers send at most.
+    pub pace: Option<u32>,
     /// Number of the node that is attacked; the last one that is in a swarm when there is none.
     pub node: Option<u16>,
     /// Messages a second of all honest clients together.
@@ -70,7 +72,7 @@ pub(super) mod tests {
 
     /// Options as the command line has them when nothing is said.
     pub(in super::super) fn usual() -> Options {
-        Options { seconds: 10, only: Vec::new(), frames: None, node: None, rate: 20, once: false, seed: 1 }
+        Options { seconds: 10, only: Vec::new(), frames: None, pace: None, node: None, rate: 20, once: false, seed: 1 }
     }
 
     #[test]

@@ -36,8 +36,9 @@ impl Report {
 
     fn heading(&self) -> String {
         let Self { testnet, options, victim, .. } = self;
+        let pace = options.pace.map_or_else(String::new, |pace| format!(", {} frames a second", grouped(pace.into())));
         format!(
-            "{victim} of {} nodes in {} swarms attacked {} times for {} s each: {} frames in all",
+            "{victim} of {} nodes in {} swarms attacked {} times for {} s each{pace}: {} frames in all",
             testnet.nodes,
             testnet.swarms,
             self.attacks.len(),

@@ -33,6 +33,9 @@ pub(super) struct Arguments {
     /// Stop an attack after so many frames
     #[arg(long, value_name = "N")]
     frames: Option<u64>,
+    /// So many frames a second at most; default: what the machine gives
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pace: Option<u32>,
     /// Which node is attacked; default: the last one that is in a swarm
     #[arg(long, value_name = "N")]
     node: Option<u16>,
@@ -65,6 +68,9 @@ pub(super) struct AttackersArguments {
     /// Stop after so many frames
     #[arg(long)]
     frames: Option<u64>,
+    /// So many frames a second at most
+    #[arg(long)]
+    pace: Option<u32>,
     /// What the attackers' bytes are drawn from
     #[arg(long)]
     seed: u64,
@@ -77,6 +83,7 @@ pub(super) async fn attackers(globals: &Globals, arguments: &AttackersArguments)
         seconds: arguments.seconds,
         only: vec![arguments.only.clone()],
         frames: arguments.frames,
+        pace: arguments.pace,
         node: Some(arguments.node),
         rate: 0,
         once: true,
@@ -106,6 +113,7 @@ pub(super) async fn run(globals: &Globals, arguments: &Arguments, console: &Cons
         seconds: arguments.seconds,
         only: arguments.only.clone(),
         frames: arguments.frames,
+        pace: arguments.pace,
         node: arguments.node,
         rate: arguments.rate,
         once: arguments.once,
@@ -162,7 +170,7 @@ mod tests {
         let commas = parsed("sotto-testnet attack --only yamux,streams --seconds 5").unwrap();
         assert_eq!(row.only, ["yamux", "streams"]);
         assert_eq!((commas.only, commas.seconds), (row.only, 5));
-        for wrong in ["--seconds 0", "--seconds 61", "--rate 0", "--frames x", "--only"] {
+        for wrong in ["--seconds 0", "--seconds 61", "--rate 0", "--frames x", "--pace 0", "--only"] {
             assert!(parsed(&format!("sotto-testnet attack {wrong}")).is_err(), "{wrong}");
         }
     }

@@ -88,6 +88,7 @@ impl Wire {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         };
+        self.tally.due().await;
         timeout(PATIENCE, writing).await??;
         self.tally.sent(1, bytes.len());
         Ok(())

@@ -34,6 +34,7 @@ async fn hold(attacker: Attacker) -> io::Result<()> {
         let mut left = usize::try_from(BODY).unwrap_or_default() - 1;
         while left > 0 {
             let piece = left.min(PIECE);
+            tally.due().await;
             writing.write_all(&[0x2a; PIECE][..piece]).await?;
             writing.flush().await?;
             left -= piece;

@@ -39,6 +39,7 @@ where
         let stop = scene.stop.clone();
         let rounds = async move {
             loop {
+                attacker.scene.tally.due().await;
                 if work(attacker.clone()).await.is_err() {
                     attacker.scene.tally.refused();
                     tokio::time::sleep(PAUSE).await;

@@ -35,6 +35,7 @@ async fn speak(attacker: Attacker) -> io::Result<()> {
     let talk = converse(wire, &scene, LINGER, async |mut writing| {
         for place in 0..PIECES {
             let sent = layer.wrap(&piece(&mut rng), place == 0);
+            tally.due().await;
             writing.write_all(&sent).await?;
             writing.flush().await?;
             tally.sent(1, sent.len());

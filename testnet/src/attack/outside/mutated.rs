@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     async fn written(change: Change) -> Vec<u8> {
-        let tally = Arc::new(Tally::new(None, CancellationToken::new()));
+        let tally = Arc::new(Tally::new(None, None, CancellationToken::new()));
         let mut io = Mutated::new(Cursor::new(Vec::new()), change, tally);
         for piece in [&b"abcd"[..], b"efgh", b"ijkl"] {
             io.write_all(piece).await.unwrap();

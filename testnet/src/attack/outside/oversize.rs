@@ -55,6 +55,7 @@ async fn announce(attacker: Attacker) -> io::Result<()> {
     let tally = Arc::clone(&scene.tally);
     let talk = converse(wire, &scene, LINGER, async |mut writing| {
         for sent in frames {
+            tally.due().await;
             writing.write_all(&sent).await?;
             writing.flush().await?;
             tally.sent(1, sent.len());

@@ -35,6 +35,7 @@ async fn open(attacker: Attacker) -> io::Result<()> {
         for first in (0..STREAMS).step_by(AT_ONCE as usize) {
             let sent: Vec<u8> =
                 (first..first + AT_ONCE).flat_map(|place| opening(place, attacker.number, protocol.as_ref())).collect();
+            tally.due().await;
             writing.write_all(&sent).await?;
             writing.flush().await?;
             tally.sent(u64::from(AT_ONCE), sent.len());

@@ -42,6 +42,7 @@ async fn storm(attacker: Attacker) -> io::Result<()> {
                 frames.iter().for_each(|frame| bytes.extend_from_slice(frame));
                 (count + frames.len() as u64, bytes)
             });
+            tally.due().await;
             writing.write_all(&sent).await?;
             writing.flush().await?;
             tally.sent(frames, sent.len());
