@@ -24,7 +24,7 @@
 //! | `whereabouts` | whether it was copied |
 //! | `wipe` | erasing them for good |
 //! | `kdf`, `passphrase`, `keyslots`, `vault`, `keys` | from a passphrase to the keys of an account |
-//! | `database`, `schema`, `row` | the encrypted database |
+//! | `database`, `shared`, `schema`, `row` | the encrypted database |
 //! | `transaction` | changes that are made together |
 //! | `outbox`, `inbox`, `network`, `settings` | what is in it |
 //! | `contacts`, `requests`, `prekeys`, `sessions`, `history` | who is talked with, by which keys, and what was said |
@@ -68,6 +68,7 @@ mod schema;
 mod search;
 mod sessions;
 mod settings;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -77,6 +78,7 @@ mod wipe;
 mod words;
 
 use std::fmt;
+use std::sync::MutexGuard;
 
 use rusqlite::Connection;
 
@@ -101,22 +103,32 @@ pub use self::questions::{QuestionRun, RunState};
 pub use self::requests::{Request, RequestState};
 pub use self::sessions::Session;
 pub use self::settings::Switch;
+use self::shared::Shared;
 pub use self::transaction::{Presence, Transaction};
 pub use self::wipe::{GENESIS, Wipe, Wiped};
 pub use self::words::SearchWords;
 
 /// The open database of an account.
 pub struct Store {
-    connection: Connection,
+    shared: Shared,
 }
 
 impl Store {
+    fn new(connection: Connection) -> Self {
+        Self { shared: Shared::new(connection) }
+    }
+
+    /// The connection, for as long as nobody else needs it.
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.shared.turn()
+    }
+
     /// The version of SQLCipher that encrypts it, such as `4.19.0 community`.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn cipher_version(&self) -> Result<String, StoreError> {
-        database::cipher_version(&self.connection)
+        database::cipher_version(&self.connection())
     }
 }
 
@@ -126,40 +138,40 @@ impl Store {
     pub(crate) fn in_memory() -> Self {
         let mut connection = Connection::open_in_memory().unwrap();
         schema::migrate(&mut connection).unwrap();
-        Self { connection }
+        Self::new(connection)
     }
 
     /// Another one with the same in it, as after a restart.
     pub(crate) fn copy(&self) -> Self {
         let mut connection = Connection::open_in_memory().unwrap();
-        rusqlite::backup::Backup::new(&self.connection, &mut connection).unwrap().step(-1).unwrap();
-        Self { connection }
+        rusqlite::backup::Backup::new(&self.connection(), &mut connection).unwrap().step(-1).unwrap();
+        Self::new(connection)
     }
 
     /// Rows of a table.
     pub(crate) fn count(&self, table: &str) -> u64 {
         let sql = format!("SELECT count(*) FROM {table}");
-        let count: i64 = self.connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+        let count: i64 = self.connection().query_row(&sql, [], |row| row.get(0)).unwrap();
         u64::try_from(count).unwrap()
     }
 
     /// Takes a message for stored.
     pub(crate) fn set_stored(&self, id: &sotto_proto::content::MessageId) {
-        self.connection.execute("UPDATE outbox SET state = 2 WHERE message = ?", [id.as_bytes()]).unwrap();
+        self.connection().execute("UPDATE outbox SET state = 2 WHERE message = ?", [id.as_bytes()]).unwrap();
     }
 
     /// Makes the database refuse to grow, as on a full disk, or lets it grow again.
     pub(crate) fn set_full(&mut self, full: bool) {
-        let pages: u32 = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        let pages: u32 = self.connection().query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         let most = if full { pages } else { u32::MAX - 1 };
         let set: u32 =
-            self.connection.query_row(&format!("PRAGMA max_page_count = {most}"), [], |row| row.get(0)).unwrap();
+            self.connection().query_row(&format!("PRAGMA max_page_count = {most}"), [], |row| row.get(0)).unwrap();
         assert!(!full || set == pages, "{set} pages of {pages}");
     }
 
     /// Makes every write to the database fail, or no longer.
     pub(crate) fn set_read_only(&mut self, read_only: bool) {
-        self.connection.pragma_update(None, "query_only", read_only).unwrap();
+        self.connection().pragma_update(None, "query_only", read_only).unwrap();
     }
 }
 

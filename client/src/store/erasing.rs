@@ -141,7 +141,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn settle_erased(&self) -> Result<(), StoreError> {
-        Ok(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+        Ok(self.connection().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
     }
 }
 

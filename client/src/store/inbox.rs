@@ -123,7 +123,7 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub fn newest(&self) -> Result<InboxNumber, StoreError> {
         let newest: i64 =
-            self.connection.query_row("SELECT coalesce(max(number), 0) FROM inbox", [], |row| row.get(0))?;
+            self.connection().query_row("SELECT coalesce(max(number), 0) FROM inbox", [], |row| row.get(0))?;
         Ok(InboxNumber(to_unsigned(newest)))
     }
 
@@ -133,7 +133,7 @@ impl Store {
     /// [`StoreError`] when the database fails; none is marked then.
     pub fn mark_shown_through(&mut self, number: InboxNumber) -> Result<usize, StoreError> {
         let sql = "UPDATE inbox SET shown = 1 WHERE shown = 0 AND number <= ?";
-        Ok(self.connection.execute(sql, [to_signed(number.0)])?)
+        Ok(self.connection().execute(sql, [to_signed(number.0)])?)
     }
 
     /// Marks messages as shown.
@@ -141,11 +141,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails; none is marked then.
     pub fn mark_shown(&mut self, numbers: &[InboxNumber]) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
+        let transaction = self.transaction()?;
         for number in numbers {
             transaction.execute("UPDATE inbox SET shown = 1 WHERE number = ?", [to_signed(number.0)])?;
         }
-        Ok(transaction.commit()?)
+        transaction.commit()
     }
 
     /// Marks a message as shown, and has `show` show it before that is final: if the disk takes no more, that is noticed
@@ -158,13 +158,13 @@ impl Store {
         number: InboxNumber,
         show: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
-        let transaction = self.connection.transaction().map_err(StoreError::from)?;
+        let transaction = self.transaction()?;
         let sql = "UPDATE inbox SET shown = 1 WHERE number = ?";
-        transaction.execute(sql, [to_signed(number.0)]).map_err(StoreError::from)?;
+        transaction.execute(sql, [to_signed(number.0)])?;
         // The pages go to the log now; of the commit, a last one is left to write.
-        transaction.cache_flush().map_err(StoreError::from)?;
+        transaction.connection().cache_flush().map_err(StoreError::from)?;
         show()?;
-        Ok(transaction.commit().map_err(StoreError::from)?)
+        Ok(transaction.commit()?)
     }
 
     /// Forgets records that expired long enough ago to never come back, and says how many.
@@ -173,7 +173,7 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub fn forget_seen(&mut self, now: UnixSeconds) -> Result<usize, StoreError> {
         let before = to_signed(now.0.saturating_sub(SEEN_AFTER_EXPIRY_SECONDS));
-        Ok(self.connection.execute("DELETE FROM seen WHERE expiry_s < ?", [before])?)
+        Ok(self.connection().execute("DELETE FROM seen WHERE expiry_s < ?", [before])?)
     }
 
     /// How far `node` has been read at `address`.
@@ -183,7 +183,7 @@ impl Store {
     pub fn cursor(&self, address: &Address, node: &NodeId) -> Result<Option<Cursor>, StoreError> {
         let sql = "SELECT epoch, seq FROM cursor WHERE address = ? AND node = ?";
         let key = params![address.to_bytes(), node.as_bytes()];
-        Ok(self.connection.query_row(sql, key, |row| read_cursor(row, 0)).optional()?)
+        Ok(self.connection().query_row(sql, key, |row| read_cursor(row, 0)).optional()?)
     }
 
     /// How far each node has been read at `address`.
@@ -192,7 +192,8 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub fn cursors(&self, address: &Address) -> Result<Vec<(NodeId, Cursor)>, StoreError> {
         let sql = "SELECT node, epoch, seq FROM cursor WHERE address = ? ORDER BY node";
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(sql)?;
         let rows =
             statement.query_map([address.to_bytes()], |row| Ok((NodeId::new(row.get(0)?), read_cursor(row, 1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -204,7 +205,7 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub fn drop_cursor(&mut self, address: &Address, node: &NodeId) -> Result<(), StoreError> {
         let key = params![address.to_bytes(), node.as_bytes()];
-        self.connection.execute("DELETE FROM cursor WHERE address = ? AND node = ?", key)?;
+        self.connection().execute("DELETE FROM cursor WHERE address = ? AND node = ?", key)?;
         Ok(())
     }
 
@@ -212,7 +213,8 @@ impl Store {
         let sql = format!(
             "SELECT number, record, received, shown, kind, sender, body, session, device FROM inbox {condition}"
         );
-        let mut statement = self.connection.prepare_cached(&sql)?;
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(&sql)?;
         let parameters = [to_signed(after.0), i64::try_from(limit).unwrap_or(i64::MAX)];
         let rows = statement.query_map(parameters, RawMessage::read)?;
         rows.map(|raw| raw?.decode()).collect()

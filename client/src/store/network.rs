@@ -1,11 +1,11 @@
 //! What an account knows of the network, and which nodes it has caught lying.
 
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{OptionalExtension as _, params};
 use sotto_proto::chain::{NodeRecord, SignedHeader};
 use sotto_proto::time::UnixMillis;
 
 use super::row::{damaged, to_signed, to_unsigned};
-use super::{Store, StoreError};
+use super::{Store, StoreError, Transaction};
 
 /// Evidence that is kept; the oldest goes first, so that a liar cannot fill the disk.
 const EVIDENCE: i64 = 256;
@@ -44,11 +44,12 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub fn network(&self) -> Result<Option<SavedNetwork>, StoreError> {
         let header = self
-            .connection
+            .connection()
             .query_row("SELECT header, fetched FROM header", [], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))
             .optional()?;
         let Some((header, fetched)) = header else { return Ok(None) };
-        let mut statement = self.connection.prepare("SELECT record FROM node ORDER BY node")?;
+        let connection = self.connection();
+        let mut statement = connection.prepare("SELECT record FROM node ORDER BY node")?;
         let records = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
         let nodes = records.map(|record| NodeRecord::decode(&record?).map_err(damaged("a node record")));
         Ok(Some(SavedNetwork {
@@ -63,9 +64,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails; the earlier list is still there then.
     pub fn save_network(&mut self, network: &SavedNetwork) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
+        let transaction = self.transaction()?;
         save_network(&transaction, network)?;
-        Ok(transaction.commit()?)
+        transaction.commit()
     }
 
     /// Keeps evidence; of more than 256 pieces the oldest go. Bytes beyond 64 KiB are cut off.
@@ -73,15 +74,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn add_evidence(&mut self, evidence: &Evidence) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
+        let transaction = self.transaction()?;
         let bytes = &evidence.bytes[..evidence.bytes.len().min(EVIDENCE_BYTES)];
         transaction.execute(
             "INSERT INTO evidence (found, kind, bytes) VALUES (?, ?, ?)",
             params![to_signed(evidence.found.0), evidence.kind, bytes],
         )?;
-        let newest = transaction.last_insert_rowid();
+        let newest = transaction.connection().last_insert_rowid();
         transaction.execute("DELETE FROM evidence WHERE number <= ?", [newest.saturating_sub(EVIDENCE)])?;
-        Ok(transaction.commit()?)
+        transaction.commit()
     }
 
     /// Whether the authority is known to have signed two blocks of one height.
@@ -89,7 +90,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn has_equivocation(&self) -> Result<bool, StoreError> {
-        Ok(self.connection.query_row(
+        Ok(self.connection().query_row(
             "SELECT EXISTS (SELECT 1 FROM evidence WHERE kind = ?)",
             [EQUIVOCATION],
             |row| row.get(0),
@@ -101,7 +102,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn evidence(&self) -> Result<Vec<Evidence>, StoreError> {
-        let mut statement = self.connection.prepare("SELECT found, kind, bytes FROM evidence ORDER BY number DESC")?;
+        let connection = self.connection();
+        let mut statement = connection.prepare("SELECT found, kind, bytes FROM evidence ORDER BY number DESC")?;
         let rows = statement.query_map([], |row| {
             Ok(Evidence { found: UnixMillis(to_unsigned(row.get(0)?)), kind: row.get(1)?, bytes: row.get(2)? })
         })?;
@@ -116,9 +118,9 @@ fn save_network(transaction: &Transaction<'_>, network: &SavedNetwork) -> Result
         params![network.header.encode(), to_signed(network.fetched.0)],
     )?;
     transaction.execute("DELETE FROM node", [])?;
-    let mut insert = transaction.prepare("INSERT OR REPLACE INTO node (node, record) VALUES (?, ?)")?;
     for node in &network.nodes {
-        insert.execute(params![node.node.as_bytes(), node.encode()])?;
+        let sql = "INSERT OR REPLACE INTO node (node, record) VALUES (?, ?)";
+        transaction.execute(sql, params![node.node.as_bytes(), node.encode()])?;
     }
     Ok(())
 }

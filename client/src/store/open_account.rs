@@ -43,7 +43,11 @@ pub struct OpenAccount {
 impl OpenAccount {
     /// Opens what has been unlocked. `folder` is where the accounts of network `chain` lie.
     pub(super) fn open(unlocked: Arc<Unlocked>, folder: &Path, chain: &ChainId) -> Result<Self, StoreError> {
-        let store = Store { connection: database::open(&unlocked.path, &unlocked.master.database())? };
+        let store = Store::new(database::open(&unlocked.path, &unlocked.master.database())?);
+        Self::of(store, unlocked, folder, chain)
+    }
+
+    fn of(store: Store, unlocked: Arc<Unlocked>, folder: &Path, chain: &ChainId) -> Result<Self, StoreError> {
         let row = store.account_row()?;
         if row.chain != *chain {
             return Err(StoreError::OtherNetwork { expected: *chain, actual: row.chain });
@@ -81,8 +85,27 @@ impl OpenAccount {
     /// # Errors
     /// [`StoreError`] when the database cannot be opened.
     pub fn another(&self) -> Result<Self, StoreError> {
-        let folder = self.unlocked.path.parent().ok_or(StoreError::NotFound("folder of accounts"))?;
-        Self::open(Arc::clone(&self.unlocked), folder, &self.chain)
+        Self::open(Arc::clone(&self.unlocked), self.folder()?, &self.chain)
+    }
+
+    /// The same account once more, with the same connection: for those who work on every message one after the other, and
+    /// never for long. A thread that has begun a transaction with one of them must not use another before its end.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn sharing(&self) -> Result<Self, StoreError> {
+        let store = Store { shared: self.store.shared.clone() };
+        Self::of(store, Arc::clone(&self.unlocked), self.folder()?, &self.chain)
+    }
+
+    /// Whether both have the same connection.
+    #[must_use]
+    pub fn shares_with(&self, other: &Self) -> bool {
+        self.store.shared.is(&other.store.shared)
+    }
+
+    fn folder(&self) -> Result<&Path, StoreError> {
+        self.unlocked.path.parent().ok_or(StoreError::NotFound("folder of accounts"))
     }
 
     /// Closes the database, and gives back what unlocked it.
@@ -212,7 +235,7 @@ struct AccountRow {
 impl Store {
     fn account_row(&self) -> Result<AccountRow, StoreError> {
         let sql = "SELECT chain, name, entropy, created, device_key FROM account";
-        self.connection.query_row_and_then(sql, [], |row| {
+        self.connection().query_row_and_then(sql, [], |row| {
             let (mut entropy, mut device) = (row.get(2)?, row.get(4)?);
             Ok(AccountRow {
                 chain: ChainId::new(row.get(0)?),
@@ -225,7 +248,7 @@ impl Store {
     }
 
     fn set_name(&mut self, name: &AccountName) -> Result<(), StoreError> {
-        self.connection.execute("UPDATE account SET name = ?", [name.as_str()])?;
+        self.connection().execute("UPDATE account SET name = ?", [name.as_str()])?;
         Ok(())
     }
 }

@@ -167,9 +167,10 @@ impl Store {
     /// [`StoreError`] when the database fails.
     pub fn pending(&self, limit: usize) -> Result<Vec<OutboxMessage>, StoreError> {
         let sql = format!("{SELECT} WHERE state < 2 ORDER BY number LIMIT ?");
-        let mut statement = self.connection.prepare_cached(&sql)?;
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(&sql)?;
         let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], RawMessage::read)?;
-        rows.map(|raw| raw?.decode(&self.connection)).collect()
+        rows.map(|raw| raw?.decode(&connection)).collect()
     }
 
     /// The oldest message that waits and whose time to be tried has come.
@@ -179,7 +180,7 @@ impl Store {
     pub fn due(&self, now: UnixMillis) -> Result<Option<MessageId>, StoreError> {
         let sql = "SELECT message FROM outbox WHERE state < 2 AND retry_at <= ? ORDER BY number LIMIT 1";
         let id: Option<[u8; MessageId::LEN]> =
-            self.connection.prepare_cached(sql)?.query_row([to_signed(now.0)], |row| row.get(0)).optional()?;
+            self.connection().prepare_cached(sql)?.query_row([to_signed(now.0)], |row| row.get(0)).optional()?;
         Ok(id.map(MessageId::new))
     }
 
@@ -188,7 +189,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn outbox_message(&self, id: &MessageId) -> Result<Option<OutboxMessage>, StoreError> {
-        one_of(&self.connection, id)
+        one_of(&self.connection(), id)
     }
 
     /// The work is done: from now on these bytes are stored. Receipts of an earlier record of the message go.
@@ -196,9 +197,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] when no such message is waiting.
     pub fn set_worked(&mut self, id: &MessageId, record_id: &RecordId, record: &Record) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
-        worked(&transaction, id, record_id, record)?;
-        Ok(transaction.commit()?)
+        let transaction = self.transaction()?;
+        worked(transaction.connection(), id, record_id, record)?;
+        transaction.commit()
     }
 
     /// Adds receipts and says how many there are; [`STORED_RECEIPTS`] make the message stored. A second one of the
@@ -207,8 +208,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] when there is no such message.
     pub fn add_receipts(&mut self, id: &MessageId, receipts: &[StoredReceipt]) -> Result<usize, StoreError> {
-        let transaction = self.connection.transaction()?;
-        let count = received(&transaction, id, receipts)?;
+        let transaction = self.transaction()?;
+        let count = received(transaction.connection(), id, receipts)?;
         transaction.commit()?;
         Ok(count)
     }
@@ -218,7 +219,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] when no such message is waiting.
     pub fn note_attempt(&mut self, id: &MessageId, retry_at: UnixMillis, reason: &str) -> Result<(), StoreError> {
-        let changed = self.connection.execute(
+        let changed = self.connection().execute(
             "UPDATE outbox SET attempts = attempts + 1, retry_at = ?, failure = ? WHERE message = ? AND state NOT IN (2, 3)",
             params![to_signed(retry_at.0), shortened(reason), id.as_bytes()],
         )?;
@@ -230,7 +231,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] when no such message is waiting.
     pub fn set_failed(&mut self, id: &MessageId, reason: &str) -> Result<(), StoreError> {
-        let changed = self.connection.execute(
+        let changed = self.connection().execute(
             "UPDATE outbox SET state = iif(state < 2, ?, state), failure = ? WHERE message = ? AND state NOT IN (2, 3)",
             params![OutboxState::Failed.code(), shortened(reason), id.as_bytes()],
         )?;

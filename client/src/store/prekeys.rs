@@ -59,7 +59,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn mailboxes(&self) -> Result<Vec<OwnMailbox>, StoreError> {
-        mailboxes(&self.connection)
+        mailboxes(&self.connection())
     }
 }
 

@@ -257,7 +257,7 @@ mod tests {
         migrate(&mut connection).unwrap();
         assert_eq!((before.len(), rows(&connection, &UNCHANGED)), (UNCHANGED.len(), before));
         connection.execute("DELETE FROM receipt", []).unwrap();
-        let mut store = Store { connection };
+        let mut store = Store::new(connection);
         let waiting = store.pending(9).unwrap().remove(0);
         assert_eq!((waiting.content, waiting.recipient, waiting.encrypted), (content(), address(), None));
         assert_eq!((waiting.attempts, waiting.failure.as_deref()), (3, Some("no path")));
@@ -285,7 +285,7 @@ mod tests {
             assert_eq!(connection.execute(insert, (address().to_bytes(), id, bytes)), Ok(1));
         }
         migrate(&mut connection).unwrap();
-        let mut store = Store { connection };
+        let mut store = Store::new(connection);
         let tx = store.transaction().unwrap();
         let found = tx.search(&SearchWords::new("BEFORE").unwrap(), None, None, 9).unwrap();
         assert_eq!(found.into_iter().map(|(_, said)| said.content).collect::<Vec<_>>(), [content()]);

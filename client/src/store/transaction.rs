@@ -1,8 +1,9 @@
 //! Changes that are made together or not at all.
 
 use std::fmt;
+use std::sync::MutexGuard;
 
-use rusqlite::{Connection, OptionalExtension as _, Params, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 use sotto_proto::time::UnixSeconds;
 
 use super::row::damaged;
@@ -27,7 +28,7 @@ pub struct Presence {
 }
 
 /// Changes to a store. Dropped without [`Transaction::commit`], none of them was made.
-pub struct Transaction<'a>(rusqlite::Transaction<'a>);
+pub struct Transaction<'a>(MutexGuard<'a, Connection>);
 
 impl Store {
     /// Begins a transaction.
@@ -35,7 +36,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn transaction(&mut self) -> Result<Transaction<'_>, StoreError> {
-        Ok(Transaction(self.connection.transaction()?))
+        self.begin("BEGIN IMMEDIATE")
     }
 
     /// Begins to read: everything is as at one moment, and nobody is held up.
@@ -43,7 +44,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn reading(&mut self) -> Result<Transaction<'_>, StoreError> {
-        Ok(Transaction(self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?))
+        self.begin("BEGIN DEFERRED")
+    }
+
+    fn begin(&mut self, sql: &str) -> Result<Transaction<'_>, StoreError> {
+        let transaction = Transaction(self.connection());
+        transaction.execute(sql, [])?;
+        Ok(transaction)
     }
 }
 
@@ -53,7 +60,7 @@ impl Transaction<'_> {
     /// # Errors
     /// [`StoreError`] when the database fails; none was made then.
     pub fn commit(self) -> Result<(), StoreError> {
-        Ok(self.0.commit()?)
+        self.execute("COMMIT", []).map(drop)
     }
 
     /// Makes changes that are undone if they fail, while those before them stay.
@@ -173,6 +180,18 @@ impl Transaction<'_> {
         let mut statement = self.0.prepare_cached(sql)?;
         let rows = statement.query_map(parameters, read)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        // Not there any more: it was committed, or a full disk has undone it.
+        if self.0.is_autocommit() {
+            return;
+        }
+        if let Err(error) = self.0.execute_batch("ROLLBACK") {
+            tracing::debug!(%error, "there is nothing left to undo");
+        }
     }
 }
 

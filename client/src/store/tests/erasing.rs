@@ -12,7 +12,7 @@ fn pages(store: &Store) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("copy.db");
     let mut copy = Connection::open(&path).unwrap();
-    rusqlite::backup::Backup::new(&store.connection, &mut copy).unwrap().step(-1).unwrap();
+    rusqlite::backup::Backup::new(&store.connection(), &mut copy).unwrap().step(-1).unwrap();
     copy.close().unwrap();
     fs::read(path).unwrap()
 }
@@ -37,7 +37,7 @@ fn the_words_of_an_erased_message_are_in_no_page() {
         [(false, Gone::Deleted), (true, Gone::Deleted), (false, Gone::Disappeared), (true, Gone::Disappeared)]
     {
         let mut store = Store::in_memory();
-        store.connection.pragma_update(None, "secure_delete", true).unwrap();
+        store.connection().pragma_update(None, "secure_delete", true).unwrap();
         let tx = store.transaction().unwrap();
         // Long enough for pages of its own.
         let long = content(1, &format!("{WORDS}{}", "x".repeat(9000)));

@@ -47,8 +47,18 @@ fn step(account: &mut OpenAccount, id: u8) -> Result<(), StoreError> {
     })
 }
 
+/// Two more handles of an account.
+type Two = fn(&OpenAccount) -> Result<(OpenAccount, OpenAccount), StoreError>;
+
 #[test]
 fn two_threads_that_write_at_once_lose_nothing_and_use_no_ratchet_key_twice() {
+    let apart: Two = |alice| Ok((alice.another()?, alice.another()?));
+    let together: Two = |alice| Ok((alice.sharing()?, alice.sharing()?));
+    let mixed: Two = |alice| Ok((alice.sharing()?, alice.another()?));
+    [apart, together, mixed].into_iter().for_each(write_at_once);
+}
+
+fn write_at_once(two: Two) {
     let (dir, _accounts, mut alice) = alice();
     alice
         .change(|tx, _| {
@@ -69,7 +79,7 @@ fn two_threads_that_write_at_once_lose_nothing_and_use_no_ratchet_key_twice() {
             account.store.note_attempt(&MessageId::new([id; 16]), UnixMillis(1), "no path").unwrap();
         }
     };
-    let (one, two) = (alice.another().unwrap(), alice.another().unwrap());
+    let (one, two) = two(&alice).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| write(one, 100));
         scope.spawn(|| write(two, 10));
@@ -88,6 +98,35 @@ fn two_threads_that_write_at_once_lose_nothing_and_use_no_ratchet_key_twice() {
     assert_eq!(found(&mut alice.another().unwrap()), expected);
     let (_copy, mut copy) = after_crash(dir.path());
     assert_eq!(found(&mut copy), expected);
+}
+
+#[test]
+fn what_one_of_two_that_share_a_connection_has_begun_is_its_own_until_it_ends() {
+    let (_dir, _accounts, mut alice) = alice();
+    let other = alice.sharing().unwrap();
+    assert!(other.shares_with(&alice) && !other.shares_with(&alice.another().unwrap()));
+    // Given up, and given up by a panic.
+    alice.store.transaction().unwrap().set_display_name("A").unwrap();
+    let panics = thread::scope(|scope| {
+        let broken = scope.spawn(|| {
+            let tx = alice.store.transaction().unwrap();
+            tx.set_display_name("B").unwrap();
+            panic!("on purpose");
+        });
+        broken.join()
+    });
+    assert!(panics.is_err());
+    assert_eq!(other.store.setting("display name").unwrap(), None);
+    // The other one waits for its turn, and then finds what was committed.
+    let found = thread::scope(|scope| {
+        let tx = alice.store.transaction().unwrap();
+        let waiting = scope.spawn(|| other.store.setting("display name").unwrap());
+        tx.set_display_name("C").unwrap();
+        tx.commit().unwrap();
+        waiting.join().unwrap()
+    });
+    assert!(matches!(found.as_deref(), None | Some(b"C")), "before it or behind it");
+    assert_eq!(other.store.setting("display name").unwrap(), Some(b"C".to_vec()));
 }
 
 #[test]

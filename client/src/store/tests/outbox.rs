@@ -62,8 +62,8 @@ fn the_outbox_survives_a_crash_at_every_step() {
     let (_copy, found) = after_crash(dir.path());
     assert_eq!(state(&found.store, 1), (OutboxState::Queued, 0));
 
-    let transaction = alice.store.connection.transaction().unwrap();
-    worked(&transaction, &id(1), &record_id, &record).unwrap();
+    let transaction = alice.store.transaction().unwrap();
+    worked(transaction.connection(), &id(1), &record_id, &record).unwrap();
     let (_copy, found) = after_crash(dir.path());
     assert_eq!(found.store.pending(10).unwrap()[0].record, None, "not committed");
     transaction.commit().unwrap();
@@ -71,8 +71,8 @@ fn the_outbox_survives_a_crash_at_every_step() {
     assert_eq!(found.store.pending(10).unwrap()[0].record, Some(record));
 
     alice.store.add_receipts(&id(1), &[receipt(1, record_id)]).unwrap();
-    let transaction = alice.store.connection.transaction().unwrap();
-    assert_eq!(received(&transaction, &id(1), &[receipt(2, record_id)]).unwrap(), 2);
+    let transaction = alice.store.transaction().unwrap();
+    assert_eq!(received(transaction.connection(), &id(1), &[receipt(2, record_id)]).unwrap(), 2);
     let (_copy, found) = after_crash(dir.path());
     assert_eq!(state(&found.store, 1), (OutboxState::Working, 1), "not committed");
     transaction.commit().unwrap();

@@ -110,7 +110,7 @@ fn ten_thousand_contacts_and_a_hundred_thousand_messages_do_not_make_it_slow() {
     let (_dir, accounts, mut alice) = alice();
     let bytes = |store: &Store| -> u32 {
         let sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
-        store.connection.query_row(sql, [], |row| row.get(0)).unwrap()
+        store.connection().query_row(sql, [], |row| row.get(0)).unwrap()
     };
     let empty = bytes(&alice.store);
     fill_contacts(&mut alice.store);

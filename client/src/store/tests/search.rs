@@ -75,7 +75,8 @@ fn index(store: &Store) -> Vec<u8> {
         "SELECT CAST(c0 AS BLOB) FROM search_content",
         "SELECT CAST(term AS BLOB) FROM search_idx",
     ] {
-        let mut statement = store.connection.prepare(sql).unwrap();
+        let connection = store.connection();
+        let mut statement = connection.prepare(sql).unwrap();
         let rows = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
         bytes.extend(rows.flat_map(|row| row.unwrap()));
     }
@@ -94,7 +95,7 @@ fn what_is_erased_or_said_otherwise_leaves_no_word_in_the_index() {
     assert!(holds(&store, "zqerased") && holds(&store, "zqedited"));
     let number = |store: &Store, at: u8| -> u64 {
         let sql = "SELECT number FROM message WHERE sent = ?";
-        store.connection.query_row(sql, [at], |row| row.get::<_, i64>(0)).unwrap().try_into().unwrap()
+        store.connection().query_row(sql, [at], |row| row.get::<_, i64>(0)).unwrap().try_into().unwrap()
     };
     let edited = number(&store, 251);
     let tx = store.transaction().unwrap();

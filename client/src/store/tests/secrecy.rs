@@ -233,8 +233,8 @@ fn through_a_whole_life_of_a_store_nothing_shows_on_the_disk_or_in_the_log() {
         tx.commit().unwrap();
         account.change_passphrase(&passphrase(&format!("{SENTINEL} once more")), &mut rng()).unwrap();
         let wal = "PRAGMA wal_checkpoint(TRUNCATE)";
-        account.store.connection.query_row(wal, [], |_| Ok(())).unwrap();
-        account.another().unwrap().store.connection.execute_batch("VACUUM").unwrap();
+        account.store.connection().query_row(wal, [], |_| Ok(())).unwrap();
+        account.another().unwrap().store.connection().execute_batch("VACUUM").unwrap();
         assert_nothing_shows(dir.path());
         let account = accounts.rename(account, &name(&format!("{SENTINEL}.2"))).unwrap();
         drop(account);
@@ -262,9 +262,9 @@ fn what_is_in_the_clear_would_be_found() {
     let plain = dir.path().join("plain.db");
     fs::write(&plain, "").unwrap();
     let to = plain.to_str().unwrap();
-    account.store.connection.execute_batch(&format!("ATTACH '{to}' AS plain KEY ''")).unwrap();
-    account.store.connection.query_row("SELECT sqlcipher_export('plain')", [], |_| Ok(())).unwrap();
-    account.store.connection.execute_batch("DETACH plain").unwrap();
+    account.store.connection().execute_batch(&format!("ATTACH '{to}' AS plain KEY ''")).unwrap();
+    account.store.connection().query_row("SELECT sqlcipher_export('plain')", [], |_| Ok(())).unwrap();
+    account.store.connection().execute_batch("DETACH plain").unwrap();
     let bytes = fs::read(plain).unwrap();
     assert!(shows(&bytes), "a decrypted database");
     assert!(shows(format!("x{SENTINEL}x").as_bytes()) && shows(&[BYTE; 7]) && !shows(b"Zq7-sentine"));

@@ -126,7 +126,7 @@ fn what_people_do_with_an_account_is_no_copy() {
     }
     // One of an earlier version, which took no note of where it lay.
     let alice = accounts.open(&name("alice"), &passphrase("second")).unwrap();
-    alice.store.connection.execute("DELETE FROM setting WHERE key = 'place'", []).unwrap();
+    alice.store.connection().execute("DELETE FROM setting WHERE key = 'place'", []).unwrap();
     drop(alice);
     let folder = accounts.folder().join(accounts.folders().unwrap()[0].to_string());
     fs::remove_file(folder.join("PLACE")).unwrap();
