@@ -16,6 +16,7 @@
 //! | `hedge` | asking several without waiting for the slow |
 //! | `race` | building a path without waiting for a guard that is silent |
 //! | `storing` | a record to three members |
+//! | `meeting` | which of them are asked first, and followed |
 //! | `ways` | the path that questions go through, and another one where it is silent |
 //! | `polls` | whom to ask for mail |
 
@@ -29,6 +30,7 @@ pub mod hedge;
 pub mod host;
 pub mod light_client;
 pub mod lookups;
+pub mod meeting;
 pub mod paths;
 pub mod polls;
 mod race;
