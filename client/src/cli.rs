@@ -61,6 +61,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -274,7 +275,7 @@ fn run_for(caller: Caller, args: Vec<OsString>, given: &[(String, String)], out:
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         CliError::new(Exit::Usage, "usage", message).hint("sotto --help")
     };
-    let matches = command().try_get_matches_from(args).map_err(usage)?;
+    let matches = read_call(args).map_err(usage)?;
     let cli = Cli::from_arg_matches(&matches).map_err(usage)?;
     let mut settings = Settings::gather(&matches, cli.globals.config.as_deref())?;
     settings.lay_given(given);
@@ -287,6 +288,21 @@ fn run_for(caller: Caller, args: Vec<OsString>, given: &[(String, String)], out:
         caller: Some(caller),
     };
     dispatch(cli.noun, &context)
+}
+
+/// Reads the command line of a call. Making a tree of commands takes longer than reading by it, so some are kept.
+fn read_call(args: impl Iterator<Item = OsString>) -> Result<clap::ArgMatches, clap::Error> {
+    const KEPT: usize = 4;
+    static TREES: Mutex<Vec<clap::Command>> = Mutex::new(Vec::new());
+    let trees = || TREES.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = trees().pop();
+    let mut tree = kept.unwrap_or_else(command);
+    let matches = tree.try_get_matches_from_mut(args);
+    let mut trees = trees();
+    if trees.len() < KEPT {
+        trees.push(tree);
+    }
+    matches
 }
 
 fn openrpc(context: &Context) -> Result<Exit, CliError> {
@@ -400,6 +416,22 @@ mod tests {
             let matches = command().try_get_matches_from(args).unwrap();
             assert_eq!(matches.get_one::<String>("account").map(String::as_str), Some("a"), "{args:?}");
             assert!(Cli::from_arg_matches(&matches).unwrap().globals.json, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn calls_that_one_tree_reads_in_turn_leave_nothing_to_each_other() {
+        let read = |args: &[&str]| read_call(args.iter().map(Into::into));
+        let yes = |args: &[&str]| Cli::from_arg_matches(&read(args).unwrap()).unwrap().globals.yes;
+        for _ in 0..3 {
+            assert!(yes(&["sotto", "contact", "delete", "--yes", "--", "bob"]));
+            assert!(!yes(&["sotto", "contact", "delete", "--", "bob"]));
+            assert!(read(&["sotto", "contact", "delete"]).is_err());
+            let send = read(&["sotto", "send", "--message=x", "--mode=online", "--", "bob"]).unwrap();
+            assert_eq!(send.subcommand_name(), Some("send"));
+            let list = read(&["sotto", "contact", "list", "--account", "a"]).unwrap();
+            assert_eq!(list.get_one::<String>("account").map(String::as_str), Some("a"));
+            assert_eq!(read(&["sotto", "status"]).unwrap().get_one::<String>("account"), None);
         }
     }
 

@@ -44,7 +44,7 @@ use zeroize::Zeroizing;
 pub use self::following::{Continue, Followed};
 use self::kill_point::Probe;
 use self::online::Online;
-pub use self::online::{Mode, ModeError, NotOnline, Pushed, Went};
+pub use self::online::{Mode, ModeError, NotOnline, Pushed, Went, held_from};
 pub use self::receiving::Received;
 pub use self::sending::{Progress, Sent};
 use crate::conversation::{self, Notice};
@@ -138,6 +138,8 @@ pub struct Companion {
     pub waiting: Arc<Notify>,
     /// Tells when somebody else has changed the account.
     pub changed: Arc<Notify>,
+    /// Told when something was pushed and is taken in: whoever sends may wait for it.
+    pub heard: Arc<Notify>,
 }
 
 /// An unlocked account on the network.

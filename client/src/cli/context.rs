@@ -172,6 +172,16 @@ impl Context {
         Ok(unlocked)
     }
 
+    /// The same for saying something, which takes no time: in the daemon by the connection of those who work on messages.
+    pub(super) fn unlock_to_say(&self) -> Result<Unlocked, CliError> {
+        match &self.caller {
+            Some(Caller { engine, .. }) => {
+                Ok(Unlocked { genesis: engine.genesis().clone(), account: engine.on_the_line()? })
+            }
+            None => self.unlock(),
+        }
+    }
+
     /// The daemon that has the account that is meant, if one runs. Whatever keeps the account from being found is told
     /// when it is opened.
     pub(super) fn daemon(&self) -> Option<Link> {

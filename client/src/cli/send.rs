@@ -9,7 +9,6 @@ use sotto_proto::address::Address;
 use sotto_proto::content::{Body, Content, MessageId, Text};
 use sotto_proto::envelope::Ttl;
 use sotto_proto::limits::TEXT_MAX;
-use sotto_proto::time::UnixMillis;
 
 use super::contact::{expiry, expiry_seconds};
 use super::context::{Context, clock, random};
@@ -18,11 +17,8 @@ use super::recipient::{Recipient, called};
 use super::sending::{Queued, send_queued_by};
 use super::{CliError, Exit, conversation_error, verify};
 use crate::conversation::{Me, Saying, say, say_for};
-use crate::messenger::Mode;
+use crate::messenger::{Mode, held_from};
 use crate::store::{NewMessage, OpenAccount, Transaction};
-
-/// So long a message that is to go online is left to that, also by what else sends for the account.
-const HELD_MILLIS: u64 = 10_000;
 
 /// Send a message
 #[derive(Debug, Args)]
@@ -86,7 +82,7 @@ impl Send {
             let message = "an answer goes to one conversation";
             return Err(CliError::new(Exit::Usage, "usage", message).hint("name one recipient"));
         }
-        let mut unlocked = context.unlock()?;
+        let mut unlocked = context.unlock_to_say()?;
         let trust = context.settings.parse("trust", str::parse)?;
         let queued = self.queue(&mut unlocked.account, &text, trust)?;
         if queued.iter().any(|queued| queued.name == queued.account.to_string()) {
@@ -128,7 +124,7 @@ impl Send {
                     let id = self.queue_for(tx, &me, (account, contact.is_some()), text, &mut rng)?;
                     // Whoever finds it waiting would send it the other way.
                     if self.mode != Mode::Offline {
-                        tx.hold(&id, UnixMillis(now.0.saturating_add(HELD_MILLIS)))?;
+                        tx.hold(&id, held_from(now))?;
                     }
                     queued.push(Queued { id, account, name: called(tx, &account)? });
                 }

@@ -17,6 +17,7 @@ use crate::store::OutboxMessage;
 pub(super) const OLDER: usize = 64;
 
 /// Something queued, and to whom.
+#[derive(Clone, Debug)]
 pub(super) struct Queued {
     pub(super) id: MessageId,
     pub(super) account: Address,
@@ -63,7 +64,7 @@ pub(super) fn send_queued_by(
 
 /// Has the daemon send what was queued.
 fn send_through(engine: &Engine, out: &Output, queued: &[Queued], mode: Mode) -> Result<Exit, CliError> {
-    let sending: Vec<_> = queued.iter().map(|queued| engine.send(queued.id, mode)).collect();
+    let sending: Vec<_> = queued.iter().map(|queued| engine.send(queued.clone(), mode)).collect();
     let mut results = Vec::new();
     for (queued, sending) in queued.iter().zip(sending) {
         let sent = sending

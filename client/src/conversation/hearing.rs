@@ -174,22 +174,33 @@ pub(super) fn receive(
     SessionBody { tag, message }: &SessionBody,
     rng: &mut dyn CryptoRng,
 ) -> Result<Heard, Error> {
-    let Some(mut session) = tx.session(tag)? else {
+    let Some(session) = tx.session(tag)? else {
         tracing::debug!("a message of a session that is not known");
         return Ok(Heard::Nothing);
     };
     let Some(decrypted) = open_with(me, &session, message)? else { return Ok(Heard::Nothing) };
+    take(tx, me, session, decrypted, rng)
+}
+
+/// What a session has decrypted: its ratchet goes on, and what is said is done.
+pub(super) fn take(
+    tx: &Transaction<'_>,
+    me: &Me<'_>,
+    mut session: Session,
+    decrypted: Decrypted,
+    rng: &mut dyn CryptoRng,
+) -> Result<Heard, Error> {
     let Decrypted { content, mut ratchet, skipped_changed } = decrypted;
     let over = UnixSeconds(me.now.seconds().0.saturating_sub(OVERTAKEN_SECONDS));
     let skipped_changed = ratchet.drop_skipped_before(over) || skipped_changed;
     session.ratchet = ratchet.encode_core();
     // They may be many times as long as all else, and seldom change.
     let skipped = skipped_changed.then(|| ratchet.encode_skipped());
-    tx.set_ratchet(tag, &session.ratchet, skipped.as_ref().map(|skipped| skipped.as_slice()))?;
+    tx.set_ratchet(&session.tag, &session.ratchet, skipped.as_ref().map(|skipped| skipped.as_slice()))?;
     let is_first = session.received.is_none();
     session.received = Some(me.now.seconds());
     session.initial = None;
-    tx.set_received(tag, me.now.seconds())?;
+    tx.set_received(&session.tag, me.now.seconds())?;
     deliver(tx, me, &mut session, content, is_first, rng)
 }
 

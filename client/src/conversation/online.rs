@@ -166,12 +166,13 @@ fn opened(
         return Ok(None);
     }
     // Of a session that it begins, the first message is not acknowledged: it goes the other way as well.
-    let decrypted = session.map(|session| open_with(me, &session, &body.message)).transpose()?.flatten();
-    let content = decrypted.map(|decrypted| decrypted.content);
+    let decrypted = session.as_ref().map(|session| open_with(me, session, &body.message)).transpose()?.flatten();
+    let content = decrypted.as_ref().map(|decrypted| &decrypted.content);
     let acknowledge = content.and_then(|content| is_acknowledged(&content.body).then_some(content.id));
-    let heard = match inside {
-        Inside::Session(body) => hearing::receive(tx, me, body, rng)?,
-        Inside::Initial(message) => super::initial::receive(tx, me, message, rng)?,
+    let heard = match (inside, session, decrypted) {
+        (Inside::Session(_), Some(session), Some(decrypted)) => hearing::take(tx, me, session, decrypted, rng)?,
+        (Inside::Session(_), ..) => Heard::Nothing,
+        (Inside::Initial(message), ..) => super::initial::receive(tx, me, message, rng)?,
     };
     let (letter, notices) = match heard {
         Heard::Letter(letter) => (Some(letter), Vec::new()),

@@ -206,6 +206,9 @@ impl Messenger {
                 }
                 Some(pushed) = self.online.next() => {
                     let acknowledge = self.hear(&pushed)?;
+                    if let Some(companion) = &self.companion {
+                        companion.heard.notify_one();
+                    }
                     // Whoever follows has it while that is said.
                     if self.tell_new(follower)? == Continue::No {
                         return Ok(Continue::No);

@@ -25,20 +25,21 @@ mod mode;
 mod presence;
 mod pushing;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sotto_proto::address::Address;
 use sotto_proto::content::ListeningTag;
 use sotto_proto::id::NodeId;
 use sotto_proto::request::Push;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::listening::Listening;
-pub use self::mode::{Mode, ModeError, NotOnline, Pushed, Went};
+pub use self::mode::{Mode, ModeError, NotOnline, Pushed, Went, held_from};
 use self::pushing::Kept;
-use super::Messenger;
+use super::{Companion, Messenger};
 
 /// How long a message waits to be acknowledged before it goes the other way.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
@@ -50,15 +51,15 @@ const CAME: usize = 16;
 const WORDS: usize = 16;
 
 /// Who listens for the account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 enum Listener {
     /// Nobody: whoever pushes listens for the moment.
     #[default]
     Nobody,
     /// This messenger, as long as it follows.
     This,
-    /// Another one of this process, on the same store.
-    Another,
+    /// Another one of this process, on the same store, which tells when something was pushed and is taken in.
+    Another(Arc<Notify>),
 }
 
 /// Something that was pushed to a node.
@@ -69,7 +70,7 @@ pub(super) struct Came {
 }
 
 /// To whom something was said, by which tag, and what came of it.
-type Word = (Address, ListeningTag, Result<(), NotOnline>);
+type Word = (Address, ListeningTag, Result<Kept, NotOnline>);
 
 /// What a messenger does online.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl Default for Online {
 impl Online {
     /// Whether this messenger listens while it follows.
     pub(super) fn listens(&self) -> bool {
-        self.listener == Listener::This
+        matches!(self.listener, Listener::This)
     }
 
     /// What is pushed next; never comes back while nobody listens. Given up halfway, nothing is lost.
@@ -133,7 +134,7 @@ impl Messenger {
 
     /// Another messenger of this process, on the same account, follows and listens. This one does not begin listenings of
     /// its own to hear what it pushes acknowledged.
-    pub fn leave_listening_to_another(&mut self) {
-        self.online.listener = Listener::Another;
+    pub fn leave_listening_to(&mut self, other: &Companion) {
+        self.online.listener = Listener::Another(Arc::clone(&other.heard));
     }
 }

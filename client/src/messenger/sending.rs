@@ -30,6 +30,7 @@ use crate::conversation::{self, Delivery};
 use crate::crypto::{self, SealContext};
 use crate::network::choice::Avoid;
 use crate::network::lookups::LookupError;
+use crate::network::meeting::met_first;
 use crate::network::paths::{Purpose, hop};
 use crate::network::shuffle;
 use crate::network::storing::{self, MemberError, STORED, Stored, WANTED};
@@ -196,6 +197,7 @@ impl Messenger {
             progress(Progress::Path { hops });
             let mut members = self.directory.members(swarm).to_vec();
             shuffle(&mut self.rng, &mut members);
+            met_first(&mut members, &delivery.address, self.clock.now().seconds());
             let members = self.slow_last(members);
             let (began, mut work, mut second) = (Instant::now(), Duration::ZERO, None);
             let mut open = BTreeMap::new();

@@ -1,7 +1,7 @@
 //! An account at work in the daemon.
 //!
 //! ```text
-//!  commands ──▶ desk (a handle of the account) ──▶ outbox ──▶ sender (a thread, a messenger) ──▶ network
+//!  commands ──▶ line (a handle of the account) ──▶ outbox ──▶ sender (a thread, a messenger) ──▶ network
 //!  listeners ◀── inbox, events ◀──────────────── receiver (a thread, a messenger) ◀──────────── network
 //! ```
 //!
@@ -15,11 +15,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sotto_proto::address::Address;
 use sotto_proto::chain::GenesisFile;
-use sotto_proto::content::MessageId;
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::super::CliError;
 use super::super::received::{Known, document, line};
+use super::super::sending::Queued;
 use super::{receiver, sender};
 use crate::messenger::{Companion, Error, Mode, Progress, Went};
 use crate::store::{InboxNumber, OpenAccount, StoreError};
@@ -90,7 +90,7 @@ impl Sending {
 /// Something to send at once.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) id: MessageId,
+    pub(super) queued: Queued,
     pub(super) mode: Mode,
     steps: mpsc::SyncSender<Progress>,
     ended: oneshot::Sender<Result<Went, Error>>,
@@ -116,7 +116,11 @@ pub(in super::super) struct Engine {
     own: Address,
     timeout: Duration,
     desk: Mutex<OpenAccount>,
-    /// A handle that was given back: opening one takes longer than most of what is done with it.
+    /// Whose connection the desk, the sender, the receiver and whoever says something share.
+    line: OpenAccount,
+    /// Handles that were given back, one of the line and another one: opening one takes longer than most of what is done
+    /// with it.
+    spare_line: Mutex<Option<OpenAccount>>,
     spare: Mutex<Option<OpenAccount>>,
     companion: Companion,
     jobs: tokio::sync::mpsc::Sender<Job>,
@@ -132,11 +136,14 @@ impl Engine {
     pub(super) fn start(genesis: GenesisFile, account: OpenAccount, timeout: Duration) -> Result<Arc<Self>, CliError> {
         let (jobs, waiting) = tokio::sync::mpsc::channel(JOBS);
         let newest = account.store.newest()?;
+        let line = account.sharing()?;
         let engine = Arc::new(Self {
             genesis,
             own: account.account().address(),
             timeout,
             desk: Mutex::new(account),
+            line,
+            spare_line: Mutex::default(),
             spare: Mutex::default(),
             companion: Companion::default(),
             jobs,
@@ -181,6 +188,12 @@ impl Engine {
         &self.companion
     }
 
+    /// A handle for whoever works on every message, and never for long.
+    pub(in super::super) fn on_the_line(&self) -> Result<OpenAccount, StoreError> {
+        let spare = lock(&self.spare_line).take();
+        spare.map_or_else(|| self.line.sharing(), Ok)
+    }
+
     /// A handle of the account, to be used for a while.
     pub(in super::super) fn account(&self) -> Result<OpenAccount, StoreError> {
         let spare = lock(&self.spare).take();
@@ -189,7 +202,8 @@ impl Engine {
 
     /// A handle that is not needed any more.
     pub(in super::super) fn give_back(&self, account: OpenAccount) {
-        *lock(&self.spare) = Some(account);
+        let spare = if account.shares_with(&self.line) { &self.spare_line } else { &self.spare };
+        *lock(spare) = Some(account);
     }
 
     /// The account, for something short.
@@ -204,10 +218,10 @@ impl Engine {
     }
 
     /// Has a message of the outbox sent before all others that wait.
-    pub(in super::super) fn send(&self, id: MessageId, mode: Mode) -> Sending {
+    pub(in super::super) fn send(&self, queued: Queued, mode: Mode) -> Sending {
         let ((steps, told), (ended, end)) = (mpsc::sync_channel(STEPS), oneshot::channel());
         // Without a sender it is stopping, and the other ends say so.
-        let _ = self.jobs.blocking_send(Job { id, mode, steps, ended });
+        let _ = self.jobs.blocking_send(Job { queued, mode, steps, ended });
         Sending { steps: told, ended: end }
     }
 

@@ -68,6 +68,19 @@ pub(in super::super) fn methods(tree: &Command) -> BTreeMap<String, &Command> {
     methods
 }
 
+/// The command of a method.
+fn find<'a>(tree: &'a Command, method: &str) -> Option<&'a Command> {
+    let (noun, verb) = method.split_once('.').map_or((method, None), |(noun, verb)| (noun, Some(verb)));
+    let command = tree.find_subcommand(noun).filter(|command| command.get_name() == noun)?;
+    let is_offered = OFFERED.contains(&noun) || OFFERED_VERBS.contains(&method);
+    let is_verb = |command: &&Command| command.get_name() != "help" && verb == Some(&*camel(command.get_name()));
+    match verb {
+        _ if !is_offered => None,
+        None => (!command.has_subcommands()).then_some(command),
+        Some(_) => command.get_subcommands().find(is_verb),
+    }
+}
+
 /// Parameters of every command's method: name, schema, description.
 const COMMON: [(&str, &str, &str); 2] = [
     (YES, "boolean", "confirms what the command would have confirmed"),
@@ -84,7 +97,7 @@ pub(in super::super) fn answers(params: &Value) -> Result<Vec<Zeroizing<String>>
 
 /// The command line of a call, behind the program's name; what is not of it is passed over ([`COMMON`]).
 pub(in super::super) fn arguments(tree: &Command, method: &str, params: &Value) -> Result<Vec<OsString>, MethodError> {
-    let command = methods(tree).remove(method).ok_or_else(|| MethodError::Unknown(method.to_owned()))?;
+    let command = find(tree, method).ok_or_else(|| MethodError::Unknown(method.to_owned()))?;
     let none = Map::new();
     let params = match params {
         Value::Null => &none,
@@ -261,6 +274,9 @@ mod tests {
     fn every_offered_command_is_there_and_reads_back_as_itself() {
         let tree = command();
         let methods = methods(&tree);
+        for (method, command) in &methods {
+            assert_eq!(find(&tree, method).map(Command::get_name), Some(command.get_name()), "{method}");
+        }
         for noun in ["send", "history", "request.accept", "contact.list", "verify.show", "path.show", "account.show"] {
             assert!(methods.contains_key(noun), "{noun}");
         }

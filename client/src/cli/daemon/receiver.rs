@@ -38,7 +38,7 @@ fn interrupted(engine: &Engine, reason: String) {
 }
 
 async fn follow(engine: &Engine) -> Result<(), Error> {
-    let account = engine.account()?;
+    let account = engine.on_the_line()?;
     let mut messenger = Messenger::open(engine.genesis().clone(), account, engine.timeout(), |_| ()).await?;
     messenger.accompany(engine.companion().clone());
     messenger.listen_while_following();

@@ -42,17 +42,18 @@ pub(super) fn run(engine: &Engine, mut jobs: Receiver<Job>) {
 }
 
 async fn work(engine: &Engine, jobs: &mut Receiver<Job>) -> Result<(), Error> {
-    let account = engine.account()?;
+    let account = engine.on_the_line()?;
     let mut messenger = Messenger::open(engine.genesis().clone(), account, engine.timeout(), |_| ()).await?;
     // The receiver listens, and hears what is acknowledged.
-    messenger.leave_listening_to_another();
+    messenger.leave_listening_to(engine.companion());
     let mut lately = VecDeque::with_capacity(LATELY);
     loop {
         let mut next = jobs.try_recv().ok();
         if next.is_none()
             && let Some(id) = messenger.account().store.due(clock())?
         {
-            if let Some(sent) = send(engine, &mut messenger, id, None).await? {
+            let Some(queued) = queued(&mut messenger, id)? else { continue };
+            if let Some(sent) = send(engine, &mut messenger, queued, None).await? {
                 lately.truncate(LATELY - 1);
                 lately.push_front(sent);
             }
@@ -67,10 +68,10 @@ async fn work(engine: &Engine, jobs: &mut Receiver<Job>) -> Result<(), Error> {
         }
         let Some(job) = next else { continue };
         // It was queued and found waiting before whoever queued it had it sent.
-        if let Some(sent) = lately.iter().find(|sent| sent.id == job.id) {
+        if let Some(sent) = lately.iter().find(|sent| sent.id == job.queued.id) {
             job.end(Ok(Went::Offline(sent.clone())));
         } else {
-            send(engine, &mut messenger, job.id, Some(job)).await?;
+            send(engine, &mut messenger, job.queued.clone(), Some(job)).await?;
         }
     }
 }
@@ -79,10 +80,10 @@ async fn work(engine: &Engine, jobs: &mut Receiver<Job>) -> Result<(), Error> {
 async fn send(
     engine: &Engine,
     messenger: &mut Messenger,
-    id: MessageId,
+    queued: Queued,
     job: Option<Job>,
 ) -> Result<Option<Sent>, Error> {
-    let queued = queued(messenger, id)?;
+    let id = queued.id;
     let mode = job.as_ref().map_or(Mode::Offline, |job| job.mode);
     let sent: Result<Went, Error> = messenger
         .send_by(&id, mode, |step| {
@@ -97,9 +98,7 @@ async fn send(
             }
         })
         .await;
-    if let Some(queued) = queued {
-        engine.tell(became(&queued, &sent, mode).0);
-    }
+    engine.tell(became(&queued, &sent, mode).0);
     match (job, sent) {
         (Some(job), sent) => {
             job.end(sent);

@@ -16,6 +16,7 @@ use super::silence::Silence;
 use crate::messenger::asking::{MemberFailure, records_of};
 use crate::messenger::mailbox::Mailbox;
 use crate::messenger::{Error, Messenger};
+use crate::network::meeting::met_first;
 use crate::network::paths::hop;
 
 /// Members that are subscribed at.
@@ -106,11 +107,13 @@ impl Messenger {
         }
     }
 
-    /// A random member without a subscription, one that was slow or silent lately only if there is no other.
+    /// A member without a subscription: one where senders meet this account, then any; one that was slow or silent lately
+    /// only if there is no other.
     fn unsubscribed(&mut self, feed: &Feed) -> Result<Option<HopInfo>, Error> {
         let is_free = |node: &NodeId| !feed.members.values().any(|other| other == node);
         let mut free: Vec<_> = self.keepers(&feed.mailbox)?.iter().copied().filter(is_free).collect();
         crate::network::shuffle(&mut self.rng, &mut free);
+        met_first(&mut free, &feed.mailbox.address, self.clock.now().seconds());
         let silent = feed.silence.members();
         let first = self.slow_last(free).into_iter().min_by_key(|node| silent.contains(node));
         Ok(first.and_then(|node| hop(self.directory.nodes(), &node)))

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use super::{Came, Listener, NODE_PATIENCE, NotOnline};
+use super::{Came, NODE_PATIENCE, NotOnline};
 use crate::messenger::{Error, Messenger};
 use crate::network::paths::{Purpose, hop};
 use crate::network::shuffle;
@@ -72,7 +72,7 @@ impl Messenger {
     /// [`Error::Store`]; without the network it is tried again.
     pub(in crate::messenger) async fn keep_listening(&mut self) -> Result<(Instant, bool), Error> {
         let now = self.clock.now().seconds();
-        if self.online.listener != Listener::This {
+        if !self.online.listens() {
             return Ok((Instant::now() + Duration::from_secs(3600), false));
         }
         self.online.listenings.retain(|listening| listening.stands(now));

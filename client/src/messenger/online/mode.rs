@@ -1,6 +1,7 @@
 //! Which way a message of the outbox goes.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sotto_proto::address::Address;
@@ -8,19 +9,21 @@ use sotto_proto::content::MessageId;
 use sotto_proto::id::NodeId;
 use sotto_proto::request::PushData;
 use sotto_proto::time::UnixMillis;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::pushing::{Kept, Way, push_all, push_through};
+use super::pushing::{Way, push_by};
 use super::{ACKNOWLEDGED_WITHIN, Listener, NODE_PATIENCE};
 use crate::conversation;
 use crate::messenger::{Error, Messenger, Progress, Sent};
 
-/// How long a message is held back from the other way: as long as this one may take, from its way on.
-const HELD: Duration = Duration::from_secs(3 * NODE_PATIENCE.as_secs() + ACKNOWLEDGED_WITHIN.as_secs());
-/// How long a tunnel is kept for the next message.
-const KEPT: Duration = Duration::from_secs(10);
-/// Between two looks whether a message is acknowledged.
-const LOOK: Duration = Duration::from_millis(3);
+/// How long a message that is to go online is held back from the other way: as long as this one may take, and longer by
+/// what [`AGO`] lets pass.
+const HELD: Duration = Duration::from_secs(4 * NODE_PATIENCE.as_secs() + ACKNOWLEDGED_WITHIN.as_secs());
+/// What has been held since so long need not be held anew, a write that waits for the disk.
+const AGO: Duration = Duration::from_millis(NODE_PATIENCE.as_secs() * 500);
+/// Between two looks whether a message is acknowledged, besides those after something came.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Which way messages go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -141,7 +144,7 @@ impl Messenger {
         progress: &mut impl FnMut(Progress),
     ) -> Result<Pushed, Error> {
         // Nobody stores it meanwhile; should this process die, it is stored afterwards.
-        self.hold(id, HELD)?;
+        self.hold(id)?;
         let held = Instant::now();
         let (message, delivery) = self.addressed(id)??;
         if delivery.inside.is_none() {
@@ -155,7 +158,7 @@ impl Messenger {
             }
             way => way?,
         };
-        if self.online.listener == Listener::Nobody {
+        if matches!(self.online.listener, Listener::Nobody) {
             self.listen_for_a_moment(&account).await?;
         }
         let hops = way.path.hops().map(|hop| hop.node);
@@ -167,8 +170,8 @@ impl Messenger {
         }
         words.push(self.seal_for(&way, &delivery)?);
         // Each change waits for the disk.
-        if held.elapsed() > NODE_PATIENCE / 2 {
-            self.hold(id, HELD)?;
+        if held.elapsed() > AGO {
+            self.hold(id)?;
         }
         let began = Instant::now();
         if let Err(error) = self.push_and_hear(&account, &way, words).await? {
@@ -187,9 +190,14 @@ impl Messenger {
         Ok(message.is_some_and(|message| message.state.is_delivered()))
     }
 
-    fn hold(&mut self, id: &MessageId, wait: Duration) -> Result<(), Error> {
-        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let until = UnixMillis(self.clock.own().wall.0.saturating_add(wait));
+    /// Holds a message back from the other way, if whoever queued it has not done so just now.
+    fn hold(&mut self, id: &MessageId) -> Result<(), Error> {
+        let until = held_from(self.clock.own().wall);
+        let held = self.account.store.outbox_message(id)?;
+        let ago = held.map_or(u64::MAX, |held| until.0.saturating_sub(held.retry_at.0));
+        if u128::from(ago) <= AGO.as_millis() {
+            return Ok(());
+        }
         Ok(self.account.change(|tx, _| tx.hold(id, until))?)
     }
 
@@ -200,24 +208,14 @@ impl Messenger {
         way: &Way,
         words: Vec<PushData>,
     ) -> Result<Result<(), NotOnline>, Error> {
-        let tag = way.place.tag;
-        let is_good = |kept: &Kept| kept.tag == tag && kept.used.elapsed() < KEPT && self.paths.is_held(&kept.path);
-        let pushed = match self.online.kept.take().filter(is_good) {
-            Some(Kept { tunnel, path, .. }) => match push_through(tunnel, tag, words.clone()).await {
-                // Only the tunnel may have ended. What comes twice is shown once.
-                Err(NotOnline::Silent(_)) => push_all(way, words).await.map(|tunnel| (tunnel, way.path.clone())),
-                pushed => pushed.map(|tunnel| (tunnel, path)),
-            },
-            None => push_all(way, words).await.map(|tunnel| (tunnel, way.path.clone())),
-        };
-        match pushed {
-            Ok((tunnel, path)) => {
-                self.online.kept = Some(Kept { tag, path, tunnel, used: Instant::now() });
+        match push_by(self.kept_for(way), way, words).await {
+            Ok(kept) => {
+                self.online.kept = Some(kept);
                 Ok(Ok(()))
             }
             Err(error) => {
                 if error == NotOnline::Gone {
-                    self.account.change(|tx, _| tx.drop_place(account, &tag))?;
+                    self.account.change(|tx, _| tx.drop_place(account, &way.place.tag))?;
                 }
                 Ok(Err(error))
             }
@@ -226,6 +224,10 @@ impl Messenger {
 
     /// Waits until the recipient has said that it has a message. What is pushed to this messenger meanwhile is taken in.
     async fn acknowledged(&mut self, id: &MessageId, deadline: Instant) -> Result<(), Error> {
+        let heard = match &self.online.listener {
+            Listener::Another(heard) => Some(Arc::clone(heard)),
+            Listener::This | Listener::Nobody => None,
+        };
         loop {
             if self.is_acknowledged(id)? {
                 return Ok(());
@@ -233,6 +235,7 @@ impl Messenger {
             tokio::select! {
                 biased;
                 Some(came) = self.online.next() => self.take_pushed(came).await?,
+                () = notified(heard.as_deref()) => {}
                 () = tokio::time::sleep(LOOK) => {}
                 () = tokio::time::sleep_until(deadline) => return Err(Error::NotOnline(NotOnline::Unacknowledged)),
             }
@@ -240,6 +243,20 @@ impl Messenger {
                 return Err(Error::NotOnline(NotOnline::Unacknowledged));
             }
         }
+    }
+}
+
+/// Until when a message is held that is to go online from now on.
+#[must_use]
+pub fn held_from(now: UnixMillis) -> UnixMillis {
+    UnixMillis(now.0.saturating_add(u64::try_from(HELD.as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// Comes back when another one has taken in what was pushed; never if there is none.
+async fn notified(heard: Option<&Notify>) {
+    match heard {
+        Some(heard) => heard.notified().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -21,7 +21,7 @@ use sotto_proto::request::{Cursor, Read, Records, Retrieve, SignedRead, SwarmReq
 use sotto_proto::time::{UnixMillis, UnixSeconds};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Listener, NODE_PATIENCE};
+use super::NODE_PATIENCE;
 use crate::crypto::{Introduction, introduction_address};
 use crate::messenger::asking::{MemberFailure, records_of};
 use crate::messenger::expected::Expected;
@@ -52,7 +52,7 @@ impl Messenger {
     pub(super) async fn keep_published(&mut self) -> Result<(), Error> {
         let is_on = self.account.read(|tx| tx.is_on(Switch::PublicPresence))?;
         let is_due = self.online.publish_at <= Instant::now() && (is_on || self.online.is_published);
-        if self.online.listener != Listener::This || !is_due {
+        if !self.online.listens() || !is_due {
             return Ok(());
         }
         let published = timeout(PATIENCE, Box::pin(self.publish())).await;

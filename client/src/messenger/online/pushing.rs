@@ -1,5 +1,7 @@
 //! Pushing to a contact: to its node, on a path that avoids both swarms and that node.
 
+use std::time::Duration;
+
 use sotto_behaviours::onion::HopInfo;
 use sotto_behaviours::onion::client::Path;
 use sotto_behaviours::tunnel::client::{Error as TunnelError, Tunnel};
@@ -14,6 +16,9 @@ use crate::crypto::{PushContext, seal_push};
 use crate::messenger::{Error, Messenger};
 use crate::network::paths::{Purpose, hop};
 use crate::store::{ListeningPlace, StoreError};
+
+/// How long a tunnel is kept for what is said next.
+const KEPT: Duration = Duration::from_secs(10);
 
 /// A tunnel to where a contact listens, kept for what is said to it next: its handshake takes as long as a push.
 #[derive(Debug)]
@@ -84,17 +89,33 @@ impl Messenger {
             tracing::debug!("too many words to contacts are on their way");
             return Ok(());
         }
+        let kept = self.kept_for(&way);
         self.online.words.spawn(async move {
-            let said = push_all(&way, words).await.map(drop);
+            let said = push_by(kept, &way, words).await;
             (account, way.place.tag, said)
         });
         Ok(())
     }
 
+    /// The tunnel by which something was said last, if it leads there and is good.
+    pub(super) fn kept_for(&mut self, way: &Way) -> Option<Kept> {
+        let paths = &self.paths;
+        let is_good =
+            |kept: &mut Kept| kept.tag == way.place.tag && kept.used.elapsed() < KEPT && paths.is_held(&kept.path);
+        self.online.kept.take_if(is_good)
+    }
+
     /// Takes note of where nobody listens any more, and of who may have to be told again where it is listened for.
     pub(super) fn note_words(&mut self) -> Result<(), Error> {
         while let Some(said) = self.online.words.try_join_next() {
-            let Ok((account, tag, Err(failure))) = said else { continue };
+            let Ok((account, tag, said)) = said else { continue };
+            let failure = match said {
+                Ok(kept) => {
+                    self.online.kept = Some(kept);
+                    continue;
+                }
+                Err(failure) => failure,
+            };
             tracing::debug!(%failure, "words to a contact did not arrive");
             self.online.has_missed = true;
             self.account.change(|tx, _| {
@@ -108,20 +129,26 @@ impl Messenger {
     }
 }
 
-/// Pushes one after the other in one tunnel, until one is not delivered; the tunnel, for what is said next. None goes along
-/// with the handshake, which an exit could repeat.
-pub(super) async fn push_all(way: &Way, words: Vec<PushData>) -> Result<Tunnel, NotOnline> {
+/// Pushes one after the other in one tunnel, the kept one if that is open, until one is not delivered; the tunnel, for what
+/// is said next. None goes along with the handshake, which an exit could repeat.
+pub(super) async fn push_by(kept: Option<Kept>, way: &Way, words: Vec<PushData>) -> Result<Kept, NotOnline> {
+    let tag = way.place.tag;
+    if let Some(Kept { tunnel, path, .. }) = kept {
+        match push_through(tunnel, tag, words.clone()).await {
+            Ok(tunnel) => return Ok(Kept { tag, path, tunnel, used: Instant::now() }),
+            // Only the tunnel may have ended. What comes twice is shown once.
+            Err(NotOnline::Silent(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
     let connected = timeout(NODE_PATIENCE, Tunnel::connect(&way.path, way.to, None)).await;
     let (tunnel, _) = connected.unwrap_or(Err(TunnelError::TimedOut)).map_err(silent)?;
-    push_through(tunnel, way.place.tag, words).await
+    let tunnel = push_through(tunnel, tag, words).await?;
+    Ok(Kept { tag, path: way.path.clone(), tunnel, used: Instant::now() })
 }
 
 /// The same in a tunnel that is open.
-pub(super) async fn push_through(
-    mut tunnel: Tunnel,
-    tag: ListeningTag,
-    words: Vec<PushData>,
-) -> Result<Tunnel, NotOnline> {
+async fn push_through(mut tunnel: Tunnel, tag: ListeningTag, words: Vec<PushData>) -> Result<Tunnel, NotOnline> {
     for data in words {
         let request = SwarmRequest::Push(Push { tag, data });
         let answer = timeout(NODE_PATIENCE, tunnel.request(request)).await.unwrap_or(Err(TunnelError::TimedOut));
