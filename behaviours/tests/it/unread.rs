@@ -46,6 +46,18 @@ async fn flood(net: &Net, hosts: &mut [Host], request: &ChainRequest) -> Vec<Hos
     flood
 }
 
+/// The same for a megabyte of blocks each, 256 in all.
+async fn flood_for_blocks(net: &Net, hosts: &mut [Host]) -> Vec<Hostile> {
+    for height in 1..=40 {
+        hosts[0].chain.insert(height, vec![0x11; 100_000]);
+    }
+    flood(net, hosts, &ChainRequest::Blocks { from: Height(1), max_bytes: 1_000_000 }).await
+}
+
+fn refused_for_load(host: &Host) -> u64 {
+    refused(host, "rate_limited") + refused(host, "busy")
+}
+
 /// Asks as host `by` and waits for the answer.
 async fn is_served(hosts: &mut [Host], by: usize) {
     // A dial that came before the producer listened is made again in a moment.
@@ -68,14 +80,9 @@ fn one_address_counts() -> Net {
 async fn one_address_has_the_allowance_of_one_however_many_keys_it_uses() {
     let net = one_address_counts();
     let mut hosts = hosts(&net);
-    for height in 1..=40 {
-        hosts[0].chain.insert(height, vec![0x11; 100_000]);
-    }
-    let ask = ChainRequest::Blocks { from: Height(1), max_bytes: 1_000_000 };
-    let _flood = flood(&net, &mut hosts, &ask).await;
+    let _flood = flood_for_blocks(&net, &mut hosts).await;
     // The few that were served are not even counted as answered: nobody has read them.
-    let all_refused = |host: &Host| refused(host, "rate_limited") + refused(host, "busy");
-    until(&mut hosts, "all were dealt with", |hosts| all_refused(&hosts[0]) > 230).await;
+    until(&mut hosts, "all were dealt with", |hosts| refused_for_load(&hosts[0]) > 230).await;
     let served = hosts[0].metric("sotto_network_served_bytes_total");
     assert!((1_000_000..=12_000_000).contains(&served), "{served} of 256,000,000 bytes");
     is_served(&mut hosts, 1).await;
@@ -114,13 +121,8 @@ async fn strangers_together_leave_places_for_nodes() {
 async fn answers_that_strangers_do_not_read_are_held_up_to_so_many_bytes_whoever_they_are() {
     let net = Net { timeouts: Timeouts { request: Duration::from_secs(60), ..Timeouts::default() }, ..Net::tcp() };
     let mut hosts = hosts(&net);
-    for height in 1..=40 {
-        hosts[0].chain.insert(height, vec![0x11; 100_000]);
-    }
-    let ask = ChainRequest::Blocks { from: Height(1), max_bytes: 1_000_000 };
-    let _flood = flood(&net, &mut hosts, &ask).await;
-    let all_refused = |host: &Host| refused(host, "rate_limited") + refused(host, "busy");
-    until(&mut hosts, "all were dealt with", |hosts| all_refused(&hosts[0]) >= 240).await;
+    let _flood = flood_for_blocks(&net, &mut hosts).await;
+    until(&mut hosts, "all were dealt with", |hosts| refused_for_load(&hosts[0]) >= 240).await;
     let served = hosts[0].metric("sotto_network_served_bytes_total");
     assert!((1_000_000..=ANSWERS_IN_FLIGHT as u64).contains(&served), "{served} of 256,000,000 bytes");
     is_served(&mut hosts, 1).await;
