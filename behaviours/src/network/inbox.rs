@@ -7,6 +7,7 @@
 //! | those charged to one address | [`OF_ADDRESS`] |
 //! | those of one protocol and peer | [`REQUESTS_PER_PEER`] |
 //! | bytes of answers to strangers, from when they are asked for until they are read | [`BYTES_OF_STRANGERS`] |
+//! | those charged to one of them | [`BYTES_OF_STRANGER`], so that one who does not read leaves room for others |
 //! | payers remembered | [`NODES`] and [`STRANGERS`] |
 
 use std::collections::BTreeMap;
@@ -31,6 +32,8 @@ const OF_ADDRESS: usize = 32;
 /// Bytes of answers to peers that are no nodes, until they are sent: whoever does not read holds that much, and once more in
 /// the streams.
 const BYTES_OF_STRANGERS: usize = ANSWERS_IN_FLIGHT;
+/// Those charged to one of them: two of the largest answers. Ours ask for one after the other.
+const BYTES_OF_STRANGER: usize = BYTES_OF_STRANGERS / 4;
 /// Nodes whose allowances are kept: more than are connected at once.
 const NODES: usize = 4096;
 /// Other payers whose allowances are kept.
@@ -115,9 +118,14 @@ impl Inbox {
     }
 
     fn has_room(&self, asker: &Asker, protocol: Protocol, bytes: usize) -> bool {
-        let strangers = self.waiting.values().filter(|waiting| !waiting.asker.payer.is_node());
-        let has_bytes =
-            || strangers.map(|waiting| waiting.held).fold(bytes, usize::saturating_add) <= BYTES_OF_STRANGERS;
+        let held = |of: &dyn Fn(&Asker) -> bool| {
+            let waiting = self.waiting.values().filter(|waiting| of(&waiting.asker));
+            waiting.map(|waiting| waiting.held).fold(bytes, usize::saturating_add)
+        };
+        let has_bytes = || {
+            held(&|waiting| !waiting.payer.is_node()) <= BYTES_OF_STRANGERS
+                && held(&|waiting| waiting.payer == asker.payer) <= BYTES_OF_STRANGER
+        };
         let count = |of: &dyn Fn(Protocol, &Asker) -> bool| {
             self.waiting.iter().filter(|((protocol, _), waiting)| of(*protocol, &waiting.asker)).count()
         };
