@@ -1,9 +1,10 @@
 //! At which member of a swarm sender and recipient of a mailbox meet: whoever stores asks it first, and whoever follows
 //! subscribes there, so that what is stored is pushed at once, and not when gossip has brought it.
 //!
-//! One for each mailbox and day; the others that are asked or followed are drawn. All members keep all mail, so it
-//! learns nothing that it would not have otherwise. Who is met cannot be chosen by a node in advance: tomorrow it is somebody
-//! else.
+//! One for each mailbox and day; the others that are asked or followed are drawn, so one that keeps back what it took delays
+//! it by a second and no more. All members keep all mail and know when it came; of the tunnels that store and follow, this
+//! one sees more than a drawn one would, and the others see fewer. A node can look for a key that is met for one mailbox on
+//! one day, and not for one that is met every day.
 
 use sotto_proto::address::Address;
 use sotto_proto::domain::Domain;
