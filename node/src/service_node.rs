@@ -286,7 +286,7 @@ impl ServiceNode {
             Input::WakeUp => self.wake_at = None,
             Input::Tunnel { tunnel, request } => self.on_tunnel(tunnel, request, now, &mut outputs),
             Input::TunnelReady(tunnel) => self.on_tunnel_ready(tunnel, now, &mut outputs),
-            Input::TunnelClosed(tunnel) => self.on_tunnel_closed(tunnel, &mut outputs),
+            Input::TunnelClosed(tunnel) => self.on_tunnel_closed(tunnel, now, &mut outputs),
             Input::Gossip { gossip, bytes } => self.on_gossip(gossip, &bytes, now, &mut outputs),
             Input::Found { token, found } => self.on_found(token, found, now, &mut outputs),
         }

@@ -91,7 +91,7 @@ pub enum Event {
         /// What.
         request: SwarmRequest,
     },
-    /// An answer with more to follow is on its way to the client: there is room for the next.
+    /// An answer with records, or with more to follow, is on its way to the client: there is room for the next.
     TunnelReady {
         /// Which tunnel.
         tunnel: TunnelId,

@@ -58,7 +58,7 @@ pub(crate) enum TunnelEvent {
         tunnel: TunnelId,
         request: SwarmRequest,
     },
-    /// An answer that others follow is on its way: there is room for the next.
+    /// An answer that the owner waits for is sent: there is room for the next.
     Ready {
         tunnel: TunnelId,
     },
@@ -67,11 +67,14 @@ pub(crate) enum TunnelEvent {
     },
 }
 
-/// An answer, encoded, and whether more follow.
+/// An answer, encoded.
 #[derive(Debug)]
 struct Answer {
     bytes: Vec<u8>,
+    /// Whether others follow.
     more: bool,
+    /// Whether the owner is told when it is sent.
+    told: bool,
     sending: Flight,
 }
 
@@ -107,7 +110,7 @@ impl Inside {
     /// An answer that the owner does not know of.
     fn own_answer(&self, bytes: Vec<u8>) -> Answer {
         let sending = self.flights.enter(bytes.len(), Arc::clone(&self.given_up));
-        Answer { bytes, more: false, sending }
+        Answer { bytes, more: false, told: false, sending }
     }
 }
 
@@ -140,9 +143,11 @@ impl Tunnels {
     pub(crate) fn answer(&self, tunnel: TunnelId, response: SwarmResponse, more: bool) -> bool {
         let mut open = self.lock();
         let Some(way) = open.tunnels.get(&tunnel) else { return false };
+        // A page of mail is much, and who makes it makes no more of them than are taken.
+        let told = more || matches!(response, SwarmResponse::Records(_));
         let given = encode(response).is_ok_and(|bytes| {
             let sending = self.flights.enter(bytes.len(), Arc::clone(&way.given_up));
-            way.answers.try_send(Answer { bytes, more, sending }).is_ok()
+            way.answers.try_send(Answer { bytes, more, told, sending }).is_ok()
         });
         if !given {
             open.tunnels.remove(&tunnel);
@@ -356,7 +361,7 @@ async fn exchange(
     inside: &mut Inside,
     opened: OpenedTunnel,
 ) -> Result<std::convert::Infallible, End> {
-    let Answer { bytes: first, more, sending } = match opened.request() {
+    let Answer { bytes: first, more, told, sending } = match opened.request() {
         [] => inside.own_answer(Vec::new()),
         request => match SwarmRequest::decode(request) {
             Ok(request) if request.may_be_first() => {
@@ -378,7 +383,7 @@ async fn exchange(
     if malformed {
         return Err(End::Malformed);
     }
-    if more {
+    if told {
         invite(place).await?;
     }
     // A request whose answers never end lasts as long as somebody hears them; the others as long as it takes.
@@ -399,12 +404,12 @@ async fn exchange(
         tokio::select! {
             biased;
             answer = inside.answers.recv() => {
-                let Answer { bytes, more, sending } = answer.ok_or(End::GivenUp)?;
+                let Answer { bytes, more, told, sending } = answer.ok_or(End::GivenUp)?;
                 (answering, subscribed) = (more, more);
                 let flight = outbound.answer(&bytes).map_err(|_| End::Malformed)?;
                 drop(bytes);
                 send(place.hop, frames, &flight, sending).await?;
-                if more {
+                if told {
                     invite(place).await?;
                 }
             }
@@ -434,7 +439,7 @@ fn receive(inbound: &mut Inbound, data: &[u8]) -> Result<Option<SwarmRequest>, (
     }
 }
 
-/// Tells the owner that a subscription's next push may come.
+/// Tells the owner that an answer is sent: a subscription's next push, or the mailbox's next page, may come.
 async fn invite(place: &Place<'_>) -> Result<(), End> {
     place.hop.events.send(TunnelEvent::Ready { tunnel: place.tunnel }).await.map_err(|_| End::Closed)
 }

@@ -16,6 +16,7 @@
 //! | `storing` | records in, receipts and gossip out |
 //! | `reading` | retrieve, subscribe, pushes |
 //! | `subscriptions` | who is subscribed |
+//! | `shares` | large pages that are under way |
 //! | `deleting` | deletes and their tombstones |
 //! | `sweeping` | expiry |
 //! | `returning` | what comes back from the disk, to whom it was for |
@@ -32,6 +33,7 @@
 //! | records on their way to disk | the storage queue; beyond it the client hears *busy* |
 //! | records that wait to be published | [`storing::PUBLISHING_BYTES`]; beyond it published at once, or left to repair |
 //! | answers that are being read from disk | [`reading::READS`]; beyond it *busy*, or a turn later |
+//! | large pages on their way to readers | [`shares::BYTES`], [`shares::BYTES_PER_ADDRESS`]; beyond it *busy*, or when there is room |
 //! | subscriptions | [`subscriptions::SUBSCRIPTIONS`], [`subscriptions::SUBSCRIPTIONS_PER_ADDRESS`] |
 //! | records and bytes | [`MailLimits`]: clients are refused above, members never |
 
@@ -49,6 +51,7 @@ mod returning;
 mod scrubbing;
 mod serving;
 mod sets;
+mod shares;
 mod showing;
 mod storing;
 mod subscriptions;
@@ -78,6 +81,7 @@ use self::reading::{Reading, Unread};
 use self::repairing::Replication;
 use self::scrubbing::Scrub;
 pub(super) use self::serving::Asker;
+use self::shares::Shares;
 pub use self::showing::Comparison;
 use self::storing::{Publishing, Storing};
 use self::subscriptions::Subscriptions;
@@ -217,6 +221,7 @@ pub struct Mail {
     storing: BTreeMap<Arrival, Storing>,
     publishing: Publishing,
     subscriptions: Subscriptions,
+    shares: Shares,
     /// Proofs of work that nobody would take, by tunnel.
     bad_stamps: BTreeMap<Tunnel, u32>,
     sweeping: bool,
@@ -253,6 +258,7 @@ impl Mail {
             storing: BTreeMap::new(),
             publishing: Publishing::default(),
             subscriptions: Subscriptions::default(),
+            shares: Shares::default(),
             bad_stamps: BTreeMap::new(),
             sweeping: false,
             scrub: Scrub::default(),
@@ -348,6 +354,7 @@ impl Mail {
     pub(super) fn on_tunnel(&mut self, tunnel: Tunnel, request: SwarmRequest, env: &Env<'_>, out: &mut Vec<Output>) {
         // A client has one subscription a tunnel: whatever it asks for next, it no longer reads that one.
         self.forget_subscription(tunnel);
+        self.on_sent(tunnel, env, out);
         match request {
             _ if !self.is_ready() => refuse(tunnel, Error::Busy, out),
             SwarmRequest::Store { .. } | SwarmRequest::Delete(_) if self.is_draining() => {
@@ -363,9 +370,10 @@ impl Mail {
     }
 
     /// A tunnel has ended.
-    pub(super) fn on_closed(&mut self, tunnel: Tunnel) {
+    pub(super) fn on_closed(&mut self, tunnel: Tunnel, env: &Env<'_>, out: &mut Vec<Output>) {
         self.bad_stamps.remove(&tunnel);
         self.forget_subscription(tunnel);
+        self.on_sent(tunnel, env, out);
     }
 
     /// A member gossiped something.
@@ -383,7 +391,7 @@ impl Mail {
     pub(super) fn advance(&mut self, env: &Env<'_>, out: &mut Vec<Output>) {
         self.go_on_loading(env, out);
         self.publish_due(env, out);
-        self.close_stalled(env.now.monotonic, out);
+        self.close_stalled(env, out);
         let sweep_at = self.sweep(env, out);
         let scrub_at = self.scrub(env, out);
         self.replicate(env, out);
@@ -418,11 +426,11 @@ impl Mail {
     }
 
     /// A client's proof of work is one that nobody would take.
-    fn count_bad_stamp(&mut self, tunnel: Tunnel, out: &mut Vec<Output>) {
+    fn count_bad_stamp(&mut self, tunnel: Tunnel, env: &Env<'_>, out: &mut Vec<Output>) {
         let bad = self.bad_stamps.entry(tunnel).or_default();
         *bad = bad.saturating_add(1);
         if *bad >= BAD_STAMPS {
-            self.on_closed(tunnel);
+            self.on_closed(tunnel, env, out);
             out.push(Output::CloseTunnel(tunnel));
         }
     }

@@ -125,8 +125,8 @@ impl ServiceNode {
         !self.drains && self.entry().is_some_and(|entry| entry.record.state == NodeState::Active)
     }
 
-    pub(super) fn on_tunnel_closed(&mut self, tunnel: Tunnel, out: &mut Vec<Output>) {
-        self.mail.on_closed(tunnel);
+    pub(super) fn on_tunnel_closed(&mut self, tunnel: Tunnel, now: Now, out: &mut Vec<Output>) {
+        self.with_mail(now, out, |mail, env, out| mail.on_closed(tunnel, env, out));
         self.listeners.forget(tunnel, out);
     }
 

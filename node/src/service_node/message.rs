@@ -224,7 +224,7 @@ pub enum Input {
         /// What.
         request: SwarmRequest,
     },
-    /// A tunnel to which answers with `more` went has room for another one.
+    /// An answer with `more`, or with records, is sent: the tunnel has room for another one.
     TunnelReady(Tunnel),
     /// A tunnel has ended.
     TunnelClosed(Tunnel),
@@ -295,7 +295,8 @@ pub enum Output {
         tunnel: Tunnel,
         /// The answer.
         response: SwarmResponse,
-        /// Whether others follow without being asked for; then say [`Input::TunnelReady`] when there is room.
+        /// Whether others follow without being asked for. Then, and if it is one of records, say [`Input::TunnelReady`]
+        /// when it is sent.
         more: bool,
     },
     /// End a tunnel: whoever is behind it misbehaves, or does not read. [`Input::TunnelClosed`] may follow.

@@ -24,6 +24,10 @@ async fn a_request_goes_through_three_hops_and_its_answer_comes_back() {
         assert_eq!(echoed(&tunnel.request(echo(&bytes)).await.unwrap()), bytes);
     }
     assert_eq!(nodes[3].with(|host| host.tunnel_requests).await, 5);
+    // Each of them had records, and who gave them knows when they are sent.
+    while nodes[3].with(|host| host.tunnels_ready).await < 5 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     assert_eq!((path.streams(), path.end()), (1, None));
     drop(tunnel);
     nodes[3].until_metric("sotto_network_tunnels_ended_total{reason=\"closed\"}", 1).await;

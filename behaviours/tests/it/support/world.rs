@@ -162,6 +162,7 @@ impl Net {
             verdict: Some(Verdict::Accept),
             unanswered: Vec::new(),
             tunnel_requests: 0,
+            tunnels_ready: 0,
             tunnels_closed: 0,
         }
     }
@@ -188,6 +189,8 @@ pub(crate) struct Host {
     pub(crate) unanswered: Vec<sotto_behaviours::network::ReplyTo>,
     /// Requests that came through tunnels; stores are answered with what was to be stored.
     pub(crate) tunnel_requests: usize,
+    /// Answers with records that were sent.
+    pub(crate) tunnels_ready: usize,
     pub(crate) tunnels_closed: usize,
 }
 
@@ -262,7 +265,8 @@ impl Host {
                 self.network.tunnel_answer(tunnel, answer_tunnel(request), false);
             }
             Event::TunnelClosed { .. } => self.tunnels_closed += 1,
-            Event::TunnelReady { .. } | Event::Listening(_) | Event::PeerConnected { .. } => {}
+            Event::TunnelReady { .. } => self.tunnels_ready += 1,
+            Event::Listening(_) | Event::PeerConnected { .. } => {}
         }
     }
 

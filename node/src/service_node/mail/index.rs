@@ -35,6 +35,8 @@ struct Mailbox {
 pub(super) struct Page {
     /// Where they lie, ascending.
     pub(super) keys: Vec<RecordKey>,
+    /// Bytes of an answer with them.
+    pub(super) bytes: usize,
     /// Where to go on.
     pub(super) next: Arrival,
     /// Whether more are there right now.
@@ -231,9 +233,8 @@ impl Index {
     /// one record, if there is one. Ends before the first record that is not yet on disk, or of which it is not sure that
     /// it is over: whoever went on behind it would never get it.
     pub(super) fn page(&self, address: &Address, after: Arrival, times: Times, max_bytes: usize) -> Page {
-        let mut page = Page { next: after, ..Page::default() };
+        let mut page = Page { next: after, bytes: Records::EMPTY_BYTES, ..Page::default() };
         let Some(mailbox) = self.mailboxes.get(address) else { return page };
-        let mut bytes = Records::EMPTY_BYTES;
         let rest = mailbox.arrivals.range((Excluded(after), Unbounded));
         for held in rest.filter_map(|arrival| self.held.get(*arrival)) {
             if !held.durable {
@@ -241,12 +242,13 @@ impl Index {
             }
             if held.entry.expiry() > times.now {
                 let length = usize::try_from(held.entry.length).unwrap_or(usize::MAX);
-                bytes = bytes.saturating_add(StoredRecord::encoded_bytes(length));
+                let bytes = page.bytes.saturating_add(StoredRecord::encoded_bytes(length));
                 if !page.keys.is_empty() && (bytes > max_bytes || page.keys.len() == ANSWER_RECORDS) {
                     page.more = true;
                     break;
                 }
                 page.keys.push(held.entry.key);
+                page.bytes = bytes;
             } else if held.entry.expiry() > times.sure {
                 page.doubtful = true;
                 break;

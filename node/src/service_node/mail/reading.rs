@@ -11,6 +11,7 @@ use sotto_proto::time::{Monotonic, UnixSeconds};
 
 use super::env::Env;
 use super::index::Page;
+use super::shares::Room;
 use super::subscriptions::{Flow, Subscription};
 use super::{Asked, Mail, Wait, answer, refuse};
 use crate::service_node::message::{Output, Sync, Tunnel};
@@ -20,6 +21,8 @@ use crate::store::records::{Arrival, RecordKey};
 
 /// Answers that are being read from disk, or wait for records on their way there; each holds up to 1 MiB.
 pub(super) const READS: usize = 16;
+/// Subscriptions that are looked at in vain when there is room for a page.
+const TRIES: usize = 8;
 
 /// A question that waits for records on their way to disk.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +74,7 @@ impl Mail {
         if page.keys.is_empty() {
             let records = self.records_of(&page, Vec::new(), address, env);
             answer(tunnel, SwarmResponse::Records(records), out);
-        } else if self.reads_under_way() >= READS {
+        } else if self.reads_under_way() >= READS || !self.takes_share(tunnel, &address, page.bytes, env, out) {
             refuse(tunnel, Error::Busy, out);
         } else {
             self.read(Reading { tunnel, subscription: None, page }, out);
@@ -108,8 +111,9 @@ impl Mail {
         if page.keys.is_empty() {
             let records = self.records_of(&page, Vec::new(), address, env);
             self.push(tunnel, records, env.now.monotonic, out);
-        } else {
-            self.pump(tunnel, env, out);
+        } else if !self.pump(tunnel, env, out) {
+            self.forget_subscription(tunnel);
+            return refuse(tunnel, Error::Busy, out);
         }
         if self.is_on_its_way(&address) {
             self.persist(Batch::default(), Sync::Now, Wait::Nothing, out);
@@ -154,6 +158,38 @@ impl Mail {
     fn reads_under_way(&self) -> usize {
         let waiting = self.waits.values().filter(|wait| matches!(wait, Wait::Retrieve(_))).count();
         waiting + self.lookups.values().filter(|asked| matches!(asked, Asked::Read(_))).count()
+    }
+
+    /// Whether a page may be under way to a tunnel: then it is. Others end for it if they have to.
+    fn takes_share(
+        &mut self,
+        tunnel: Tunnel,
+        address: &Address,
+        bytes: usize,
+        env: &Env<'_>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let now = env.now.monotonic;
+        loop {
+            match self.shares.room(address, bytes, now) {
+                Room::There => break,
+                Room::Nowhere => return false,
+                Room::InsteadOf(other) => {
+                    self.forget_subscription(other);
+                    self.shares.end(other);
+                    out.push(Output::CloseTunnel(other));
+                }
+            }
+        }
+        self.shares.begin(tunnel, *address, bytes, now);
+        true
+    }
+
+    /// A tunnel has taken its page, or never will: others may have theirs.
+    pub(super) fn on_sent(&mut self, tunnel: Tunnel, env: &Env<'_>, out: &mut Vec<Output>) {
+        if self.shares.end(tunnel) {
+            self.pump_waiting(env, out);
+        }
     }
 
     fn read(&mut self, reading: Reading, out: &mut Vec<Output>) {
@@ -210,13 +246,17 @@ impl Mail {
     }
 
     /// Records could not be read.
-    pub(super) fn on_unread(&mut self, reading: &Reading, out: &mut Vec<Output>) {
+    pub(super) fn on_unread(&mut self, reading: &Reading, env: &Env<'_>, out: &mut Vec<Output>) {
         match reading.subscription {
-            None => refuse(reading.tunnel, Error::Busy, out),
+            None => {
+                refuse(reading.tunnel, Error::Busy, out);
+                self.on_sent(reading.tunnel, env, out);
+            }
             Some(number) => {
                 if self.subscriptions.is_current(reading.tunnel, number) {
                     self.forget_subscription(reading.tunnel);
                     refuse(reading.tunnel, Error::Busy, out);
+                    self.on_sent(reading.tunnel, env, out);
                 }
             }
         }
@@ -227,43 +267,59 @@ impl Mail {
         out.push(Output::TunnelAnswer { tunnel, response: SwarmResponse::Records(records), more: true });
     }
 
-    /// There is room for another answer.
+    /// A page is sent: there is room for another one.
     pub(in crate::service_node) fn on_room(&mut self, tunnel: Tunnel, env: &Env<'_>, out: &mut Vec<Output>) {
         let flow = self.subscriptions.get(tunnel).map(|subscription| subscription.flow);
-        if matches!(flow, Some(Flow::Sent(_))) {
+        let is_sent = matches!(flow, Some(Flow::Sent(_)));
+        if is_sent {
             self.subscriptions.set_flow(tunnel, Flow::Idle);
+        }
+        self.on_sent(tunnel, env, out);
+        if is_sent {
             self.pump(tunnel, env, out);
         }
     }
 
     /// Records came to an address.
     pub(super) fn push_to(&mut self, address: &Address, env: &Env<'_>, out: &mut Vec<Output>) {
-        self.subscriptions.idle_at(address).into_iter().for_each(|tunnel| self.pump(tunnel, env, out));
+        for tunnel in self.subscriptions.idle_at(address) {
+            self.pump(tunnel, env, out);
+        }
     }
 
-    /// Has the next answer of an idle subscription read, if there is anything new.
-    fn pump(&mut self, tunnel: Tunnel, env: &Env<'_>, out: &mut Vec<Output>) {
+    /// Has the next answer of an idle subscription read, if there is anything new. `false` if it waits for others to take
+    /// theirs.
+    fn pump(&mut self, tunnel: Tunnel, env: &Env<'_>, out: &mut Vec<Output>) -> bool {
         let Some(subscription) = self.subscriptions.get(tunnel).filter(|known| known.flow == Flow::Idle) else {
-            return;
+            return true;
         };
         let (number, max_bytes) = (subscription.number, subscription.max_bytes);
         let page = self.index.page(&subscription.address, subscription.cursor, env.times(), max_bytes);
         if page.keys.is_empty() {
-            return;
+            return true;
         }
         if self.reads_under_way() >= READS {
             self.subscriptions.wait(tunnel);
-            return;
+            return true;
+        }
+        let address = subscription.address;
+        if !self.takes_share(tunnel, &address, page.bytes, env, out) {
+            self.subscriptions.wait(tunnel);
+            return false;
         }
         self.subscriptions.set_flow(tunnel, Flow::Reading);
         self.read(Reading { tunnel, subscription: Some(number), page }, out);
+        true
     }
 
     fn pump_waiting(&mut self, env: &Env<'_>, out: &mut Vec<Output>) {
-        while self.reads_under_way() < READS
+        let mut tries = TRIES;
+        while tries > 0
+            && self.reads_under_way() < READS
             && let Some(tunnel) = self.subscriptions.pop_waiting()
         {
-            self.pump(tunnel, env, out);
+            // One that has no room waits on, and the next may have: they have their turns one after the other.
+            tries -= usize::from(!self.pump(tunnel, env, out));
         }
     }
 
@@ -280,14 +336,15 @@ impl Mail {
             .collect();
         for (tunnel, address) in foreign {
             self.forget_subscription(tunnel);
+            self.shares.end(tunnel);
             refuse(tunnel, env.not_owner(&address), out);
         }
     }
 
     /// Ends subscriptions whose readers do not read.
-    pub(super) fn close_stalled(&mut self, now: Monotonic, out: &mut Vec<Output>) {
-        for tunnel in self.subscriptions.stalled(now) {
-            self.on_closed(tunnel);
+    pub(super) fn close_stalled(&mut self, env: &Env<'_>, out: &mut Vec<Output>) {
+        for tunnel in self.subscriptions.stalled(env.now.monotonic) {
+            self.on_closed(tunnel, env, out);
             out.push(Output::CloseTunnel(tunnel));
         }
     }

@@ -49,7 +49,7 @@ impl Mail {
             }
             (Some(Asked::Anchors(_)), _) => self.anchors.failed(),
             (Some(Asked::Read(reading)), Found::Records(records)) => self.on_read(reading, records, env, out),
-            (Some(Asked::Read(reading)), _) => self.on_unread(&reading, out),
+            (Some(Asked::Read(reading)), _) => self.on_unread(&reading, env, out),
             (Some(Asked::Fetch(asker, page)), Found::Places(found)) => {
                 self.drop_damaged(&page.damaged(&found), env, out);
                 Self::on_fetched(asker, &page, page.items(found), out);

@@ -103,7 +103,7 @@ impl Mail {
             Err(BadWork { error, worthless }) => {
                 refuse(tunnel, error, out);
                 if worthless {
-                    self.count_bad_stamp(tunnel, out);
+                    self.count_bad_stamp(tunnel, env, out);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Who is subscribed, found by tunnel, by address, and by how long an answer has been on its way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 
 use sotto_proto::address::Address;
@@ -47,6 +48,8 @@ pub(super) struct Subscriptions {
     sent: BTreeSet<(Monotonic, Tunnel)>,
     /// Those that have something to read and wait for their turn.
     waiting: BTreeSet<Tunnel>,
+    /// Whose turn was last.
+    turn: Option<Tunnel>,
 }
 
 impl Subscriptions {
@@ -132,7 +135,10 @@ impl Subscriptions {
 
     /// Whose turn it is.
     pub(super) fn pop_waiting(&mut self) -> Option<Tunnel> {
-        self.waiting.pop_first()
+        let after = self.turn.map_or(Unbounded, Excluded);
+        let next = self.waiting.range((after, Unbounded)).next().or_else(|| self.waiting.first()).copied()?;
+        self.turn = Some(next);
+        self.waiting.take(&next)
     }
 
     /// Tunnels that do not take what they were sent.

@@ -31,7 +31,7 @@ pub(super) struct Ground {
     pub(super) names: Names,
     pub(super) index: usize,
     pub(super) rng: ChaCha20Rng,
-    /// What it made in an earlier round.
+    /// The mailbox it filled, or reads, since an earlier round.
     pub(super) mailbox: Option<Arc<Mailbox>>,
 }
 

@@ -23,12 +23,14 @@ use super::path::RawPath;
 use super::talk::ask;
 use super::wire::Failed;
 
+/// Mailboxes of the attackers: what a node grants the readers of one is granted each of them.
+const MAILBOXES: usize = 8;
 /// Records of a mailbox: together a page of the largest size.
 const RECORDS: usize = 64;
 /// Data of each.
 const DATA: usize = ENVELOPE_DATA_SIZES[3];
 /// How long others wait while it is filled.
-const FILLING: Duration = Duration::from_millis(500);
+const FILLING: Duration = Duration::from_secs(2);
 /// How long they live: longer than an attack, and gone soon after.
 const TTL: u32 = 600;
 
@@ -109,13 +111,14 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// The one that all attackers of a scene read. The first of them fills it in its first round.
+    /// The one that an attacker reads. The first of those who share it fills it in its first round.
     pub(super) async fn of(ground: &mut Ground) -> Result<Arc<Self>, Failed> {
         if let Some(mailbox) = &ground.mailbox {
             return Ok(Arc::clone(mailbox));
         }
-        let account = Ground::new(&ground.scene, "mailbox", 0).account_in(ground.scene.victim.swarm)?;
-        if ground.index > 0 {
+        let mut drawn = Ground::new(&ground.scene, "mailbox", ground.index % MAILBOXES);
+        let account = drawn.account_in(ground.scene.victim.swarm)?;
+        if ground.index >= MAILBOXES {
             // A page may be short for the first of them.
             tokio::time::sleep(FILLING).await;
             let mailbox = Arc::new(Self { account });

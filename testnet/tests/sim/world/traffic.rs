@@ -194,8 +194,9 @@ impl World {
             // A stream that loses something ends.
             return self.after(wait, Event::TunnelOver(tunnel.0));
         }
+        let told = more || matches!(response, SwarmResponse::Records(_));
         self.after(wait, Event::Answer(tunnel.0, Box::new(response)));
-        if more {
+        if told {
             let incarnation = self.nodes[node].incarnation;
             self.after(wait, Event::Input(node, incarnation, Box::new(Input::TunnelReady(tunnel))));
         }

@@ -42,11 +42,11 @@ fn pages_follow_the_cursor_and_end_at_what_is_not_on_disk() {
     assert_eq!((arrivals(&page), page.next), (vec![3, 5, 7], Arrival(7)));
     assert_eq!(
         index.page(&address(1), Arrival(7), Times::sure(NOW), 1 << 20),
-        Page { next: Arrival(7), ..Page::default() }
+        Page { next: Arrival(7), bytes: Records::EMPTY_BYTES, ..Page::default() }
     );
     assert_eq!(
         index.page(&address(9), Arrival(4), Times::sure(NOW), 1 << 20),
-        Page { next: Arrival(4), ..Page::default() }
+        Page { next: Arrival(4), bytes: Records::EMPTY_BYTES, ..Page::default() }
     );
 }
 

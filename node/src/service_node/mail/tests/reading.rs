@@ -1,6 +1,7 @@
 //! Retrieve and subscribe.
 
 use super::super::reading::READS;
+use super::super::shares::PATIENCE;
 use super::super::subscriptions::SUBSCRIPTIONS_PER_ADDRESS;
 use super::*;
 
@@ -152,7 +153,7 @@ fn a_subscriber_gets_what_is_there_and_what_comes_in_order_without_a_gap() {
     assert!(bench.answers().is_empty(), "nothing new");
     bench.gossip_record(&record(5));
     assert_eq!(seqs(&records(bench.answer())), [5]);
-    bench.mail.on_closed(Tunnel(9));
+    bench.act(|mail, env, out| mail.on_closed(Tunnel(9), env, out));
     bench.gossip_record(&record(6));
     assert!(bench.answers().is_empty());
 }
@@ -301,4 +302,126 @@ fn what_cannot_be_read_is_busy_and_ends_a_subscription() {
     bench.act(|mail, env, out| mail.on_found(tokens[0], Found::Failed("EIO".into()), env, out));
     assert_eq!(error(bench.answer()), Error::Busy);
     assert_eq!(bench.mail.subscriptions.len(), 0);
+    assert_eq!(bench.mail.subscriptions.pop_waiting(), None);
+}
+
+/// A mailbox with a little more in it than the largest page holds.
+fn full(bench: &mut Bench, owner: &SigningKey) {
+    for n in 0..40 {
+        bench.store_as(1, &Draft { data: 31_552, ..Draft::to(owner) }.record(n), PublishOrder::First);
+        assert!(bench.answers().iter().any(|(_, answer)| is_stored(answer)));
+    }
+}
+
+fn ask_for_a_page(bench: &mut Bench, tunnel: u64, owner: &SigningKey) {
+    let read = bench.read_at(owner, Cursor::default(), sotto_proto::limits::RETRIEVE_BYTES);
+    bench.ask(tunnel, SwarmRequest::Retrieve(SignedRead::sign(read, owner, &bench.view.chain)));
+}
+
+/// Whether the only answer is one with records, or that there is no room.
+fn has_page(bench: &mut Bench) -> bool {
+    match bench.answer() {
+        SwarmResponse::Records(records) => !records.records.is_empty(),
+        SwarmResponse::Error(Error::Busy) => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn pages_that_nobody_takes_keep_back_those_of_their_own_mailbox_and_no_others() {
+    let mut bench = Bench::new();
+    full(&mut bench, &owner());
+    bench.store(&Draft::to(&owner_in(MINE, 1)).record(1));
+    let page = |bench: &mut Bench, tunnel: u64| {
+        ask_for_a_page(bench, tunnel, &owner());
+        has_page(bench)
+    };
+    assert!((10..14).all(|tunnel| page(&mut bench, tunnel)));
+    assert!(!page(&mut bench, 14), "a fifth is not even read");
+    ask_for_a_page(&mut bench, 15, &owner_in(MINE, 1));
+    assert!(has_page(&mut bench), "a small page is another matter");
+    // Sent, ended, or followed by the tunnel's next question: each makes room for one.
+    bench.act(|mail, env, out| mail.on_room(Tunnel(10), env, out));
+    assert!(page(&mut bench, 14) && !page(&mut bench, 16));
+    bench.act(|mail, env, out| mail.on_closed(Tunnel(11), env, out));
+    assert!(page(&mut bench, 16) && !page(&mut bench, 17));
+    assert!(page(&mut bench, 12) && !page(&mut bench, 17));
+    assert_eq!(bench.closed(), []);
+}
+
+#[test]
+fn a_page_that_is_not_taken_for_seconds_makes_room_for_another_of_its_mailbox() {
+    let mut bench = Bench::new();
+    full(&mut bench, &owner());
+    for tunnel in 10..14 {
+        ask_for_a_page(&mut bench, tunnel, &owner());
+        assert!(has_page(&mut bench));
+        bench.pass(1000);
+    }
+    bench.pass(u64::try_from(PATIENCE.as_millis()).unwrap() - 4001);
+    ask_for_a_page(&mut bench, 14, &owner());
+    assert!(!has_page(&mut bench));
+    bench.pass(1);
+    ask_for_a_page(&mut bench, 14, &owner());
+    assert!(has_page(&mut bench));
+    assert_eq!(bench.closed(), [Tunnel(10)], "the oldest, and no more than have to");
+    ask_for_a_page(&mut bench, 15, &owner());
+    assert!(!has_page(&mut bench));
+}
+
+#[test]
+fn a_subscriber_waits_for_the_other_readers_of_its_mailbox_and_a_new_one_asks_elsewhere() {
+    let mut bench = Bench::new();
+    bench.subscribe(9, &owner(), Cursor::default());
+    assert_eq!(records(bench.answer()).records, []);
+    bench.act(|mail, env, out| mail.on_room(Tunnel(9), env, out));
+    full(&mut bench, &owner());
+    bench.answers();
+    // The subscriber's first push is small, and not counted.
+    for tunnel in 10..14 {
+        ask_for_a_page(&mut bench, tunnel, &owner());
+        bench.answers();
+    }
+    bench.act(|mail, env, out| mail.on_room(Tunnel(9), env, out));
+    ask_for_a_page(&mut bench, 14, &owner());
+    bench.answers();
+    bench.subscribe(20, &owner(), Cursor::default());
+    assert_eq!(error(bench.answer()), Error::Busy, "others of the swarm have it too");
+    bench.gossip_record(&record(99));
+    assert!(bench.answers().is_empty());
+    bench.act(|mail, env, out| mail.on_room(Tunnel(10), env, out));
+    assert_eq!(bench.answers().len(), 1, "the subscriber has the next page");
+    assert!(!bench.mail.shares.end(Tunnel(20)) && bench.mail.shares.end(Tunnel(9)));
+}
+
+#[test]
+fn mailboxes_share_what_may_be_under_way_alike() {
+    let mut bench = Bench::new();
+    let owners: Vec<_> = (0..9).map(|n| owner_in(MINE, n)).collect();
+    owners.iter().for_each(|owner| full(&mut bench, owner));
+    let page = |bench: &mut Bench, tunnel: u64, owner: usize| {
+        ask_for_a_page(bench, tunnel, &owners[owner]);
+        has_page(bench)
+    };
+    assert!((10..14).all(|tunnel| page(&mut bench, tunnel, 0)));
+    assert!(page(&mut bench, 20, 1) && page(&mut bench, 21, 1));
+    assert_eq!(bench.closed(), []);
+    // Whoever has most gives some up, as long as the others have less.
+    assert!(page(&mut bench, 22, 1));
+    assert_eq!(bench.closed(), [Tunnel(10)]);
+    assert!(!page(&mut bench, 23, 1));
+    for (tunnel, owner) in [(30, 2), (40, 3), (50, 4), (60, 5)] {
+        assert!(page(&mut bench, tunnel, owner), "{owner}");
+    }
+    assert_eq!(bench.closed().len(), 4);
+    // All have one: a seventh mailbox waits, but for a small page, until one is sent or takes too long.
+    assert!((6..9).all(|owner| !page(&mut bench, 70, owner)) && !page(&mut bench, 31, 2));
+    bench.store(&Draft::to(&owner_in(MINE, 10)).record(1));
+    ask_for_a_page(&mut bench, 80, &owner_in(MINE, 10));
+    assert!(has_page(&mut bench));
+    bench.act(|mail, env, out| mail.on_room(Tunnel(40), env, out));
+    assert!(page(&mut bench, 70, 6) && !page(&mut bench, 71, 7));
+    bench.pass(u64::try_from(PATIENCE.as_millis()).unwrap());
+    assert!(page(&mut bench, 71, 7));
+    assert_eq!(bench.closed().len(), 1);
 }

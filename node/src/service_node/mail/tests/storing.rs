@@ -193,7 +193,7 @@ fn too_little_work_names_the_difficulty_and_ten_such_stamps_end_the_tunnel() {
     bench.store(&worthless);
     assert_eq!(bench.closed(), [Tunnel(1)]);
     assert!(bench.mail.bad_stamps.contains_key(&Tunnel(2)));
-    bench.mail.on_closed(Tunnel(2));
+    bench.act(|mail, env, out| mail.on_closed(Tunnel(2), env, out));
     assert!(bench.mail.bad_stamps.is_empty());
 }
 
