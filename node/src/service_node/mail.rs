@@ -222,6 +222,8 @@ pub struct Mail {
     publishing: Publishing,
     subscriptions: Subscriptions,
     shares: Shares,
+    /// When subscriptions that wait look for room again.
+    look_at: Option<Monotonic>,
     /// Proofs of work that nobody would take, by tunnel.
     bad_stamps: BTreeMap<Tunnel, u32>,
     sweeping: bool,
@@ -259,6 +261,7 @@ impl Mail {
             publishing: Publishing::default(),
             subscriptions: Subscriptions::default(),
             shares: Shares::default(),
+            look_at: None,
             bad_stamps: BTreeMap::new(),
             sweeping: false,
             scrub: Scrub::default(),
@@ -392,6 +395,7 @@ impl Mail {
         self.go_on_loading(env, out);
         self.publish_due(env, out);
         self.close_stalled(env, out);
+        self.look_for_room(env, out);
         let sweep_at = self.sweep(env, out);
         let scrub_at = self.scrub(env, out);
         self.replicate(env, out);
@@ -399,6 +403,7 @@ impl Mail {
         let due = [
             self.publishing.next(),
             self.subscriptions.next_stall(),
+            self.look_at,
             sweep_at,
             scrub_at,
             replicate_at,

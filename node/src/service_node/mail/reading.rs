@@ -4,6 +4,8 @@
 //! A subscription has one answer under way at a time: who does not read it is closed after a while and comes back with
 //! its cursor.
 
+use std::time::Duration;
+
 use sotto_proto::address::Address;
 use sotto_proto::limits::{REQUEST_TIME_SECONDS, RESPONSE_MAX, RETRIEVE_BYTES};
 use sotto_proto::request::{Error, Purpose, Records, Retrieve, SignedRead, StoredRecord, Subscribe, SwarmResponse};
@@ -23,6 +25,8 @@ use crate::store::records::{Arrival, RecordKey};
 pub(super) const READS: usize = 16;
 /// Subscriptions that are looked at in vain when there is room for a page.
 const TRIES: usize = 8;
+/// How often subscriptions that wait look for room when nothing tells them: a page that is not taken says nothing.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A question that waits for records on their way to disk.
 #[derive(Clone, Copy, Debug)]
@@ -321,6 +325,16 @@ impl Mail {
             // One that has no room waits on, and the next may have: they have their turns one after the other.
             tries -= usize::from(!self.pump(tunnel, env, out));
         }
+    }
+
+    /// Has subscriptions that have waited for a while try again.
+    pub(super) fn look_for_room(&mut self, env: &Env<'_>, out: &mut Vec<Output>) {
+        let now = env.now.monotonic;
+        if self.look_at.is_some_and(|at| at <= now) {
+            self.look_at = None;
+            self.pump_waiting(env, out);
+        }
+        self.look_at = self.subscriptions.someone_waits().then(|| self.look_at.unwrap_or_else(|| now.plus(LOOK)));
     }
 
     /// A tunnel no longer reads what it was subscribed to.

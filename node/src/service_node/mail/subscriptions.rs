@@ -133,6 +133,11 @@ impl Subscriptions {
         self.waiting.insert(tunnel);
     }
 
+    /// Whether anybody waits for their turn.
+    pub(super) fn someone_waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Whose turn it is.
     pub(super) fn pop_waiting(&mut self) -> Option<Tunnel> {
         let after = self.turn.map_or(Unbounded, Excluded);

@@ -395,6 +395,24 @@ fn a_subscriber_waits_for_the_other_readers_of_its_mailbox_and_a_new_one_asks_el
 }
 
 #[test]
+fn a_subscriber_that_waits_has_its_page_when_nobody_else_takes_theirs_either() {
+    let mut bench = Bench::new();
+    bench.subscribe(9, &owner(), Cursor::default());
+    full(&mut bench, &owner());
+    for tunnel in 10..14 {
+        ask_for_a_page(&mut bench, tunnel, &owner());
+    }
+    bench.act(|mail, env, out| mail.on_room(Tunnel(9), env, out));
+    bench.answers();
+    bench.pass(u64::try_from(PATIENCE.as_millis()).unwrap() - 1);
+    assert!(bench.answers().is_empty());
+    bench.pass(1000);
+    assert_eq!(bench.closed(), [Tunnel(10)]);
+    assert_eq!(bench.answers().into_iter().map(|(tunnel, _)| tunnel).collect::<Vec<_>>(), [Tunnel(9)]);
+    assert!(bench.mail.look_at.is_none(), "and nobody waits any more");
+}
+
+#[test]
 fn mailboxes_share_what_may_be_under_way_alike() {
     let mut bench = Bench::new();
     let owners: Vec<_> = (0..9).map(|n| owner_in(MINE, n)).collect();
